@@ -1,0 +1,263 @@
+"""The values that travel: messages, receipts, agents. Frozen, with no behaviour beyond their own fields."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NewType
+
+AgentId = NewType("AgentId", str)
+NodeId = NewType("NodeId", str)
+MessageId = NewType("MessageId", str)
+PaneId = NewType("PaneId", str)
+
+SCHEMA = 1
+
+
+class State(StrEnum):
+    """Where a message is on its road; ARCHITECTURE, section 2."""
+
+    ACCEPTED = "accepted"
+    QUEUED = "queued"
+    HELD = "held"
+    TYPED = "typed"
+    SUBMITTED = "submitted"
+    ACKNOWLEDGED = "acknowledged"
+    REPLIED = "replied"
+    UNCONFIRMED = "unconfirmed"
+    FAILED = "failed"
+    EXPIRED = "expired"
+    DEAD = "dead"
+
+
+DELIVERED = frozenset({State.SUBMITTED, State.ACKNOWLEDGED, State.REPLIED})
+UNDELIVERED = frozenset({State.UNCONFIRMED, State.FAILED, State.EXPIRED, State.DEAD})
+
+
+class HoldReason(StrEnum):
+    """Why the owner of an agent has a message and does not type it yet."""
+
+    BUSY = "busy"
+    DIALOG = "dialog"
+    DRAFT = "draft"
+    COPY_MODE = "copy_mode"
+    STARTING = "starting"
+    PAUSED = "paused"
+    INPUT_OFF = "input_off"
+    NOT_READING = "not_reading"
+    NO_AGENT = "no_agent"
+    RATE_LIMITED = "rate_limited"
+    NODE_LOST = "node_lost"
+
+
+class Priority(StrEnum):
+    """How soon a message should be typed; urgent and high share a lane of their own."""
+
+    URGENT = "urgent"
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
+
+    @property
+    def rank(self) -> int:
+        """0 for urgent to 3 for low."""
+        return list(Priority).index(self)
+
+
+class Kind(StrEnum):
+    """What a message is for."""
+
+    MESSAGE = "message"
+    TASK = "task"
+    REPLY = "reply"
+    EVENT = "event"
+    CONTROL = "control"
+
+
+class Form(StrEnum):
+    """How a body is dressed for the composer: by the driver, not at all, or as an agent's command."""
+
+    AUTO = "auto"
+    RAW = "raw"
+    COMMAND = "command"
+
+
+class AgentState(StrEnum):
+    """What an agent is doing, as far as its hooks and its screen tell."""
+
+    STARTING = "starting"
+    IDLE = "idle"
+    BUSY = "busy"
+    DIALOG = "dialog"
+    DRAFT = "draft"
+    PAUSED = "paused"
+    EXITED = "exited"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One message. `id` is a ULID given by the sender; times are milliseconds since the epoch."""
+
+    id: MessageId
+    sender: str
+    target: str
+    body: str
+    created_ms: int
+    priority: Priority = Priority.NORMAL
+    kind: Kind = Kind.MESSAGE
+    correlation_id: str = ""
+    reply_to: str = ""
+    expires_ms: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    schema: int = SCHEMA
+
+    @property
+    def form(self) -> Form:
+        """How the sender wants the body dressed (header `form`)."""
+        return Form(self.headers.get("form", Form.AUTO))
+
+    @property
+    def origin(self) -> NodeId:
+        """The node whose outbox holds this message (header `origin`)."""
+        return NodeId(self.headers.get("origin", ""))
+
+    def __repr__(self) -> str:
+        return f"<Message {self.id} {self.sender}->{self.target} {self.priority} {len(self.body)} chars>"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hop:
+    """One step of a message: which node saw it come into which state, when and why."""
+
+    message: MessageId
+    at_ms: int
+    node: NodeId
+    state: State
+    reason: str = ""
+    final: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """What is known of a message now. `final` says that no later state is expected."""
+
+    id: MessageId
+    target: str
+    state: State
+    reason: str = ""
+    agent: AgentId | None = None
+    node: NodeId | None = None
+    final: bool = False
+    timings_ms: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def delivered(self) -> bool:
+        """True when the delivery is proven: submitted, acknowledged or replied."""
+        return self.state in DELIVERED
+
+    def to_json(self) -> dict[str, object]:
+        """Return the object of `send --json`."""
+        return {
+            "id": self.id,
+            "target": self.target,
+            "state": str(self.state),
+            "reason": self.reason,
+            "agent": self.agent,
+            "node": self.node,
+            "final": self.final,
+            "timings_ms": dict(self.timings_ms),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, object]) -> Receipt:
+        """Make a receipt from the object of `send --json`; unknown fields are ignored."""
+        timings = data.get("timings_ms")
+        agent, node = data.get("agent"), data.get("node")
+        return cls(
+            id=MessageId(str(data["id"])),
+            target=str(data.get("target", "")),
+            state=State(str(data["state"])),
+            reason=str(data.get("reason") or ""),
+            agent=AgentId(str(agent)) if agent else None,
+            node=NodeId(str(node)) if node else None,
+            final=bool(data.get("final")),
+            timings_ms={str(k): int(v) for k, v in timings.items()} if isinstance(timings, Mapping) else {},
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentSpec:
+    """What somebody registered: the agent's name, what it is for, and how it is typed into.
+
+    `program` is the foreground command the pane had at registration; a `line` agent is typed into only while
+    that very program is in front (a shell only when it was registered as one).
+    """
+
+    agent_id: AgentId
+    role: str = ""
+    skills: tuple[str, ...] = ()
+    driver: str = "claude"
+    program: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentRecord:
+    """One row of `novactl agents`: an agent of the fleet as its node last reported it."""
+
+    agent_id: AgentId
+    role: str
+    skills: tuple[str, ...]
+    node: NodeId
+    driver: str
+    pane: str
+    session: str
+    window: str
+    state: AgentState
+    state_since_ms: int
+    queued: int
+    last_seen_ms: int
+    current_task: str = ""
+
+    def to_json(self) -> dict[str, object]:
+        """Return the object of `agents --json`."""
+        return {
+            "agent_id": self.agent_id,
+            "role": self.role,
+            "skills": list(self.skills),
+            "node": self.node,
+            "driver": self.driver,
+            "pane": self.pane,
+            "session": self.session,
+            "window": self.window,
+            "state": str(self.state),
+            "state_since_ms": self.state_since_ms,
+            "queued": self.queued,
+            "last_seen_ms": self.last_seen_ms,
+            "current_task": self.current_task,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, object]) -> AgentRecord:
+        """Make a record from the object of `agents --json`; unknown fields are ignored."""
+        skills = data.get("skills")
+        return cls(
+            agent_id=AgentId(str(data["agent_id"])),
+            role=str(data.get("role", "")),
+            skills=tuple(str(s) for s in skills) if isinstance(skills, (list, tuple)) else (),
+            node=NodeId(str(data.get("node", ""))),
+            driver=str(data.get("driver", "")),
+            pane=str(data.get("pane", "")),
+            session=str(data.get("session", "")),
+            window=str(data.get("window", "")),
+            state=AgentState(str(data["state"])),
+            state_since_ms=_integer(data.get("state_since_ms")),
+            queued=_integer(data.get("queued")),
+            last_seen_ms=_integer(data.get("last_seen_ms")),
+            current_task=str(data.get("current_task", "")),
+        )
+
+
+def _integer(value: object) -> int:
+    return value if isinstance(value, int) else 0
