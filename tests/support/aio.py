@@ -1,0 +1,19 @@
+"""Run a coroutine of a test with a time limit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def run(coro: Coroutine[Any, Any, T], timeout_s: float = 30.0) -> T:
+    """Run `coro` in a new event loop; fail the test when it takes longer than `timeout_s`."""
+
+    async def limited() -> T:
+        async with asyncio.timeout(timeout_s):
+            return await coro
+
+    return asyncio.run(limited())
