@@ -1,0 +1,276 @@
+"""Load and validate the configuration: file, then environment over it. ARCHITECTURE, section 5.
+
+Each section is a frozen dataclass; its fields are the keys, their defaults the documentation's defaults.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from nova_torch import paths
+from nova_torch.clean import MAX_BODY_BYTES
+from nova_torch.errors import ConfigInvalid
+from nova_torch.nearest import suggestion
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
+SCHEMES = ("redis://", "rediss://", "unix://")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeSection:
+    """Who this node is."""
+
+    name: str = ""
+    """Name of the node; the host's name when empty."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateSection:
+    """Where the daemon keeps its files."""
+
+    dir: str = ""
+    keep_days: float = 7.0
+    """How long final messages stay known, for `trace` and against repeats."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlSection:
+    """The Unix socket that novactl talks to."""
+
+    socket: str = ""
+    write_users: tuple[str, ...] = ()
+    read_group: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerSection:
+    """The broker: `embedded`, or the URL of a DragonflyDB (or Redis, Valkey) server."""
+
+    url: str = "embedded"
+    prefix: str = "nova"
+    password_file: str = ""
+    mailbox_limit: int = 1000
+    """Messages that may wait for one agent; the next one is an error to its sender."""
+    lease_s: float = 20.0
+    beat_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TmuxSection:
+    """The tmux server whose panes this node serves."""
+
+    socket: str = ""
+    """Name (`tmux -L`) or path (`tmux -S`) of the server's socket; the user's default server when empty."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliverySection:
+    """How messages are typed."""
+
+    max_body_bytes: int = MAX_BODY_BYTES
+    max_attempts: int = 5
+    """How often a message that was provably not typed is tried again before it is dead."""
+    held_warning_s: float = 600.0
+    """A message held longer than this is a health warning."""
+    drivers_dir: str = ""
+    """Directory of the user's own drivers, which override or add to the built-in ones."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """The whole configuration, complete and valid."""
+
+    node: NodeSection = field(default_factory=NodeSection)
+    state: StateSection = field(default_factory=StateSection)
+    control: ControlSection = field(default_factory=ControlSection)
+    broker: BrokerSection = field(default_factory=BrokerSection)
+    tmux: TmuxSection = field(default_factory=TmuxSection)
+    delivery: DeliverySection = field(default_factory=DeliverySection)
+    source: str = ""
+    """The file it was read from; empty when there was none."""
+
+    def shown(self) -> dict[str, Any]:
+        """Return the configuration for people, without secrets."""
+        shown: dict[str, Any] = {"source": self.source}
+        for section in SECTIONS:
+            part = getattr(self, section)
+            shown[section] = {f.name: getattr(part, f.name) for f in fields(part)}
+        shown["broker"]["url"] = without_password(self.broker.url)
+        return shown
+
+
+SECTIONS: dict[str, type] = {
+    "node": NodeSection,
+    "state": StateSection,
+    "control": ControlSection,
+    "broker": BrokerSection,
+    "tmux": TmuxSection,
+    "delivery": DeliverySection,
+}
+
+_SHORT_NAMES = {
+    "NOVA_SOCKET": ("control", "socket"),
+    "NOVA_STATE_DIR": ("state", "dir"),
+    "NOVA_NODE": ("node", "name"),
+    "NOVA_TMUX": ("tmux", "socket"),
+    "DRAGONFLY_PASS_FILE": ("broker", "password_file"),
+}
+
+
+def load(file: str | None = None, env: Mapping[str, str] | None = None) -> Config:
+    """Read the configuration from `file` (or the first usual place that has one) and the environment.
+
+    Raises ConfigInvalid naming the file, the key and what would be right.
+    """
+    environment = os.environ if env is None else env
+    path = find_file(file, environment)
+    raw = _read(path) if path else {}
+    merged = {name: dict(_table(raw, name, path)) for name in SECTIONS}
+    _refuse_unknown(raw, SECTIONS, f"section in {path}")
+    for section, key, value in _from_environment(environment):
+        merged[section][key] = value
+    built = {name: _section(kind, merged[name], name) for name, kind in SECTIONS.items()}
+    return _complete(Config(**built, source=path or ""), environment)
+
+
+def find_file(file: str | None, env: Mapping[str, str]) -> str | None:
+    """Return the configuration file to read: given, `$NOVA_TORCH_CONFIG`, the user's, the system's, or None."""
+    explicit = file or env.get("NOVA_TORCH_CONFIG")
+    if explicit:
+        if not Path(explicit).is_file():
+            raise ConfigInvalid(f"the configuration file {explicit} does not exist.", "Give another --config.")
+        return explicit
+    home = env.get("XDG_CONFIG_HOME") or str(Path(env.get("HOME", "/")) / ".config")
+    usual = (f"{home}/nova-torch/config.toml", "/etc/nova-torch/config.toml")
+    return next((path for path in usual if Path(path).is_file()), None)
+
+
+def without_password(url: str) -> str:
+    """Return `url` with any password replaced by `***`."""
+    return re.sub(r"(://[^:@/]*):[^@]*@", r"\1:***@", url)
+
+
+def read_password(section: BrokerSection, env: Mapping[str, str] | None = None) -> str | None:
+    """Return the broker's password from `password_file`, or from systemd's credential `broker-password`.
+
+    Raises ConfigInvalid when the file is named and cannot be read.
+    """
+    environment = os.environ if env is None else env
+    path = section.password_file
+    credentials = environment.get("CREDENTIALS_DIRECTORY")
+    if not path and credentials and Path(credentials, "broker-password").is_file():
+        path = str(Path(credentials, "broker-password"))
+    if not path:
+        return None
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigInvalid(
+            f"the broker's password file {path} cannot be read: {error}.", "Correct broker.password_file."
+        ) from None
+
+
+def _read(path: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigInvalid(f"{path} cannot be read: {error}.", "Check it with: novactl config validate") from None
+
+
+def _table(raw: Mapping[str, Any], name: str, path: str | None) -> Mapping[str, Any]:
+    table = raw.get(name, {})
+    if not isinstance(table, dict):
+        raise ConfigInvalid(f"{name} in {path} is not a section.", f"Write [{name}] on a line of its own.")
+    return table
+
+
+def _refuse_unknown(given: Mapping[str, Any], known: Mapping[str, Any], what: str) -> None:
+    for name in given:
+        if name not in known:
+            cure = suggestion(name, known, otherwise=f"Known: {', '.join(known)}.")
+            raise ConfigInvalid(f"unknown {what}: {name}.", cure)
+
+
+def _from_environment(env: Mapping[str, str]) -> list[tuple[str, str, str]]:
+    found = [(*_SHORT_NAMES[name], value) for name, value in env.items() if name in _SHORT_NAMES and value]
+    if env.get("DRAGONFLY_HOST") or env.get("DRAGONFLY_PORT"):
+        host, port = env.get("DRAGONFLY_HOST") or "127.0.0.1", env.get("DRAGONFLY_PORT") or "6379"
+        found.append(("broker", "url", f"redis://{host}:{port}"))
+    for section, kind in SECTIONS.items():
+        start = f"NOVA_{section.upper()}_"
+        for name, value in env.items():
+            if not name.startswith(start) or name in _SHORT_NAMES:
+                continue
+            key = name.removeprefix(start).lower()
+            _refuse_unknown({key: value}, {f.name: f for f in fields(kind)}, f"variable {start}…")
+            found.append((section, key, value))
+    return found
+
+
+def _section(kind: type, given: Mapping[str, Any], name: str) -> Any:
+    known = {f.name: f for f in fields(kind)}
+    _refuse_unknown(given, known, f"key in section [{name}]")
+    return kind(**{key: _value(value, str(known[key].type), f"{name}.{key}") for key, value in given.items()})
+
+
+def _value(value: Any, kind: str, key: str) -> Any:
+    wanted = {"str": "a text", "int": "a whole number", "float": "a number"}.get(kind, "a list of texts")
+    try:
+        match kind:
+            case "str" if isinstance(value, str):
+                return value
+            case "int" if isinstance(value, (int, str)) and not isinstance(value, bool):
+                return int(value)
+            case "float" if isinstance(value, (int, float, str)) and not isinstance(value, bool):
+                return float(value)
+            case "tuple[str, ...]" if isinstance(value, str):
+                return tuple(part.strip() for part in value.split(",") if part.strip())
+            case "tuple[str, ...]" if isinstance(value, list) and all(isinstance(v, str) for v in value):
+                return tuple(value)
+    except ValueError:
+        pass
+    raise ConfigInvalid(f"{key} is {value!r}.", f"It must be {wanted}.")
+
+
+def _complete(config: Config, env: Mapping[str, str]) -> Config:
+    name = config.node.name or re.sub(r"[^A-Za-z0-9_.-]", "-", socket.gethostname())[:64]
+    if not NAME.match(name):
+        raise ConfigInvalid(f"node.name is {name!r}.", "Use letters, digits, '_', '.', '-', 64 at most.")
+    state = config.state.dir or paths.state_dir(env)
+    control = config.control.socket or paths.control_socket(env, state_dir=state)
+    _check_numbers(config)
+    url = config.broker.url
+    if url != "embedded" and not url.startswith(SCHEMES):
+        raise ConfigInvalid(
+            f"broker.url is {without_password(url)!r}.", "Use embedded, redis://, rediss:// or unix://."
+        )
+    if not NAME.match(config.broker.prefix):
+        raise ConfigInvalid(f"broker.prefix is {config.broker.prefix!r}.", "Use letters, digits, '_', '.', '-'.")
+    return replace(
+        config,
+        node=replace(config.node, name=name),
+        state=replace(config.state, dir=state),
+        control=replace(config.control, socket=control),
+    )
+
+
+def _check_numbers(config: Config) -> None:
+    limits: tuple[tuple[str, float, float, float], ...] = (
+        ("state.keep_days", config.state.keep_days, 0.01, 3650),
+        ("broker.mailbox_limit", config.broker.mailbox_limit, 1, 1_000_000),
+        ("broker.lease_s", config.broker.lease_s, 1, 3600),
+        ("broker.beat_s", config.broker.beat_s, 0.1, config.broker.lease_s / 2),
+        ("delivery.max_body_bytes", config.delivery.max_body_bytes, 1, MAX_BODY_BYTES),
+        ("delivery.max_attempts", config.delivery.max_attempts, 1, 1000),
+        ("delivery.held_warning_s", config.delivery.held_warning_s, 1, 1e9),
+    )
+    for key, value, low, high in limits:
+        if not low <= value <= high:
+            raise ConfigInvalid(f"{key} is {value}.", f"It must be between {low:g} and {high:g}.")

@@ -1,0 +1,100 @@
+"""Decide what to do with a message for an agent. No I/O, no clock. Rules: DELIVERY, sections 2, 3 and 5."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from noval_d.delivery.view import AgentView
+from nova_torch.clean import clean
+from nova_torch.values import Form, HoldReason, Message, State
+
+LINE_BYTES = 4095  # a line-buffered reader loses what is over it (DELIVERY 2.7)
+
+
+@dataclass(frozen=True, slots=True)
+class Type:
+    """Type it now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Do not type yet. `recheck_s` is when to look again if nothing is heard before; `detail` is for people."""
+
+    reason: HoldReason
+    detail: str
+    recheck_s: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Never type it: `state` is final and `reason` says why."""
+
+    state: State
+    reason: str
+
+
+Decision = Type | Hold | Refuse
+
+
+def decide(message: Message, view: AgentView, now_ms: int) -> Decision:
+    """Return what to do with `message` at `now_ms` (epoch), as far as `view` tells."""
+    refused = _refusal(message, view, now_ms)
+    if refused is not None:
+        return refused
+    return _pane_hold(view) or _screen_hold(view) or Type()
+
+
+def _refusal(message: Message, view: AgentView, now_ms: int) -> Refuse | None:
+    if message.expires_ms is not None and now_ms >= message.expires_ms:
+        return Refuse(State.EXPIRED, "its time to live ran out before it could be typed")
+    if message.form is Form.COMMAND and not view.driver.accepts_commands:
+        return Refuse(State.FAILED, f"the driver {view.driver.name} knows no commands: send it without --command")
+    if view.line_buffered:
+        longest = max(len(line.encode()) for line in clean(message.body).split("\n"))
+        if longest > LINE_BYTES:
+            return Refuse(
+                State.FAILED,
+                f"a line has {longest} bytes and the program reads lines of {LINE_BYTES} at most: break it up",
+            )
+    return None
+
+
+def _pane_hold(view: AgentView) -> Hold | None:
+    """Return why the pane, whatever its screen shows, must not be typed into."""
+    if view.paused:
+        return Hold(HoldReason.PAUSED, "paused by its operator: novactl resume", 3600.0)
+    if not view.lease_ok:
+        return Hold(HoldReason.NODE_LOST, "this node's lease is over until the broker answers", 0.5)
+    facts = view.facts
+    if facts is None:
+        return Hold(HoldReason.NO_AGENT, "its pane is gone", 5.0)
+    if facts.dead:
+        return Hold(HoldReason.NO_AGENT, "the program in its pane has ended")
+    if not view.present:
+        return Hold(HoldReason.NO_AGENT, f"its pane runs {facts.command or 'something else'}, not the agent")
+    if facts.input_off:
+        return Hold(HoldReason.INPUT_OFF, "input into its pane is switched off (select-pane -e allows it)")
+    if facts.in_mode:
+        return Hold(HoldReason.COPY_MODE, "somebody reads in copy mode (q leaves it)")
+    if view.unread_bytes > 0:
+        return Hold(HoldReason.NOT_READING, f"the program leaves {view.unread_bytes} bytes unread", 0.25)
+    return None
+
+
+def _screen_hold(view: AgentView) -> Hold | None:
+    """Return why the screen says that a paste would go wrong now; a `line` agent has no screen to ask."""
+    sight = view.sight
+    if sight is None:
+        return None
+    if sight.dialog is not None or view.asking:
+        question = sight.dialog or "it asks for a permission"
+        return Hold(HoldReason.DIALOG, f"a dialog is open: {question}", 0.5)
+    if not view.ready:
+        return Hold(HoldReason.STARTING, "it has just started", 0.25)
+    if sight.composer is None:
+        return Hold(HoldReason.DIALOG, "its input box is not on the screen (another view is open)", 0.5)
+    if sight.composer:
+        return Hold(HoldReason.DRAFT, f"a half-typed line is in its input box: {sight.composer[:60]!r}", 0.5)
+    if sight.busy and not view.driver.queues_while_busy:
+        return Hold(HoldReason.BUSY, "it works and takes no text meanwhile", 0.25)
+    return None

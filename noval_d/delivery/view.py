@@ -1,0 +1,29 @@
+"""What is known of an agent and its pane at one moment: the input of every decision. Values only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from noval_d.agents.driver import Driver
+from noval_d.agents.sight import Sight
+from noval_d.tmux.panes import PaneFacts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentView:
+    """One agent at one moment. `facts` is None when its pane is gone; `sight` is None for `line` agents."""
+
+    driver: Driver
+    facts: PaneFacts | None
+    sight: Sight | None = None
+    present: bool = True
+    """The agent's own program is in the foreground, not a shell it left behind."""
+    ready: bool = True
+    """It has said that it started, or its prompt was seen long enough."""
+    paused: bool = False
+    unread_bytes: int = 0
+    """What the terminal holds that the program has not read (FIONREAD)."""
+    line_buffered: bool = False
+    asking: bool = False
+    """A hook reported a permission request that is not settled yet."""
+    lease_ok: bool = True

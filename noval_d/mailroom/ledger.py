@@ -1,0 +1,138 @@
+"""What this node did with each message it received: received, typing, typed, entered, settled. BROKER, section 4.
+
+`typing` is durable before a paste may run, and the pane option says whether it did run (DELIVERY 2.3), so after a
+crash every message is either known to be untyped, known to be typed, or in a pane that is gone.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from enum import StrEnum
+
+from noval_d.mailroom.store import Statement, Store
+from nova_torch.codec import decode_message
+from nova_torch.values import AgentId, Message, MessageId, State
+
+
+class Phase(StrEnum):
+    """How far this node's work on a message went."""
+
+    RECEIVED = "received"
+    TYPING = "typing"
+    """A paste may have run; the pane's marker tells."""
+    ENTERED = "entered"
+    """Submitted by the proof of the composer; a hook may still acknowledge it."""
+    SETTLED = "settled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One row of the ledger. `pane` is the key of the pane a paste was aimed at, empty before that."""
+
+    message: Message
+    agent: AgentId
+    phase: Phase
+    attempt: int
+    pane: str
+    state: State
+    reason: str
+
+    @property
+    def token(self) -> str:
+        """The marker that the paste of this attempt leaves in the pane."""
+        return f"{self.message.id}.{self.attempt}"
+
+
+_COLUMNS = "id, agent, message, phase, attempt, pane, state, reason"
+
+
+class Ledger:
+    """The ledger table of the state file."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def find(self, message: MessageId) -> Entry | None:
+        """Return what is known of a message, or None."""
+        rows = self._store.read(f"SELECT {_COLUMNS} FROM ledger WHERE id = ?", (message,))
+        return _entry(rows[0]) if rows else None
+
+    def unsettled(self) -> list[Entry]:
+        """Return every message that is not settled, in the order they were received."""
+        rows = self._store.read(f"SELECT {_COLUMNS} FROM ledger WHERE phase != 'settled' ORDER BY seq")
+        return [_entry(row) for row in rows]
+
+    def recent(self, agent: AgentId, limit: int) -> list[Entry]:
+        """Return the last `limit` messages of an agent, oldest first."""
+        rows = self._store.read(
+            f"SELECT {_COLUMNS} FROM ledger WHERE agent = ? ORDER BY seq DESC LIMIT ?", (agent, limit)
+        )
+        return [_entry(row) for row in reversed(rows)]
+
+    @staticmethod
+    def received(message: Message, agent: AgentId, envelope: bytes, now_ms: int) -> Statement:
+        """Note that the message is here; a message that is known already stays as it is."""
+        return Statement(
+            "INSERT INTO ledger (id, agent, message, phase, state, updated_ms) VALUES (?, ?, ?, 'received', ?, ?)"
+            " ON CONFLICT (id) DO NOTHING",
+            (message.id, agent, envelope, str(State.QUEUED), now_ms),
+        )
+
+    @staticmethod
+    def typing(message: MessageId, attempt: int, pane: str, now_ms: int) -> Statement:
+        """Note that a paste of `attempt` into `pane` may run from now on."""
+        return Statement(
+            "UPDATE ledger SET phase = 'typing', attempt = ?, pane = ?, updated_ms = ? WHERE id = ?",
+            (attempt, pane, now_ms, message),
+        )
+
+    @staticmethod
+    def untyped(message: MessageId, now_ms: int) -> Statement:
+        """Note that the paste provably did not run (or was swallowed whole): it may be typed again."""
+        return Statement(
+            "UPDATE ledger SET phase = 'received', state = ?, updated_ms = ? WHERE id = ?",
+            (str(State.QUEUED), now_ms, message),
+        )
+
+    @staticmethod
+    def entered(message: MessageId, now_ms: int) -> Statement:
+        """Note that the composer's proof is there and a hook may follow."""
+        return Statement(
+            "UPDATE ledger SET phase = 'entered', state = ?, reason = '', updated_ms = ? WHERE id = ?",
+            (str(State.SUBMITTED), now_ms, message),
+        )
+
+    @staticmethod
+    def settled(message: MessageId, state: State, reason: str, now_ms: int) -> Statement:
+        """Note the final verdict."""
+        return Statement(
+            "UPDATE ledger SET phase = 'settled', state = ?, reason = ?, updated_ms = ? WHERE id = ?",
+            (str(state), reason, now_ms, message),
+        )
+
+    @staticmethod
+    def reopened(message: MessageId, now_ms: int) -> Statement:
+        """Take a verdict back because somebody ordered the message to be typed again."""
+        return Statement(
+            "UPDATE ledger SET phase = 'received', state = ?, reason = '', attempt = attempt + 1, updated_ms = ?"
+            " WHERE id = ?",
+            (str(State.QUEUED), now_ms, message),
+        )
+
+    @staticmethod
+    def purge(before_ms: int) -> Statement:
+        """Forget what was settled before `before_ms`."""
+        return Statement("DELETE FROM ledger WHERE phase = 'settled' AND updated_ms < ?", (before_ms,))
+
+
+def _entry(row: sqlite3.Row) -> Entry:
+    return Entry(
+        message=decode_message(row["message"]),
+        agent=AgentId(row["agent"]),
+        phase=Phase(row["phase"]),
+        attempt=row["attempt"],
+        pane=row["pane"],
+        state=State(row["state"]),
+        reason=row["reason"],
+    )

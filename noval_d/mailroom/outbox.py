@@ -1,0 +1,226 @@
+"""The sender's side: what was accepted here, what became of it, hop by hop, and who waits for news of it."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from noval_d.mailroom.store import Statement, Store
+from nova_torch.codec import decode_message, encode_message
+from nova_torch.errors import Conflict, MessageNotFound
+from nova_torch.values import AgentId, Hop, Message, MessageId, NodeId, Receipt, State
+
+TIMED = (State.ACCEPTED, State.QUEUED, State.TYPED, State.SUBMITTED, State.ACKNOWLEDGED)
+
+_RECEIPT = "id, agent, message, state, reason, node, final, created_ms"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outgoing:
+    """A message on its way: its place in the order of this outbox, and its owner when it is known."""
+
+    seq: int
+    message: Message
+    agent: AgentId
+    envelope: bytes
+    state: State
+    updated_ms: int
+
+
+class Outbox:
+    """The outbox and hop tables of the state file. Every change is told to `listen`ers."""
+
+    def __init__(self, store: Store, node: NodeId, clock_ms: Callable[[], int]) -> None:
+        self._store = store
+        self._node = node
+        self._clock_ms = clock_ms
+        self._listeners: list[Callable[[Hop, AgentId], None]] = []
+        self.grew = asyncio.Event()
+        """Set whenever something new waits to be sent."""
+
+    def listen(self, listener: Callable[[Hop, AgentId], None]) -> None:
+        """Call `listener` with every hop once it is durable."""
+        self._listeners.append(listener)
+
+    async def accept(self, message: Message, agent: AgentId) -> Receipt:
+        """Take a message over: when this returns, it is durable. The same id again gives its present receipt.
+
+        Raises Conflict when the id belongs to another message, StoreFailed when the disk refuses.
+        """
+        known = self._store.read("SELECT message FROM outbox WHERE id = ?", (message.id,))
+        if known:
+            return self._known(message, bytes(known[0]["message"]))
+        now = self._clock_ms()
+        hop = Hop(message=message.id, at_ms=now, node=self._node, state=State.ACCEPTED)
+        await self._store.write(
+            Statement(
+                "INSERT INTO outbox (id, agent, message, state, node, created_ms, updated_ms)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
+                (message.id, agent, encode_message(message), State.ACCEPTED.value, self._node, now, now),
+            ),
+            _hop_row(hop),
+        )
+        self._tell(hop, agent)
+        self.grew.set()
+        return self.receipt(message.id)
+
+    def unsent(self, limit: int) -> list[Outgoing]:
+        """Return the oldest accepted messages that no mailbox has yet, in order."""
+        return self._rows("final = 0 AND state = 'accepted' ORDER BY seq LIMIT ?", (limit,))
+
+    def open(self, agents: Iterable[AgentId], limit: int) -> list[Outgoing]:
+        """Return messages for `agents` that are neither final nor known to be with their owner, in order."""
+        names = list(agents)
+        marks = ",".join("?" * len(names))
+        return self._rows(
+            f"final = 0 AND state IN ('accepted', 'queued') AND agent IN ({marks}) ORDER BY seq LIMIT ?",
+            (*names, limit),
+        )
+
+    def silent(self, before_ms: int, limit: int) -> list[Outgoing]:
+        """Return queued messages of which no receipt came since `before_ms`."""
+        return self._rows(
+            "final = 0 AND state = 'queued' AND updated_ms < ? ORDER BY seq LIMIT ?", (before_ms, limit)
+        )
+
+    async def resend_all(self) -> None:
+        """Treat what was queued as not sent: the broker lost its data. Repeats are dropped by the ledger."""
+        await self._store.write(
+            Statement("UPDATE outbox SET state = 'accepted' WHERE final = 0 AND state = 'queued'")
+        )
+        self.grew.set()
+
+    async def resend(self, messages: Iterable[MessageId]) -> None:
+        """Treat these queued messages as not sent."""
+        await self._store.write(
+            *(
+                Statement("UPDATE outbox SET state = 'accepted' WHERE final = 0 AND id = ?", (message,))
+                for message in messages
+            )
+        )
+        self.grew.set()
+
+    def depth(self) -> int:
+        """Return how many messages are not final."""
+        return int(self._store.read("SELECT COUNT(*) AS n FROM outbox WHERE final = 0")[0]["n"])
+
+    def statements(self, hops: Iterable[Hop]) -> tuple[Statement, ...]:
+        """Return what writes these hops; a final state is never left again, except by `reopen`."""
+        made: list[Statement] = []
+        for hop in hops:
+            made.append(
+                Statement(
+                    "UPDATE outbox SET state = ?, reason = ?, node = ?, final = ?, updated_ms = ?"
+                    " WHERE id = ? AND final = 0",
+                    (hop.state.value, hop.reason, hop.node, int(hop.final), self._clock_ms(), hop.message),
+                )
+            )
+            made.append(_hop_row(hop))
+        return tuple(made)
+
+    async def apply(self, hops: list[Hop], *extra: Statement) -> None:
+        """Write hops of messages of this outbox (and `extra` with them), then tell the listeners."""
+        await self._store.write(*extra, *self.statements(hops))
+        self.announce(hops)
+
+    def announce(self, hops: Iterable[Hop]) -> None:
+        """Tell the listeners of hops that are durable."""
+        for hop in hops:
+            rows = self._store.read("SELECT agent FROM outbox WHERE id = ?", (hop.message,))
+            if rows:
+                self._tell(hop, AgentId(rows[0]["agent"]))
+
+    @staticmethod
+    def reopened(message: MessageId, now_ms: int) -> Statement:
+        """Take a final state back because somebody ordered the message to be sent again."""
+        return Statement(
+            "UPDATE outbox SET state = 'queued', reason = '', final = 0, updated_ms = ? WHERE id = ?",
+            (now_ms, message),
+        )
+
+    def receipt(self, message: MessageId) -> Receipt:
+        """Return the present receipt of a message. Raises MessageNotFound."""
+        rows = self._store.read(f"SELECT {_RECEIPT} FROM outbox WHERE id = ?", (message,))
+        if not rows:
+            raise MessageNotFound(
+                f"no message {message} was sent from node {self._node}.",
+                "Ask on the node that sent it, or list recent ones with: novactl watch",
+            )
+        return self._receipt(rows[0])
+
+    def hops(self, message: MessageId) -> list[Hop]:
+        """Return every known hop of a message, oldest first."""
+        rows = self._store.read("SELECT * FROM hops WHERE message = ? ORDER BY at_ms, rowid", (message,))
+        return [
+            Hop(
+                message=message,
+                at_ms=row["at_ms"],
+                node=NodeId(row["node"]),
+                state=State(row["state"]),
+                reason=row["reason"],
+                final=bool(row["final"]),
+            )
+            for row in rows
+        ]
+
+    @staticmethod
+    def purge(before_ms: int) -> tuple[Statement, ...]:
+        """Forget what became final before `before_ms`."""
+        return (
+            Statement("DELETE FROM outbox WHERE final = 1 AND updated_ms < ?", (before_ms,)),
+            Statement("DELETE FROM hops WHERE message NOT IN (SELECT id FROM outbox)"),
+        )
+
+    def _rows(self, where: str, values: tuple[object, ...]) -> list[Outgoing]:
+        rows = self._store.read(
+            f"SELECT seq, agent, message, state, updated_ms FROM outbox WHERE {where}", values
+        )
+        return [
+            Outgoing(
+                seq=row["seq"],
+                message=decode_message(row["message"]),
+                agent=AgentId(row["agent"]),
+                envelope=bytes(row["message"]),
+                state=State(row["state"]),
+                updated_ms=row["updated_ms"],
+            )
+            for row in rows
+        ]
+
+    def _receipt(self, row: sqlite3.Row) -> Receipt:
+        message = decode_message(row["message"])
+        timings: dict[str, int] = {}
+        for hop in self.hops(message.id):
+            if hop.state in TIMED:
+                timings.setdefault(hop.state.value, hop.at_ms - row["created_ms"])
+        return Receipt(
+            id=message.id,
+            target=message.target,
+            state=State(row["state"]),
+            reason=row["reason"],
+            agent=AgentId(row["agent"]),
+            node=NodeId(row["node"]),
+            final=bool(row["final"]),
+            timings_ms=timings,
+        )
+
+    def _known(self, message: Message, envelope: bytes) -> Receipt:
+        known = decode_message(envelope)
+        if (known.target, known.body, known.sender) != (message.target, message.body, message.sender):
+            raise Conflict(
+                f"the id {message.id} belongs to another message.", "Leave --id away, or give a new ULID."
+            )
+        return self.receipt(message.id)
+
+    def _tell(self, hop: Hop, agent: AgentId) -> None:
+        for listener in self._listeners:
+            listener(hop, agent)
+
+
+def _hop_row(hop: Hop) -> Statement:
+    return Statement(
+        "INSERT INTO hops (message, at_ms, node, state, reason, final) VALUES (?, ?, ?, ?, ?, ?)",
+        (hop.message, hop.at_ms, hop.node, hop.state.value, hop.reason, int(hop.final)),
+    )

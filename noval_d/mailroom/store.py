@@ -1,0 +1,206 @@
+"""The node's state file: one SQLite database, one writer thread with group commit, reads on the loop.
+
+Whatever waits while a commit runs is committed together by the next one, so a burst costs few fsyncs. WAL with
+synchronous=FULL: what `write` has returned for survives a crash of the machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import queue
+import sqlite3
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nova_torch.errors import StoreFailed
+
+log = logging.getLogger("nova.store")
+
+SCHEMA_VERSION = 1
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS outbox (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE, agent TEXT NOT NULL, message BLOB NOT NULL,
+    state TEXT NOT NULL, reason TEXT NOT NULL DEFAULT '', node TEXT NOT NULL DEFAULT '',
+    final INTEGER NOT NULL DEFAULT 0, created_ms INTEGER NOT NULL, updated_ms INTEGER NOT NULL);
+CREATE INDEX IF NOT EXISTS outbox_open ON outbox (seq) WHERE final = 0;
+CREATE INDEX IF NOT EXISTS outbox_old ON outbox (updated_ms) WHERE final = 1;
+CREATE TABLE IF NOT EXISTS hops (
+    message TEXT NOT NULL, at_ms INTEGER NOT NULL, node TEXT NOT NULL,
+    state TEXT NOT NULL, reason TEXT NOT NULL, final INTEGER NOT NULL);
+CREATE INDEX IF NOT EXISTS hops_message ON hops (message);
+CREATE TABLE IF NOT EXISTS ledger (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE, agent TEXT NOT NULL, message BLOB NOT NULL, phase TEXT NOT NULL,
+    attempt INTEGER NOT NULL DEFAULT 0, pane TEXT NOT NULL DEFAULT '',
+    state TEXT NOT NULL, reason TEXT NOT NULL DEFAULT '', updated_ms INTEGER NOT NULL);
+CREATE INDEX IF NOT EXISTS ledger_open ON ledger (seq) WHERE phase != 'settled';
+CREATE INDEX IF NOT EXISTS ledger_old ON ledger (updated_ms) WHERE phase = 'settled';
+CREATE INDEX IF NOT EXISTS ledger_agent ON ledger (agent, seq);
+CREATE TABLE IF NOT EXISTS agents (
+    agent TEXT PRIMARY KEY, spec BLOB NOT NULL, paused INTEGER NOT NULL DEFAULT 0);
+"""
+
+Values = Sequence[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One SQL statement and its values."""
+
+    sql: str
+    values: Values = ()
+
+
+@dataclass(slots=True)
+class _Unit:
+    statements: tuple[Statement, ...]
+    done: asyncio.Future[None]
+
+
+class Store:
+    """The state file of a node. `write` is durable when it returns; `read` sees every finished write."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._queue: queue.SimpleQueue[_Unit | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._reader: sqlite3.Connection | None = None
+        self.failing = ""
+        """What the last write failed with; empty when it went well."""
+
+    def __repr__(self) -> str:
+        return f"<Store {self.path}{' failing' if self.failing else ''}>"
+
+    async def open(self) -> None:
+        """Open or make the file (0600). Raises StoreFailed with the cure."""
+        try:
+            descriptor = os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            os.close(descriptor)
+            writer = self._connect()
+            found = int(writer.execute("PRAGMA user_version").fetchone()[0])
+            if found > SCHEMA_VERSION:
+                writer.close()
+                raise StoreFailed(
+                    f"{self.path} was written by a newer version (schema {found}).", "Upgrade this node."
+                )
+            writer.executescript(SCHEMA)
+            writer.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            self._reader = self._connect()
+        except (OSError, sqlite3.Error) as error:
+            raise StoreFailed(
+                f"the state file {self.path} cannot be opened: {error}.",
+                "Check that its directory exists, is yours and is on a disk with room.",
+            ) from None
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._run, args=(writer,), name="store-writer", daemon=True)
+        self._thread.start()
+
+    async def close(self) -> None:
+        """Finish every write that was asked for, then close."""
+        if self._thread is not None:
+            self._queue.put(None)
+            await asyncio.get_running_loop().run_in_executor(None, self._thread.join)
+            self._thread = None
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+
+    def begin(self, *statements: Statement) -> asyncio.Future[None]:
+        """Queue `statements` as one transaction, in the order of the calls; the future is done when durable.
+
+        The future fails with StoreFailed when the file cannot be written; none of its statements took effect.
+        """
+        if self._loop is None or self._thread is None:
+            raise StoreFailed(f"the state file {self.path} is not open.")
+        unit = _Unit(statements, self._loop.create_future())
+        self._queue.put(unit)
+        return unit.done
+
+    async def write(self, *statements: Statement) -> None:
+        """Write `statements` as one transaction and wait until they are durable."""
+        await asyncio.shield(self.begin(*statements))
+
+    def read(self, sql: str, values: Values = ()) -> list[sqlite3.Row]:
+        """Return the rows of a query by index (microseconds). Raises StoreFailed."""
+        if self._reader is None:
+            raise StoreFailed(f"the state file {self.path} is not open.")
+        try:
+            return self._reader.execute(sql, values).fetchall()
+        except sqlite3.Error as error:
+            raise StoreFailed(f"the state file {self.path} cannot be read: {error}.") from None
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=5.0)
+        connection.row_factory = sqlite3.Row
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        return connection
+
+    def _run(self, connection: sqlite3.Connection) -> None:
+        stopping = False
+        while not stopping:
+            units: list[_Unit] = []
+            unit = self._queue.get()
+            while unit is not None:
+                units.append(unit)
+                if self._queue.empty():
+                    break
+                unit = self._queue.get()
+            stopping = unit is None
+            if units:
+                self._commit(connection, units)
+        connection.close()
+
+    def _commit(self, connection: sqlite3.Connection, units: list[_Unit]) -> None:
+        """Commit `units` together; when that fails, each alone, so that one bad unit hurts no other."""
+        try:
+            _transaction(connection, units)
+        except sqlite3.Error as error:
+            if len(units) > 1:
+                for unit in units:
+                    self._commit(connection, [unit])
+                return
+            self._tell(units, f"{error}")
+        else:
+            self._tell(units, "")
+
+    def _tell(self, units: list[_Unit], problem: str) -> None:
+        loop = self._loop
+        assert loop is not None
+        try:
+            loop.call_soon_threadsafe(self._resolve, units, problem)
+        except RuntimeError:  # the loop is closed: nobody waits any more
+            log.warning("store.late", extra={"units": len(units), "problem": problem})
+
+    def _resolve(self, units: list[_Unit], problem: str) -> None:
+        self.failing = problem
+        for unit in units:
+            if unit.done.done():
+                continue
+            if problem:
+                unit.done.set_exception(
+                    StoreFailed(
+                        f"the state file {self.path} cannot be written: {problem}.", "Make room on its disk."
+                    )
+                )
+            else:
+                unit.done.set_result(None)
+
+
+def _transaction(connection: sqlite3.Connection, units: list[_Unit]) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for unit in units:
+            for statement in unit.statements:
+                connection.execute(statement.sql, statement.values)
+        connection.execute("COMMIT")
+    except sqlite3.Error:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
