@@ -1,0 +1,87 @@
+"""Say where the socket, the state directory and the configuration are. Light: `os` only, touches nothing.
+
+Daemon, CLI and hook shim resolve through here, so that they meet. Source: ARCHITECTURE, sections 3 and 5.
+"""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SOCKET_NAME = "control.sock"
+SPOOL_NAME = "hooks.spool"
+LOG_NAME = "daemon.log"
+SYSTEM_CONFIG = "/etc/nova-torch/config.toml"
+
+
+def control_socket(
+    env: Mapping[str, str] | None = None, *, explicit: str = "", state_dir: str | None = None
+) -> str:
+    """Return the absolute path of the control socket.
+
+    `explicit` (--socket), else `$NOVA_SOCKET`, else below the first directory of `$RUNTIME_DIRECTORY`, else
+    below `$XDG_RUNTIME_DIR` when that is a directory of this user, else below `state_dir`.
+    """
+    environment = os.environ if env is None else env
+    given = explicit or environment.get("NOVA_SOCKET")
+    if given:
+        return os.path.abspath(given)
+    runtime = environment.get("RUNTIME_DIRECTORY", "").split(":", 1)[0]  # systemd may name several
+    if runtime:
+        return os.path.join(os.path.abspath(runtime), SOCKET_NAME)
+    session = environment.get("XDG_RUNTIME_DIR", "")
+    if session.startswith("/") and _is_own_directory(session):
+        return os.path.join(session, "nova-torch", SOCKET_NAME)
+    return os.path.join(_state_dir(environment) if state_dir is None else state_dir, SOCKET_NAME)
+
+
+def state_dir(env: Mapping[str, str] | None = None) -> str:
+    """Return the absolute state directory: `$NOVA_STATE_DIR`, else `nova-torch` below `$XDG_STATE_HOME`."""
+    return _state_dir(os.environ if env is None else env)
+
+
+def config_candidates(env: Mapping[str, str] | None = None, *, explicit: str = "") -> tuple[str, ...]:
+    """Return the configuration files in the order they are tried; one that is named stands alone."""
+    environment = os.environ if env is None else env
+    named = explicit or environment.get("NOVA_TORCH_CONFIG")
+    if named:
+        return (os.path.abspath(named),)
+    home = environment.get("XDG_CONFIG_HOME", "")
+    if not home.startswith("/"):
+        home = os.path.join(_home(environment), ".config")
+    return (os.path.join(home, "nova-torch", "config.toml"), SYSTEM_CONFIG)
+
+
+def hook_spool(env: Mapping[str, str] | None = None) -> str:
+    """Return the file that keeps the hooks' events while no daemon answers."""
+    return os.path.join(state_dir(env), SPOOL_NAME)
+
+
+def daemon_log(env: Mapping[str, str] | None = None) -> str:
+    """Return the log of a daemon that `novactl up` started."""
+    return os.path.join(state_dir(env), LOG_NAME)
+
+
+def _state_dir(environment: Mapping[str, str]) -> str:
+    given = environment.get("NOVA_STATE_DIR")
+    if given:
+        return os.path.abspath(given)
+    base = environment.get("XDG_STATE_HOME", "")
+    if not base.startswith("/"):  # the XDG specification: a relative path is to be ignored
+        base = os.path.join(_home(environment), ".local", "state")
+    return os.path.join(base, "nova-torch")
+
+
+def _home(environment: Mapping[str, str]) -> str:
+    return environment.get("HOME") or os.path.expanduser("~")
+
+
+def _is_own_directory(path: str) -> bool:
+    # After `su`, $XDG_RUNTIME_DIR may still be the other user's; in a container it may not exist.
+    try:
+        return os.path.isdir(path) and os.stat(path).st_uid == os.geteuid()
+    except OSError:
+        return False
