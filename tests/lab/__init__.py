@@ -1,0 +1,1 @@
+"""The project's test lab: real agents in private tmux servers, talking to a stub model."""

@@ -1,0 +1,73 @@
+"""Read what a person's prompts were out of Messages API requests. No I/O."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+# Text blocks the agent writes into user messages: reminders, and what local commands such as /clear leave.
+OF_THE_AGENT = ("<system-reminder>", "<local-command-", "<command-name>")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One request to the model: who asked, and the texts of every user message it carried, in order."""
+
+    path: str
+    conversation: str
+    main: bool
+    user_texts: tuple[tuple[str, ...], ...]
+    at_s: float = field(default_factory=time.time)
+
+    @property
+    def last_prompt(self) -> str:
+        """The texts of the newest user message, empty when it holds only tool results."""
+        return "\n".join(self.user_texts[-1]) if self.user_texts else ""
+
+
+def parse(path: str, body: dict[str, Any]) -> Request:
+    """Read a request body; a request with tools belongs to the main conversation of an agent."""
+    messages = [m for m in body.get("messages", []) if m.get("role") == "user"]
+    return Request(
+        path=path,
+        conversation=str((body.get("metadata") or {}).get("user_id", "")),
+        main=bool(body.get("tools")),
+        user_texts=tuple(_texts(m.get("content")) for m in messages),
+    )
+
+
+def prompts(requests: Sequence[Request]) -> list[str]:
+    """The prompts of the conversation that spoke last, in order, without what the agent itself put there.
+
+    A line feed at the end is cut: Claude Code adds one where it joins queued prompts to one message.
+    """
+    main = [r for r in requests if r.main]
+    if not main:
+        return []
+    newest = _fullest(r for r in main if r.conversation == main[-1].conversation)
+    texts = [text for texts in newest.user_texts for text in texts]
+    return [text.rstrip("\n") for text in texts if not text.lstrip().startswith(OF_THE_AGENT)]
+
+
+def count(requests: Sequence[Request], marker: str) -> int:
+    """How often `marker` stands in the user messages of all conversations.
+
+    Every request repeats the whole history, so only the fullest request of each conversation counts.
+    """
+    conversations = {r.conversation for r in requests if r.main}
+    fullest = (_fullest(r for r in requests if r.main and r.conversation == name) for name in conversations)
+    return sum(text.count(marker) for request in fullest for texts in request.user_texts for text in texts)
+
+
+def _fullest(requests: Iterable[Request]) -> Request:
+    """The request with the longest history; of equal ones the newest."""
+    return max(enumerate(requests), key=lambda item: (len(item[1].user_texts), item[0]))[1]
+
+
+def _texts(content: object) -> tuple[str, ...]:
+    if isinstance(content, str):
+        return (content,)
+    blocks = content if isinstance(content, list) else []
+    return tuple(block["text"] for block in blocks if isinstance(block, dict) and block.get("type") == "text")

@@ -1,0 +1,45 @@
+"""Log every byte that arrives at the terminal: `rawlog.py LOGFILE [--bracketed] [--stall SECONDS]`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import termios
+import time
+import tty
+from pathlib import Path
+
+READ_BYTES = 65536
+BRACKETED_PASTE = b"\x1b[?2004h"
+
+
+def run(logfile: Path, *, bracketed: bool, stall_s: float) -> None:
+    """Put the terminal into raw mode, say READY, and copy what is read to the log until it ends."""
+    terminal = sys.stdin.fileno()
+    log = os.open(logfile, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    before = termios.tcgetattr(terminal)
+    tty.setraw(terminal)
+    try:
+        os.write(sys.stdout.fileno(), (BRACKETED_PASTE if bracketed else b"") + b"READY\r\n")
+        time.sleep(stall_s)
+        while data := os.read(terminal, READ_BYTES):
+            while data:
+                data = data[os.write(log, data) :]
+    finally:
+        termios.tcsetattr(terminal, termios.TCSANOW, before)
+        os.close(log)
+
+
+def main() -> None:
+    """Read the command line and run."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("logfile", type=Path)
+    parser.add_argument("--bracketed", action="store_true", help="ask for bracketed paste")
+    parser.add_argument("--stall", type=float, default=0.0, help="seconds before the first byte is read")
+    options = parser.parse_args()
+    run(options.logfile, bracketed=options.bracketed, stall_s=options.stall)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+"""Decide what a terminal AI agent does with its input: composer, queue, turns, dialogs. No I/O."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from dataclasses import dataclass, field
+from typing import Literal
+
+from tests.lab.programs.tui_keys import Event, Key, Paste, Typed
+
+PASTE_WINDOW_S = 0.1  # Claude joins an Enter this close to a paste to the paste
+DIALOG_QUIET_S = 1.5  # Claude draws no dialog before its composer was left alone this long
+LONG_PASTE_NEWLINES, LONG_PASTE_CHARACTERS = 2, 800
+TAB = "    "
+PLACEHOLDER = re.compile(r"\[Pasted text #\d+(?: \+\d+ lines)?\]")
+
+What = Literal["start", "prompt", "approved", "rejected", "permission", "stop", "quit"]
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """Something to log, to tell a hook, or to end on."""
+
+    what: What
+    text: str = ""
+
+
+@dataclass(slots=True, kw_only=True)
+class Agent:
+    """The whole state of the agent; `now` is always a monotonic time in seconds."""
+
+    busy_s: float = 0.0
+    draft: str = ""
+    queue: list[str] = field(default_factory=list)
+    transcript: list[str] = field(default_factory=list)
+    prompt: str | None = None
+    dialog_wanted: bool = False
+    dialog_open: bool = False
+    _busy_until: float = 0.0
+    _input_at: float = float("-inf")
+    _paste_at: float = float("-inf")
+    _pastes: dict[str, str] = field(default_factory=dict)
+    _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+
+    @property
+    def busy(self) -> bool:
+        """Whether a turn is under way that waits for nobody."""
+        return self.prompt is not None and not self.dialog_open
+
+    def deadline(self) -> float | None:
+        """When `tick` has something to do next."""
+        if self.prompt is None or self.dialog_open:
+            return None
+        return self._input_at + DIALOG_QUIET_S if self.dialog_wanted else self._busy_until
+
+    def handle(self, event: Event, now: float) -> list[Happened]:
+        """Take one input event."""
+        if self.dialog_open:
+            return self._answer_dialog(event, now)
+        match event:
+            case Paste(text):
+                self._insert(self._shown(text.replace("\t", TAB)), now)
+                self._paste_at = now
+            case Typed(text):
+                self._insert(text, now)
+            case Key("newline"):
+                self._insert("\n", now)
+            case Key("enter") if now - self._paste_at < PASTE_WINDOW_S:
+                self._join_newline(now)
+            case Key("enter"):
+                return self._submit(now)
+            case Key("backspace"):
+                self._erase(now)
+            case Key("ctrl-u"):
+                self.draft, self._input_at = "", now
+            case Key("ctrl-d") if not self.draft:
+                return [Happened("quit", "ctrl-d")]
+        return []
+
+    def tick(self, now: float) -> list[Happened]:
+        """Do what is due: end a turn, ask for permission, open the dialog."""
+        if self.prompt is None or self.dialog_open or now < self._busy_until:
+            return []
+        if not self.dialog_wanted:
+            if "USETOOL" not in self.prompt:
+                return self._end_turn("● Done.", now)
+            self.dialog_wanted = True
+            return [Happened("permission", self.prompt), *self.tick(now)]
+        if now - self._input_at >= DIALOG_QUIET_S:
+            self.dialog_open = True
+        return []
+
+    def _answer_dialog(self, event: Event, now: float) -> list[Happened]:
+        """Only Enter and Escape mean something; a paste is swallowed, as Claude swallows it."""
+        assert self.prompt is not None
+        if event not in (Key("enter"), Key("escape")):
+            return []
+        prompt, self.dialog_open, self.dialog_wanted = self.prompt, False, False
+        if event == Key("enter"):
+            return [Happened("approved", prompt), *self._end_turn("● Bash(touch toolran)", now)]
+        ended = self._end_turn("● The tool was rejected.", now)
+        return [Happened("rejected", prompt), *(h for h in ended if h.what != "stop")]
+
+    def _submit(self, now: float) -> list[Happened]:
+        text = PLACEHOLDER.sub(lambda m: self._pastes.get(m[0], m[0]), self.draft).rstrip()
+        if not text:
+            return []
+        self.draft = ""
+        self._pastes.clear()
+        if text == "/exit":
+            return [Happened("quit", "/exit")]
+        self.queue.append(text)
+        return [] if self.prompt is not None else self._take_up(now)
+
+    def _take_up(self, now: float) -> list[Happened]:
+        if not self.queue:
+            return []
+        self.prompt = self.queue.pop(0)
+        self._busy_until = now + self.busy_s
+        self.transcript.append(f"❯ {self.prompt}")
+        return [Happened("prompt", self.prompt)]
+
+    def _end_turn(self, said: str, now: float) -> list[Happened]:
+        self.prompt = None
+        self.transcript.append(said)
+        return [Happened("stop"), *self._take_up(now)]
+
+    def _insert(self, text: str, now: float) -> None:
+        self.draft += text
+        self._input_at = now
+
+    def _shown(self, text: str) -> str:
+        """Long pastes are shown as a placeholder and expanded when submitted."""
+        newlines = text.count("\n")
+        if newlines <= LONG_PASTE_NEWLINES and len(text) <= LONG_PASTE_CHARACTERS:
+            return text
+        lines = f" +{newlines} lines" if newlines else ""
+        placeholder = f"[Pasted text #{next(self._numbers)}{lines}]"
+        self._pastes[placeholder] = text
+        return placeholder
+
+    def _join_newline(self, now: float) -> None:
+        last = next(reversed(self._pastes), None)
+        if last is not None and self.draft.endswith(last):
+            self._pastes[last] += "\n"
+            self._input_at = now
+        else:
+            self._insert("\n", now)
+        self._paste_at = now
+
+    def _erase(self, now: float) -> None:
+        self._input_at = now
+        last = next((p for p in self._pastes if self.draft.endswith(p)), None)
+        self.draft = self.draft[: -len(last)] if last is not None else self.draft[:-1]
