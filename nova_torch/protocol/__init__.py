@@ -1,0 +1,1 @@
+"""The control protocol that programs and the daemon speak over a Unix socket."""
