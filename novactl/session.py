@@ -1,0 +1,79 @@
+"""Open the connection that a command asks the daemon through, with its limits. Light."""
+
+from __future__ import annotations
+
+import os
+
+from nova_torch import paths
+from nova_torch.durations import seconds
+from nova_torch.errors import DaemonUnreachable
+from nova_torch.protocol.client import Client
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from novactl.options import Values
+
+CONNECT_S = 5.0
+CALL_S = 10.0
+
+
+def limit_s(values: Values, default_s: float) -> float:
+    """Return the seconds of --timeout, or `default_s`. Raises InvalidRequest."""
+    given = values.get("timeout")
+    return default_s if given is None else seconds(given)
+
+
+def socket_path(values: Values) -> str:
+    """Return the control socket that these options and the environment name."""
+    return paths.control_socket(explicit=values.get("socket") or "")
+
+
+def connect(values: Values, timeout_s: float = CALL_S) -> Client:
+    """Connect to the daemon; calls that name no limit take `timeout_s`. Raises DaemonUnreachable."""
+    path = socket_path(values)
+    try:
+        client = Client.connect(path, min(timeout_s, CONNECT_S))
+    except DaemonUnreachable:
+        configured = _configured_socket(values)
+        if configured in ("", path):
+            raise
+        client = Client.connect(configured, min(timeout_s, CONNECT_S))
+    client.timeout_s = timeout_s
+    return client
+
+
+def ask(values: Values, call: str, args: dict[str, Any] | None = None) -> Any:
+    """Make one call and return its answer."""
+    with connect(values, limit_s(values, CALL_S)) as client:
+        return client.call(call, given(args or {}))
+
+
+def given(args: dict[str, Any]) -> dict[str, Any]:
+    """Return `args` without those that were not given."""
+    return {
+        name: value
+        for name, value in args.items()
+        if value is not None and value != [] and value is not False
+    }
+
+
+def caller() -> dict[str, str | None]:
+    """Return the pane this process runs in, by which the daemon knows the agent that calls."""
+    return {"pane": os.environ.get("TMUX_PANE") or None, "tmux": os.environ.get("TMUX") or None}
+
+
+def _configured_socket(values: Values) -> str:
+    """Return the socket that the configuration file names: only asked when nobody is at the usual place."""
+    if values.get("socket") or os.environ.get("NOVA_SOCKET"):
+        return ""
+    if not any(os.path.exists(path) for path in paths.config_candidates()):
+        return ""
+    from nova_torch.config import load
+    from nova_torch.errors import ConfigInvalid
+
+    try:
+        return load().control.socket
+    except ConfigInvalid:
+        return ""

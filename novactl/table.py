@@ -1,0 +1,289 @@
+"""The one table of novactl's commands. The light road and the Typer app are both made from it.
+
+What a command does is named as `module:function` and loaded when it runs.
+"""
+
+from __future__ import annotations
+
+from novactl.options import CHOICE, FLAG, INTEGER, LIST, Command, Param, option
+
+PRIORITIES = ("urgent", "high", "normal", "low")
+WAITS = ("submitted", "acknowledged", "replied")
+STATES = ("starting", "idle", "busy", "dialog", "draft", "paused", "exited", "lost")
+SHELLS = ("bash", "zsh", "fish")
+HOOKED = ("claude",)
+
+AGENT = Param("agent", required=True, metavar="AGENT", completes="agents", help="The agent's name.")
+MESSAGE = Param("id", required=True, metavar="ID", help="The message's id.")
+ROLE = option("--role", metavar="ROLE", help="Its role.")
+SKILL = option("--skill", LIST, metavar="SKILL", help="A skill; may be given several times.")
+DEAD_AGENT = option("--agent", metavar="AGENT", completes="agents", help="Only this agent's.")
+HOOKED_AGENT = Param("agent", kind=CHOICE, choices=HOOKED, required=True, help="Which program's hooks.")
+SETTINGS = option(
+    "--settings",
+    metavar="FILE",
+    help="Its settings (default: settings.json below $CLAUDE_CONFIG_DIR or ~/.claude).",
+)
+
+GROUPS = {
+    "dead": "Messages that were given up: list, retry, drop.",
+    "hooks": "The agents' hooks, which prove deliveries: install, status, remove.",
+    "config": "The configuration: show, validate.",
+}
+
+COMMANDS = (
+    Command(
+        "send",
+        "novactl.commands.send:send",
+        "Send a message to an agent. Prints its id; with --wait its final state too.",
+        (
+            Param(
+                "target",
+                required=True,
+                metavar="TARGET",
+                completes="agents",
+                help="An agent's name, or session:window[.pane] of a local pane.",
+            ),
+            Param("text", metavar="TEXT|-", help="The message; - or nothing: read from standard input."),
+            option("--file", metavar="FILE", help="Read the message from a file."),
+            option(
+                "--wait",
+                CHOICE,
+                choices=WAITS,
+                bare="submitted",
+                help="Wait for this state; --wait alone: until the delivery is proven (submitted or better).",
+            ),
+            option("--timeout", metavar="DURATION", help="How long --wait waits (default 2m); 30s, 5m, 2h."),
+            option("--priority -p", CHOICE, choices=PRIORITIES, help="How soon it should be typed (normal)."),
+            option("--id", metavar="ULID", help="Its id; sending one id again sends nothing twice."),
+            option("--ttl", metavar="DURATION", help="Give it up when it is not typed by then."),
+            option("--raw", FLAG, help="Type the body as it is, without a line that names the sender."),
+            option("--command", FLAG, help="The body is a command of the agent, such as /compact."),
+        ),
+        examples=(
+            'novactl send claude-1 "Please run the tests"',
+            "git diff | novactl send reviewer --wait=acknowledged --timeout 5m",
+            "novactl send claude-1 --command /compact",
+        ),
+        hot=True,
+    ),
+    Command(
+        "inbox",
+        "novactl.commands.fleet:inbox",
+        "Show an agent's messages, the newest last.",
+        (
+            Param(
+                "agent",
+                metavar="AGENT",
+                completes="agents",
+                help="The agent (default: the one in this pane).",
+            ),
+            option("--limit -n", INTEGER, metavar="N", help="Only the last N."),
+        ),
+        examples=("novactl inbox", "novactl inbox claude-1 -n 5"),
+        hot=True,
+    ),
+    Command(
+        "agents",
+        "novactl.commands.fleet:agents",
+        "List the agents of the fleet.",
+        (
+            option("--role", metavar="ROLE", help="Only those of this role."),
+            option(
+                "--skill", LIST, metavar="SKILL", help="Only those with this skill; several: all must match."
+            ),
+            option("--node", metavar="NODE", help="Only those of this node."),
+            option("--state", CHOICE, choices=STATES, help="Only those in this state."),
+        ),
+        examples=("novactl agents", "novactl agents --role reviewer --skill python --json"),
+        hot=True,
+    ),
+    Command(
+        "hook",
+        "novactl.commands.operate:hook",
+        "Report a hook of the agent in this pane. Reads the event on stdin, always exits 0, prints nothing.",
+        (Param("event", metavar="EVENT", help="The hook's name, such as UserPromptSubmit."),),
+        examples=("novactl hook Stop < event.json",),
+        hot=True,
+        lenient=True,
+    ),
+    Command(
+        "up",
+        "novactl.commands.node:up",
+        "Start a node for this user and wait until it is ready. Running it twice is fine.",
+        (
+            option(
+                "--broker",
+                metavar="URL",
+                help="embedded, redis://, rediss://, unix:// (default: configured).",
+            ),
+            option("--foreground", FLAG, help="Stay in the foreground, as a service manager wants it."),
+            option("--config", metavar="FILE", help="Configuration file."),
+            option("--timeout", metavar="DURATION", help="How long to wait until it is ready (default 30s)."),
+        ),
+        examples=("novactl up", "novactl up --broker redis://dragonfly.internal:6379"),
+    ),
+    Command(
+        "down",
+        "novactl.commands.node:down",
+        "Stop the node in order and wait until it is gone. The agents go on.",
+        (option("--timeout", metavar="DURATION", help="How long to wait until it is gone (default 30s)."),),
+        examples=("novactl down",),
+    ),
+    Command(
+        "status",
+        "novactl.commands.node:status",
+        "Show node, broker, tmux, agents, and what is held and why.",
+        (option("--watch -w", FLAG, help="Show it again at every change."),),
+        examples=("novactl status", "novactl status --json", "novactl status --watch"),
+    ),
+    Command(
+        "register",
+        "novactl.commands.fleet:register",
+        "Make a running pane an agent.",
+        (
+            Param("agent", required=True, metavar="ID", help="Its name: letters, digits, _ . -, 64 at most."),
+            option("--pane", metavar="PANE", help="The pane: %N or session:window.pane."),
+            option("--here", FLAG, help="The pane this command runs in."),
+            ROLE,
+            SKILL,
+            option("--driver", metavar="DRIVER", help="How it is typed into (default: by what runs there)."),
+        ),
+        examples=(
+            "novactl register claude-1 --pane %3",
+            "novactl register reviewer-1 --here --role reviewer --skill python --skill sql",
+        ),
+    ),
+    Command(
+        "unregister",
+        "novactl.commands.fleet:unregister",
+        "Forget an agent. Its program goes on; messages that wait for it are given up.",
+        (AGENT,),
+        examples=("novactl unregister claude-1",),
+    ),
+    Command(
+        "trace",
+        "novactl.commands.flow:trace",
+        "Show every hop of one message, with times and reasons.",
+        (MESSAGE,),
+        examples=("novactl trace 01JD3ZK8Q5W9X2Y4V6B8N0M1P3",),
+    ),
+    Command(
+        "watch",
+        "novactl.commands.flow:watch",
+        "Show the flow of messages, live, until interrupted.",
+        (option("--agent", metavar="AGENT", completes="agents", help="Only this agent's messages."),),
+        examples=("novactl watch", "novactl watch --agent claude-1 --json"),
+    ),
+    Command(
+        "peek",
+        "novactl.commands.fleet:peek",
+        "Show what an agent's pane shows.",
+        (AGENT, option("--lines -n", INTEGER, metavar="N", help="Only the last N lines.")),
+        examples=("novactl peek claude-1", "novactl peek claude-1 -n 10"),
+    ),
+    Command(
+        "pause",
+        "novactl.commands.fleet:pause",
+        "Type nothing into an agent until it is resumed; its messages wait.",
+        (AGENT,),
+        examples=("novactl pause claude-1",),
+    ),
+    Command(
+        "resume",
+        "novactl.commands.fleet:resume",
+        "Type into a paused agent again.",
+        (AGENT,),
+        examples=("novactl resume claude-1",),
+    ),
+    Command(
+        "dead list",
+        "novactl.commands.flow:dead_list",
+        "List the messages that were given up.",
+        (DEAD_AGENT,),
+        examples=("novactl dead list", "novactl dead list --agent claude-1 --json"),
+    ),
+    Command(
+        "dead retry",
+        "novactl.commands.flow:dead_retry",
+        "Put a message that was given up back into its mailbox.",
+        (MESSAGE,),
+        examples=("novactl dead retry 01JD3ZK8Q5W9X2Y4V6B8N0M1P3",),
+    ),
+    Command(
+        "dead drop",
+        "novactl.commands.flow:dead_drop",
+        "Forget a message that was given up.",
+        (MESSAGE,),
+        examples=("novactl dead drop 01JD3ZK8Q5W9X2Y4V6B8N0M1P3",),
+    ),
+    Command(
+        "hooks install",
+        "novactl.commands.hooks:install",
+        "Write our hooks into the agent's settings; everything else in there stays as it is.",
+        (HOOKED_AGENT, SETTINGS),
+        examples=("novactl hooks install claude",),
+    ),
+    Command(
+        "hooks status",
+        "novactl.commands.hooks:status",
+        "Say which hooks are installed and whether what they call still exists.",
+        (HOOKED_AGENT, SETTINGS),
+        examples=("novactl hooks status claude", "novactl hooks status claude --json"),
+    ),
+    Command(
+        "hooks remove",
+        "novactl.commands.hooks:remove",
+        "Take exactly our hooks out of the agent's settings.",
+        (HOOKED_AGENT, SETTINGS),
+        examples=("novactl hooks remove claude",),
+    ),
+    Command(
+        "doctor",
+        "novactl.commands.operate:doctor",
+        "Look for what is wrong, here and in the daemon, and say what helps.",
+        examples=("novactl doctor", "novactl doctor --json"),
+    ),
+    Command(
+        "config show",
+        "novactl.commands.operate:config_show",
+        "Show the configuration in effect, without secrets.",
+        (option("--config", metavar="FILE", help="That of this file instead of the running daemon's."),),
+        examples=("novactl config show", "novactl config show --json"),
+    ),
+    Command(
+        "config validate",
+        "novactl.commands.operate:config_validate",
+        "Say whether the configuration can be used.",
+        (option("--config", metavar="FILE", help="The file (default: the first of the usual places)."),),
+        examples=("novactl config validate", "novactl config validate --config ./config.toml"),
+    ),
+    Command(
+        "rpc",
+        "novactl.commands.operate:rpc",
+        "Make a call of the control protocol and print its answer as JSON.",
+        (
+            Param("call", required=True, metavar="CALL", help="The call's name."),
+            Param("args", metavar="JSON", help="Its arguments, a JSON object; - reads it from stdin."),
+            option("--stream", FLAG, help="Ask for a stream: a line for the snapshot and each change."),
+        ),
+        examples=(
+            "novactl rpc ping",
+            'novactl rpc agents \'{"role": "tester"}\'',
+            "novactl rpc watch --stream",
+        ),
+    ),
+    Command(
+        "version",
+        "novactl.commands.operate:version",
+        "Print the version of this program and of the daemon, if it runs.",
+        examples=("novactl version", "novactl version --json"),
+    ),
+    Command(
+        "completion",
+        "novactl.commands.operate:completion",
+        "Print the completion script of a shell.",
+        (Param("shell", kind=CHOICE, choices=SHELLS, required=True, help="The shell."),),
+        examples=('eval "$(novactl completion bash)"', "novactl completion fish | source"),
+    ),
+)
