@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import shlex
@@ -17,7 +16,8 @@ from tests.lab.stub_model import StubModel
 from tests.lab.tmux import LOOK_EVERY_S, LabTimeout, PrivateTmux
 
 KEY = "sk-ant-stub-" + "0" * 20
-SETTLED_S = 3.0  # just after its first paint Claude swallows an Enter; see DELIVERY, rules of Enter, 3
+SETTLED_S = 1.0  # at its first paint Claude may swallow an Enter; 18 of 18 were taken even there
+PASTE_WINDOW_S = 0.15  # Claude joins an Enter within 100 ms to the paste
 START_LIMIT_S = 30.0
 RULE = "─" * 10
 
@@ -103,12 +103,12 @@ class ClaudeLab:
         return self.server.wait_for(self.pane, wanted, timeout_s)
 
     def wait_ready(self, timeout_s: float = START_LIMIT_S) -> None:
-        """Wait until the composer has stood for three seconds, after which no Enter is swallowed."""
+        """Wait until the composer has stood for a second, after which no Enter is swallowed."""
         until = time.monotonic() + timeout_s
         since: float | None = None
         while since is None or time.monotonic() - since < SETTLED_S:
             screen = self.capture()
-            if not has_composer(screen):
+            if composer(screen) is None:
                 since = None
             elif since is None:
                 since = time.monotonic()
@@ -118,10 +118,10 @@ class ClaudeLab:
 
     def submit(self, text: str) -> None:
         """Paste a prompt, see it land, and press Enter after Claude's paste window."""
-        before = self.capture()
+        before = composer(self.capture())
         self.server.paste(self.pane, text)
-        self.wait_for(lambda screen: screen != before)
-        time.sleep(0.15)  # Claude joins an Enter within 100 ms to the paste
+        self.wait_for(lambda screen: composer(screen) not in (None, before))
+        time.sleep(PASTE_WINDOW_S)
         self.server.press(self.pane, "Enter")
 
     def stop(self) -> None:
@@ -135,10 +135,12 @@ class ClaudeLab:
         self.stop()
 
 
-def has_composer(screen: str) -> bool:
-    """Whether a row starting with the prompt glyph stands right under a rule."""
+def composer(screen: str) -> str | None:
+    """What stands between the last two rules, None when that is no composer (a dialog, a start screen)."""
     rows = screen.splitlines()
-    return any(above.startswith(RULE) and row.startswith("❯") for above, row in itertools.pairwise(rows))
+    rules = [index for index, row in enumerate(rows) if row.startswith(RULE)]
+    inside = rows[rules[-2] + 1 : rules[-1]] if len(rules) > 1 else []
+    return "\n".join(inside) if inside and inside[0].startswith("❯") else None
 
 
 def _environment(stub: StubModel) -> dict[str, str]:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 # Text blocks the agent writes into user messages: reminders, and what local commands such as /clear leave.
 OF_THE_AGENT = ("<system-reminder>", "<local-command-", "<command-name>")
+# A prompt queued during a turn that uses tools is no user message: Claude Code 2.1 puts it into a system one.
+MID_TURN = re.compile(
+    r"The user sent a new message while you were working:\n(.*?)\n\nIMPORTANT: After completing", re.DOTALL
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One request to the model: who asked, and the texts of every user message it carried, in order."""
+    """One request to the model: who asked, and the texts of every user message it carried, in order.
+
+    What the agent passed on of a person while a turn was under way counts as a user message.
+    """
 
     path: str
     conversation: str
@@ -29,12 +37,11 @@ class Request:
 
 def parse(path: str, body: dict[str, Any]) -> Request:
     """Read a request body; a request with tools belongs to the main conversation of an agent."""
-    messages = [m for m in body.get("messages", []) if m.get("role") == "user"]
     return Request(
         path=path,
         conversation=str((body.get("metadata") or {}).get("user_id", "")),
         main=bool(body.get("tools")),
-        user_texts=tuple(_texts(m.get("content")) for m in messages),
+        user_texts=tuple(_user_messages(body.get("messages", []))),
     )
 
 
@@ -46,24 +53,35 @@ def prompts(requests: Sequence[Request]) -> list[str]:
     main = [r for r in requests if r.main]
     if not main:
         return []
-    newest = _fullest(r for r in main if r.conversation == main[-1].conversation)
-    texts = [text for texts in newest.user_texts for text in texts]
-    return [text.rstrip("\n") for text in texts if not text.lstrip().startswith(OF_THE_AGENT)]
+    return _prompts(_fullest(r for r in main if r.conversation == main[-1].conversation))
 
 
 def count(requests: Sequence[Request], marker: str) -> int:
-    """How often `marker` stands in the user messages of all conversations.
+    """How often `marker` stands in the prompts of all conversations.
 
     Every request repeats the whole history, so only the fullest request of each conversation counts.
     """
     conversations = {r.conversation for r in requests if r.main}
     fullest = (_fullest(r for r in requests if r.main and r.conversation == name) for name in conversations)
-    return sum(text.count(marker) for request in fullest for texts in request.user_texts for text in texts)
+    return sum(text.count(marker) for request in fullest for text in _prompts(request))
+
+
+def _prompts(request: Request) -> list[str]:
+    texts = [text for texts in request.user_texts for text in texts]
+    return [text.rstrip("\n") for text in texts if not text.lstrip().startswith(OF_THE_AGENT)]
 
 
 def _fullest(requests: Iterable[Request]) -> Request:
     """The request with the longest history; of equal ones the newest."""
     return max(enumerate(requests), key=lambda item: (len(item[1].user_texts), item[0]))[1]
+
+
+def _user_messages(messages: Iterable[dict[str, Any]]) -> Iterator[tuple[str, ...]]:
+    for message in messages:
+        texts = _texts(message.get("content"))
+        mid_turn = tuple(found for text in texts for found in MID_TURN.findall(text))
+        if mid_turn or message.get("role") == "user":
+            yield mid_turn or texts
 
 
 def _texts(content: object) -> tuple[str, ...]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -37,10 +39,35 @@ def install_claude() -> bool:
     if npm is None:
         raise InstallError("npm was not found on PATH: install Node.js 18 or newer, then run this again.")
     PREFIX.mkdir(parents=True, exist_ok=True)
-    command = [npm, "install", "--prefix", str(PREFIX), "--no-audit", "--no-fund", f"{PACKAGE}@{VERSION}"]
+    command = [
+        npm,
+        "install",
+        "--prefix",
+        str(PREFIX),
+        "--no-audit",
+        "--no-fund",
+        "--save-exact",
+        f"{PACKAGE}@{VERSION}",
+    ]
     if subprocess.run(command, check=False).returncode != 0:
         raise InstallError(f"npm could not install {PACKAGE}@{VERSION}: its own message stands above.")
+    if not _runs():
+        raise InstallError(f"{CLAUDE} does not run: npm may have blocked the package's install script.")
     return True
+
+
+def _runs() -> bool:
+    """Whether the binary tells its version, asked outside the developer's own home."""
+    with tempfile.TemporaryDirectory() as home:
+        asked = subprocess.run(
+            [str(CLAUDE), "--version"],
+            env={"HOME": home, "PATH": os.defpath},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    return VERSION in asked.stdout
 
 
 def main() -> int:

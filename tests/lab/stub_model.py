@@ -99,7 +99,7 @@ class StubModel:
         return list(self._requests)
 
     def received(self, marker: str) -> int:
-        """How often `marker` reached the model: over all user messages, each message counted once."""
+        """How often `marker` reached the model: over all prompts, each counted once."""
         return conversation.count(self.requests, marker)
 
     def prompts(self) -> list[str]:

@@ -84,6 +84,22 @@ def test_a_shell_remains_when_the_agent_was_started_in_one(tmp_path: Path, stub:
         assert lab.server.value(lab.pane, "pane_dead") == "0"
 
 
+def test_a_prompt_queued_while_a_tool_waits_for_permission_is_received_once(
+    tmp_path: Path, stub: StubModel
+) -> None:
+    stub.mode, stub.delay_s = "tool", 2.0
+    with ClaudeLab.start(tmp_path, stub) as lab:
+        lab.submit("USETOOL [[m-1]]")
+        assert stub.wait_received("[[m-1]]") == 1
+        lab.submit("meanwhile [[m-2]]")
+        lab.wait_for("Esc to cancel")
+        stub.delay_s = 0.0
+        lab.server.press(lab.pane, "Enter")
+        lab.wait_for("STUB-OK")
+        assert (stub.received("[[m-1]]"), stub.received("[[m-2]]")) == (1, 1)
+        assert stub.prompts() == ["USETOOL [[m-1]]", "meanwhile [[m-2]]"]
+
+
 def test_a_tool_needs_permission(tmp_path: Path, stub: StubModel) -> None:
     stub.mode = "tool"
     with ClaudeLab.start(tmp_path, stub) as lab:

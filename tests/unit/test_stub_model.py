@@ -139,6 +139,19 @@ def test_prompts_leave_out_reminders_tool_results_and_local_commands() -> None:
     assert conversation.prompts([conversation.parse("/v1/messages", data)]) == ["first", "second"]
 
 
+def test_a_prompt_passed_on_during_a_turn_is_a_prompt() -> None:
+    lead, tail = (
+        "The user sent a new message while you were working:\n",
+        "\n\nIMPORTANT: After completing it.",
+    )
+    passed_on = {"role": "system", "content": f"{lead}two [[m-2]]\n\nmore{tail}\n\n{lead}three{tail}"}
+    request = conversation.parse(
+        "/v1/messages", body(user("one"), {"role": "system", "content": "x"}, passed_on)
+    )
+    assert conversation.prompts([request]) == ["one", "two [[m-2]]\n\nmore", "three"]
+    assert conversation.count([request], "[[m-2]]") == 1
+
+
 def test_requests_are_logged_as_json_lines(tmp_path: Path) -> None:
     log = tmp_path / "requests.jsonl"
     with StubModel.start(log=log) as stub:

@@ -10,7 +10,7 @@ from typing import Literal
 from tests.lab.programs.tui_keys import Event, Key, Paste, Typed
 
 PASTE_WINDOW_S = 0.1  # Claude joins an Enter this close to a paste to the paste
-DIALOG_QUIET_S = 1.5  # Claude draws no dialog before its composer was left alone this long
+DIALOG_QUIET_S = 1.5  # Claude draws no dialog before a draft was left alone this long
 LONG_PASTE_NEWLINES, LONG_PASTE_CHARACTERS = 2, 800
 TAB = "    "
 PLACEHOLDER = re.compile(r"\[Pasted text #\d+(?: \+\d+ lines)?\]")
@@ -106,7 +106,7 @@ class Agent:
         text = PLACEHOLDER.sub(lambda m: self._pastes.get(m[0], m[0]), self.draft).rstrip()
         if not text:
             return []
-        self.draft = ""
+        self.draft, self._input_at = "", float("-inf")  # a submit ends the quiet time, as Claude's does
         self._pastes.clear()
         if text == "/exit":
             return [Happened("quit", "/exit")]
