@@ -181,6 +181,12 @@ class MailboxFull(NovaError):
     code = "mailbox_full"
 
 
+class MailboxLost(NovaError):
+    """The broker does not hold the mailbox: it was wiped, or nobody claimed it."""
+
+    code = "mailbox_lost"
+
+
 class NotOwner(NovaError):
     """Another node, or a later epoch of this one, owns the mailbox."""
 

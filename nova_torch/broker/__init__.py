@@ -1,0 +1,54 @@
+"""The broker: DragonflyDB, Valkey or Redis. The only package that imports redis. Exports lazily."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nova_torch.broker.deadletters import DeadEntry as DeadEntry
+    from nova_torch.broker.embedded import EmbeddedBroker as EmbeddedBroker
+    from nova_torch.broker.facade import Broker as Broker
+    from nova_torch.broker.mailbox import Enqueue as Enqueue
+    from nova_torch.broker.mailbox import Enqueued as Enqueued
+    from nova_torch.broker.mailbox import Entry as Entry
+    from nova_torch.broker.mailbox import Lane as Lane
+    from nova_torch.broker.mailbox import Owner as Owner
+    from nova_torch.broker.node import Mail as Mail
+    from nova_torch.broker.node import NodeLease as NodeLease
+    from nova_torch.broker.server_info import BrokerInfo as BrokerInfo
+
+__all__ = [
+    "Broker",
+    "BrokerInfo",
+    "DeadEntry",
+    "EmbeddedBroker",
+    "Enqueue",
+    "Enqueued",
+    "Entry",
+    "Lane",
+    "Mail",
+    "NodeLease",
+    "Owner",
+]
+
+_HOMES = {
+    "Broker": "facade",
+    "BrokerInfo": "server_info",
+    "DeadEntry": "deadletters",
+    "EmbeddedBroker": "embedded",
+    "Enqueue": "mailbox",
+    "Enqueued": "mailbox",
+    "Entry": "mailbox",
+    "Lane": "mailbox",
+    "Mail": "node",
+    "NodeLease": "node",
+    "Owner": "mailbox",
+}
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

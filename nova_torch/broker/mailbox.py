@@ -1,0 +1,263 @@
+"""Mailboxes: put messages in, ring the owner's bell, read, acknowledge and bury under the owner's fence.
+
+A mailbox has two lanes, `hi` and `mbx`, each in order. One owner (node and epoch) reads it at a time; every
+read, ack and bury of another is refused with NotOwner. A mailbox that is gone (the broker was wiped) raises
+MailboxLost: claim it again. Source: BROKER, section 4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from nova_torch.broker import scripts
+from nova_torch.broker.connection import MAX_BLOCK_S, Link, Word
+from nova_torch.broker.part import Part, check
+from nova_torch.keys import CONSUMER, GROUP, Keys
+
+BELLS = 64
+"""Mailboxes taken from the bell at once."""
+BATCH = 256
+BATCH_BYTES = 4 * 1024 * 1024
+"""A batch is cut at either: one write must pass within the limit of a command."""
+KEEP_S = 7 * 24 * 3600
+"""How long the bell of a silent node stays."""
+
+
+class Lane(StrEnum):
+    """One of the two streams of a mailbox; `hi` is read first."""
+
+    HI = "hi"
+    MBX = "mbx"
+
+    @property
+    def score(self) -> int:
+        """The lane's score in a bell."""
+        return 0 if self is Lane.HI else 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """Who may read a mailbox: a node, as of its epoch."""
+
+    node: str
+    epoch: int
+
+    def __str__(self) -> str:
+        return f"{self.node}|{self.epoch}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Enqueue:
+    """A message on its way into a mailbox. `limit` is how many the lane may hold."""
+
+    agent: str
+    message_id: str
+    lane: Lane
+    payload: bytes
+    limit: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Enqueued:
+    """What became of it. `error` is empty, `no_agent` (no node owns the mailbox) or `full`."""
+
+    owner_node: str | None = None
+    duplicate: bool = False
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A message as it lies in a mailbox. An empty `entry_id`: it never was in one."""
+
+    lane: Lane
+    entry_id: str
+    message_id: str
+    payload: bytes
+
+    def __repr__(self) -> str:
+        return f"<Entry {self.lane} {self.entry_id} {self.message_id} {len(self.payload)} bytes>"
+
+
+class Mailboxes(Part):
+    """The mailboxes of one broker."""
+
+    async def claim(self, agent: str, owner: Owner) -> None:
+        """Make `owner` the one who reads the mailbox, which is made when it is missing.
+
+        Takes it over from any owner of an epoch that is not higher: whether that one's lease is over is the
+        caller's question (`owner_of`, `nodes`). Raises NotOwner.
+        """
+        keys = self._keys.mailbox(agent)
+        words = await self._link.script(
+            scripts.CLAIM, (keys.own, keys.hi, keys.mbx), owner.node, owner.epoch, GROUP
+        )
+        check(words, agent)
+
+    async def owner_of(self, agent: str) -> Owner | None:
+        """Return who owns the mailbox, or None when nobody has claimed it."""
+        raw: bytes | None = await self._link.command("GET", self._keys.mailbox(agent).own)
+        return None if raw is None else parse_owner(raw)
+
+    async def release(self, agent: str, owner: Owner, *, drop: bool) -> int:
+        """Give the mailbox up; with `drop` delete what waits in it. Return how many messages waited.
+
+        Without an owner the mailbox takes no more messages (`no_agent`). Dead letters of a dropped mailbox
+        stay for a week. Raises NotOwner.
+        """
+        keys = self._keys.mailbox(agent)
+        words = await self._link.script(
+            scripts.RELEASE,
+            (keys.own, keys.hi, keys.mbx, keys.seen, keys.dead),
+            str(owner),
+            int(drop),
+            KEEP_S,
+        )
+        check(words, agent)
+        return int(words[1])
+
+    async def enqueue(self, items: Sequence[Enqueue]) -> list[Enqueued]:
+        """Put `items` into their mailboxes, in order, and ring the owners' bells.
+
+        Idempotent by message id: what lies in the mailbox already is not added, and its bell is rung again.
+        Cut into batches; when one fails, BrokerUnavailable, and all may be sent again.
+        """
+        done: list[Enqueued] = []
+        for batch in _batches(items):
+            results = [
+                _enqueued(words) for words in await self._link.scripts(scripts.ENQUEUE, self._runs(batch))
+            ]
+            rung = [
+                (result.owner_node, item.agent, item.lane)
+                for item, result in zip(batch, results, strict=True)
+                if result.owner_node and not result.error
+            ]
+            await ring(self._link, self._keys, rung)
+            done += results
+        return done
+
+    async def bells(self, node: str, *, block_s: float) -> list[tuple[str, Lane]]:
+        """Take up to 64 rung mailboxes of `node`, `hi` first; [] when none rings in `block_s` (at most 5).
+
+        To stop, let it return. When the caller is cancelled all the same, the next call for this node gets
+        what the server gave. A bell says that there may be something; reading both lanes answers it.
+        """
+        block_s = min(max(block_s, 0.01), MAX_BLOCK_S)
+        bell = self._keys.node(node).bell
+        reply = await self._link.blocking(
+            f"bells.{node}", "BZMPOP", f"{block_s:.3f}", 1, bell, "MIN", "COUNT", BELLS
+        )
+        if not reply:
+            return []
+        return [(agent.decode(), Lane.HI if float(score) < 1 else Lane.MBX) for agent, score in reply[1]]
+
+    async def read(
+        self,
+        agent: str,
+        owner: Owner,
+        *,
+        count: int,
+        pending: bool = False,
+        after: Mapping[Lane, str] | None = None,
+    ) -> list[Entry]:
+        """Read up to `count` entries, `hi` first: new ones, or with `pending` those read and not acked.
+
+        A read whose reply was lost has left its entries pending: after every start, reconnect and error read
+        the pending ones first. `after` gives the last entry seen of a lane (`pending_pages` does it all).
+        Raises NotOwner, MailboxLost.
+        """
+        keys = self._keys.mailbox(agent)
+        seen = after or {}
+        cursors = [seen.get(lane, "0") if pending else ">" for lane in Lane]
+        words = await self._link.script(
+            scripts.READ, (keys.own, keys.hi, keys.mbx), str(owner), GROUP, CONSUMER, count, *cursors
+        )
+        check(words, agent)
+        return [
+            Entry(
+                lane=Lane(words[n].decode()),
+                entry_id=words[n + 1].decode(),
+                message_id=words[n + 2].decode(),
+                payload=words[n + 3],
+            )
+            for n in range(1, len(words), 4)
+        ]
+
+    async def pending_pages(self, agent: str, owner: Owner, *, count: int = 64) -> AsyncIterator[list[Entry]]:
+        """Yield every entry that was read and not acknowledged, in pages of `count`."""
+        after: dict[Lane, str] = {}
+        while page := await self.read(agent, owner, count=count, pending=True, after=after):
+            yield page
+            after |= {entry.lane: entry.entry_id for entry in page}
+
+    async def ack(self, agent: str, owner: Owner, entries: Iterable[tuple[Lane, str]]) -> None:
+        """Acknowledge and delete entries, given as lane and entry id. Raises NotOwner, MailboxLost."""
+        words: list[Word] = [word for lane, entry_id in entries for word in (lane, entry_id)]
+        if not words:
+            return
+        keys = self._keys.mailbox(agent)
+        reply = await self._link.script(
+            scripts.ACK, (keys.own, keys.hi, keys.mbx, keys.seen), str(owner), GROUP, *words
+        )
+        check(reply, agent)
+
+    async def backlog(self, agents: Sequence[str]) -> dict[str, int]:
+        """Return for each agent how many messages lie in its mailbox, those that are being typed included."""
+        if not agents:
+            return {}
+        keys = [self._keys.mailbox(agent) for agent in agents]
+        lengths = await self._link.batch([("XLEN", stream) for k in keys for stream in (k.hi, k.mbx)])
+        return {agent: lengths[2 * n] + lengths[2 * n + 1] for n, agent in enumerate(agents)}
+
+    def _runs(self, batch: Sequence[Enqueue]) -> list[tuple[Sequence[str], Sequence[Word]]]:
+        runs: list[tuple[Sequence[str], Sequence[Word]]] = []
+        for item in batch:
+            keys = self._keys.mailbox(item.agent)
+            args = (item.message_id, item.payload, item.limit, item.lane)
+            runs.append(((keys.own, keys.hi, keys.mbx, keys.seen), args))
+        return runs
+
+
+async def ring(link: Link, keys: Keys, rung: Iterable[tuple[str, str, Lane]]) -> None:
+    """Ring bells, given as node, agent and lane, in one write."""
+    bells: dict[str, dict[str, int]] = {}
+    for node, agent, lane in rung:
+        scores = bells.setdefault(node, {})
+        scores[agent] = min(lane.score, scores.get(agent, lane.score))
+    commands: list[list[Word]] = []
+    for node, scores in bells.items():
+        bell = keys.node(node).bell
+        commands.append(["ZADD", bell, "LT", *(w for agent, score in scores.items() for w in (score, agent))])
+        commands.append(["EXPIRE", bell, KEEP_S])
+    if commands:
+        await link.batch(commands)
+
+
+def parse_owner(raw: bytes) -> Owner:
+    """Read `node|epoch`."""
+    node, _, epoch = raw.decode().rpartition("|")
+    return Owner(node=node, epoch=int(epoch))
+
+
+def _enqueued(words: Sequence[bytes]) -> Enqueued:
+    if words[0] == b"no_agent":
+        return Enqueued(error="no_agent")
+    node = parse_owner(words[1]).node
+    if words[0] == b"full":
+        return Enqueued(owner_node=node, error="full")
+    return Enqueued(owner_node=node, duplicate=words[2] == b"duplicate")
+
+
+def _batches(items: Sequence[Enqueue]) -> Iterable[list[Enqueue]]:
+    batch: list[Enqueue] = []
+    size = 0
+    for item in items:
+        if batch and (len(batch) >= BATCH or size + len(item.payload) > BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(item)
+        size += len(item.payload)
+    if batch:
+        yield batch
