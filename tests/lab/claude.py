@@ -16,7 +16,7 @@ from tests.lab.stub_model import StubModel
 from tests.lab.tmux import LOOK_EVERY_S, LabTimeout, PrivateTmux
 
 KEY = "sk-ant-stub-" + "0" * 20
-SETTLED_S = 1.0  # at its first paint Claude may swallow an Enter; 18 of 18 were taken even there
+SETTLED_S = 1.0  # at its first paint Claude may swallow an Enter; 16 of 16 were taken even there
 PASTE_WINDOW_S = 0.15  # Claude joins an Enter within 100 ms to the paste
 START_LIMIT_S = 30.0
 RULE = "─" * 10
