@@ -150,3 +150,13 @@ def _usage_error(error: Any) -> int:
     sentence = message if message.endswith((".", "?", ")")) else f"{message}."
     out.error(f"{sentence} See: {path} --help")
     return USAGE
+
+
+def completion_script(shell: str) -> str:
+    """Return Typer's own completion script of `shell`."""
+    from typer import completion
+
+    script: str = completion.get_completion_script(  # type: ignore[attr-defined]  # imported there, not listed
+        prog_name=PROGRAM, complete_var=COMPLETING, shell=shell
+    )
+    return script

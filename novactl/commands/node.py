@@ -1,0 +1,179 @@
+"""Commands about this node: start it, stop it, show how it is."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import sys
+import time
+
+from nova_torch.config import Config, load
+from nova_torch.errors import DaemonUnreachable, NovaError, TimedOut
+from nova_torch.protocol.client import Client
+from novactl import out
+from novactl.daemon import Starting
+from novactl.session import CALL_S, connect, limit_s
+from novactl.status import show
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from novactl.options import Values
+
+START_S = 30.0
+STOP_S = 30.0
+PING_S = 2.0
+LOOK_S = 0.05
+PROGRESS_S = 1.0
+
+
+def up(values: Values) -> int:
+    """Start a node for this user and wait until it is ready."""
+    for name, value in (("NOVA_SOCKET", values["socket"]), ("NOVA_BROKER_URL", values["broker"])):
+        if value:
+            os.environ[name] = os.path.abspath(value) if name == "NOVA_SOCKET" else value
+    config = load(values["config"])
+    if values["foreground"]:
+        sys.stdout.flush()
+        os.execv(sys.executable, Starting.command(values["config"]))  # noqa: S606  # a list, no shell
+    limit = limit_s(values, START_S)
+    running = ping(config.control.socket)
+    if running is not None:
+        return _ready(values, config, running, "already running")
+    deadline = time.monotonic() + limit
+    with Starting.begin(config, values["config"], deadline) as start:
+        running = ping(config.control.socket) or _wait_ready(values, config, start, deadline)
+    return _ready(values, config, running, "running")
+
+
+def down(values: Values) -> int:
+    """Stop the node in order and wait until socket and process are gone."""
+    limit = limit_s(values, STOP_S)
+    deadline = time.monotonic() + limit
+    try:
+        client = connect(values, min(limit, CALL_S))
+    except DaemonUnreachable as error:
+        if "not running" not in error.message:
+            raise
+        return _say(values, {"running": False}, "nova-torchd is not running")
+    with client:
+        path = client.path
+        pid = int(client.call("ping").get("pid") or 0)
+        process = _watch_process(pid)
+        with contextlib.suppress(DaemonUnreachable):  # it may be gone before its answer is
+            client.call("stop")
+    try:
+        _wait_gone(path, process, deadline, limit)
+    finally:
+        if process is not None:
+            os.close(process)
+    return _say(values, {"running": False, "pid": pid}, f"nova-torchd stopped (pid {pid})")
+
+
+def status(values: Values) -> int:
+    """Show how the node is; with --watch again at every change."""
+    if not values["watch"]:
+        with connect(values, limit_s(values, CALL_S)) as client:
+            _show_status(values, client.call("status"))
+        return 0
+    until = None if values["timeout"] is None else limit_s(values, 0)
+    with connect(values, CALL_S) as client:
+        for item in client.stream("status", {}, until):
+            if out.on_terminal() and not values["json"]:
+                out.write("\x1b[H\x1b[2J")
+            _show_status(values, item)
+    return 0
+
+
+def ping(path: str) -> dict[str, Any] | None:
+    """Return what the daemon at `path` says of itself, None when none answers there."""
+    try:
+        with Client.connect(path, PING_S) as client:
+            answer: dict[str, Any] = client.call("ping")
+            return answer
+    except (DaemonUnreachable, TimedOut):
+        return None
+    except NovaError as error:
+        if error.code in ("busy", "shutting_down"):
+            return None
+        raise
+
+
+def _wait_ready(values: Values, config: Config, start: Starting, deadline: float) -> dict[str, Any]:
+    begun = time.monotonic()
+    told = False
+    while True:
+        code = start.ended()
+        running = ping(config.control.socket)
+        if running is not None:
+            return running
+        if code is not None:
+            raise NovaError(f"nova-torchd did not start: {start.last_words(code)}", f"Its log: {start.log}")
+        now = time.monotonic()
+        if now >= deadline:
+            raise TimedOut(
+                f"nova-torchd is not ready after {now - begun:.0f} s; it goes on.", f"Its log: {start.log}"
+            )
+        if now - begun > PROGRESS_S and not told:
+            out.note(f"waiting for nova-torchd (pid {start.pid}), log {start.log}", quiet=values["quiet"])
+            told = True
+        time.sleep(LOOK_S)
+
+
+def _ready(values: Values, config: Config, running: dict[str, Any], how: str) -> int:
+    log = os.path.join(config.state.dir, "daemon.log")
+    facts = {**running, "socket": config.control.socket, "log": log, "state_dir": config.state.dir}
+    text = (
+        f"nova-torchd {how}: node {running.get('node')}, pid {running.get('pid')}\n"
+        f"socket {config.control.socket}\nlog {log}"
+    )
+    return _say(values, facts, text)
+
+
+def _say(values: Values, facts: dict[str, Any], text: str) -> int:
+    if values["json"]:
+        out.json_line(facts)
+    else:
+        out.line(text)
+    return 0
+
+
+def _show_status(values: Values, data: dict[str, Any]) -> None:
+    if values["json"]:
+        out.json_line(data)
+    else:
+        show(data)
+
+
+def _watch_process(pid: int) -> int | None:
+    """Return a descriptor that becomes readable when the process ends, None when it is not there to see."""
+    try:
+        return os.pidfd_open(pid) if pid > 0 else None
+    except OSError:
+        return None
+
+
+def _wait_gone(path: str, process: int | None, deadline: float, limit: float) -> None:
+    while time.monotonic() < deadline:
+        if process is not None:
+            if not select.select([process], [], [], max(deadline - time.monotonic(), 0))[0]:
+                break
+            process_gone = True
+        else:
+            process_gone = ping(path) is None
+        if process_gone and not _listening(path):
+            return
+        time.sleep(LOOK_S)
+    raise TimedOut(
+        f"nova-torchd is still there after {limit:g} s.", "See its log, or give it a longer --timeout."
+    )
+
+
+def _listening(path: str) -> bool:
+    try:
+        Client.connect(path, PING_S).close()
+    except NovaError as error:
+        return not isinstance(error, DaemonUnreachable)
+    return True

@@ -1,0 +1,162 @@
+"""Commands for operation: what is wrong, the configuration, raw calls, versions, completion, hooks."""
+
+from __future__ import annotations
+
+import os
+
+from nova_torch.errors import DaemonUnreachable, InvalidRequest, NovaError
+from novactl import out
+from novactl.session import CALL_S, ask, connect, limit_s, socket_path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from novactl.options import Values
+
+GLANCE_S = 1.0
+
+
+def hook(values: Values) -> int:
+    """Report a hook. Always 0, prints nothing: it never fails the agent."""
+    from novactl.shim import report
+
+    if values["socket"]:
+        os.environ["NOVA_SOCKET"] = values["socket"]
+    report(values["event"] or "")
+    return 0
+
+
+def doctor(values: Values) -> int:
+    """Look for what is wrong; 0 when nothing is, 1 for an error, 3 when the daemon is not reachable."""
+    from novactl.checks import here
+
+    findings = here()
+    code = 0
+    try:
+        findings += ask(values, "doctor")
+    except NovaError as error:
+        code = error.exit_code
+        findings.append({"severity": "error", **error.to_wire()})
+    if values["json"]:
+        out.json_line(findings)
+    else:
+        rows = [
+            (f.get("severity"), f.get("code"), f"{f.get('message')} {f.get('hint') or ''}") for f in findings
+        ]
+        out.table(("severity", "what", "finding"), rows)
+    wrong = any(finding.get("severity") == "error" for finding in findings)
+    return code or int(wrong)
+
+
+def config_show(values: Values) -> int:
+    """Show the configuration in effect: the daemon's, else the one that it would start with."""
+    from nova_torch.config import load
+
+    shown: dict[str, Any]
+    if values["config"]:
+        shown = load(values["config"]).shown()
+    else:
+        try:
+            shown = ask(values, "config")
+        except DaemonUnreachable:
+            shown = load().shown()
+            out.note("no daemon is running: this is what it would start with", quiet=values["quiet"])
+    if values["json"]:
+        out.json_line(shown)
+        return 0
+    for section, part in shown.items():
+        if isinstance(part, dict):
+            for key, value in part.items():
+                out.line(out.safe(f"{section}.{key} = {_spelled(value)}"))
+        else:
+            out.line(out.safe(f"{section} = {_spelled(part)}"))
+    return 0
+
+
+def config_validate(values: Values) -> int:
+    """Say whether the configuration can be used."""
+    from nova_torch.config import load
+
+    source = load(values["config"]).source
+    if values["json"]:
+        out.json_line({"valid": True, "source": source})
+    else:
+        out.line(f"valid: {source or 'no file, the defaults'}")
+    return 0
+
+
+def rpc(values: Values) -> int:
+    """Make a call and print its answer as JSON."""
+    args = _arguments(values["args"])
+    if not values["stream"]:
+        out.json_line(_call(values, args))
+        return 0
+    until = None if values["timeout"] is None else limit_s(values, 0)
+    with connect(values, CALL_S) as client:
+        for item in client.stream(values["call"], args, until):
+            out.json_line(item)
+    return 0
+
+
+def version(values: Values) -> int:
+    """Print the version of this program and of the daemon, if it runs."""
+    from nova_torch.version import VERSION
+
+    try:
+        running = ask({"timeout": f"{GLANCE_S}s", **_only_given(values)}, "ping")
+    except NovaError:
+        running = None
+    if values["json"]:
+        daemon = running and {
+            "version": running.get("version"),
+            "node": running.get("node"),
+            "pid": running.get("pid"),
+        }
+        out.json_line({"version": VERSION, "daemon": daemon})
+        return 0
+    out.line(f"novactl {VERSION}")
+    if running:
+        out.line(out.safe(f"nova-torchd {running.get('version')} (node {running.get('node')})"))
+    else:
+        out.note(f"nova-torchd: not running at {socket_path(values)}", quiet=values["quiet"])
+    return 0
+
+
+def completion(values: Values) -> int:
+    """Print the completion script of a shell."""
+    from novactl.app import completion_script
+
+    out.line(completion_script(values["shell"]))
+    return 0
+
+
+def _call(values: Values, args: dict[str, Any]) -> Any:
+    with connect(values, limit_s(values, CALL_S)) as client:
+        return client.call(values["call"], args)
+
+
+def _arguments(text: str | None) -> dict[str, Any]:
+    import json
+    import sys
+
+    if text is None:
+        return {}
+    cure = """Write it as '{"name": "value"}'."""
+    try:
+        args = json.loads(sys.stdin.buffer.read() if text == "-" else text)
+    except ValueError as error:
+        raise InvalidRequest(f"the arguments are not JSON: {error}.", cure) from None
+    if not isinstance(args, dict):
+        raise InvalidRequest("the arguments are not a JSON object.", cure)
+    return args
+
+
+def _only_given(values: Values) -> Values:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _spelled(value: object) -> str:
+    import json
+
+    return json.dumps(value, ensure_ascii=False, default=str)

@@ -1,0 +1,231 @@
+"""Send a message and, if asked, wait for its state. Light: the hottest command there is."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from nova_torch.clean import MAX_BODY_BYTES, checked_body
+from nova_torch.durations import seconds, spoken
+from nova_torch.errors import DaemonUnreachable, InvalidRequest, NotDelivered, NovaError, TimedOut
+from nova_torch.ulid import is_ulid, new_ulid
+from novactl import out
+from novactl.session import CALL_S, caller, connect, given, limit_s
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from novactl.options import Values
+
+    Receipt = dict[str, Any]
+
+WAIT_S = 120.0
+AGAIN_S = 0.2
+ABSENT_S = 10.0  # how long a daemon that restarts under a --wait may be away
+PROVEN = ("submitted", "acknowledged", "replied")  # each one says more than the one before
+UNDELIVERED = ("unconfirmed", "failed", "expired", "dead")
+
+
+def send(values: Values) -> int:
+    """Send one message; print its id, and with --wait its state."""
+    wait: str | None = values["wait"]
+    limit = limit_s(values, WAIT_S if wait else CALL_S)
+    args = given(
+        {
+            "id": _message_id(values["id"]),
+            "target": values["target"],
+            "body": _body(values),
+            "priority": values["priority"],
+            "ttl_s": None if values["ttl"] is None else seconds(values["ttl"]),
+            "form": _form(values),
+            "wait": wait,
+            **caller(),
+        }
+    )
+    if wait:
+        return _waited(values, args, wait, limit)
+    receipt = _sent(values, args, limit)
+    _show(values, receipt, state=False)
+    if receipt.get("state") in UNDELIVERED:
+        raise _undelivered(receipt)
+    return 0
+
+
+def _sent(values: Values, args: dict[str, Any], limit: float) -> Receipt:
+    """Send and return the receipt; when the answer was lost, ask again once: one id is sent once."""
+    client = connect(values, limit)
+    try:
+        with client:
+            return _receipt(client.call("send", args), args)
+    except DaemonUnreachable:
+        time.sleep(AGAIN_S)
+    except TimedOut:
+        raise _unanswered(args["id"]) from None
+    try:
+        with connect(values, limit) as client:
+            return _receipt(client.call("send", args), args)
+    except DaemonUnreachable as error:
+        raise _maybe_taken(error, args["id"]) from error
+
+
+def _waited(values: Values, args: dict[str, Any], wait: str, limit: float) -> int:
+    deadline = time.monotonic() + limit
+    receipt: Receipt = {}
+    away_since: float | None = None
+    while True:
+        try:
+            with connect(values, min(CALL_S, max(deadline - time.monotonic(), 0.05))) as client:
+                away_since = None
+                for update in client.stream("send", args, max(deadline - time.monotonic(), 0.001)):
+                    receipt = _receipt(update, args)
+                break
+        except TimedOut:
+            if not receipt:
+                _show(
+                    values,
+                    {"id": args["id"], "target": args["target"], "state": "", "reason": ""},
+                    state=False,
+                )
+                raise _unanswered(args["id"]) from None
+            break
+        except DaemonUnreachable as error:
+            # It was taken before, or it may have been: the same id asks on, and nothing is sent twice.
+            now = time.monotonic()
+            away_since = now if away_since is None else away_since
+            if not receipt and not _was_talking(error):
+                raise
+            if now - away_since > ABSENT_S or now >= deadline:
+                if receipt:
+                    _show(values, receipt, state=True)
+                raise _maybe_taken(error, args["id"]) from error
+            time.sleep(AGAIN_S)
+    _show(values, receipt, state=True)
+    return _judged(receipt, wait, limit)
+
+
+def _judged(receipt: Receipt, wait: str, limit: float) -> int:
+    """Return 0 when what was waited for has come. Raises NotDelivered (7), TimedOut (6), NovaError (1)."""
+    state = receipt["state"]
+    if state in PROVEN and PROVEN.index(state) >= PROVEN.index(wait):
+        return 0
+    if state in UNDELIVERED:
+        raise _undelivered(receipt)
+    trace = f"See: novactl trace {receipt['id']}"
+    if receipt.get("final") and state in PROVEN:
+        raise NovaError(
+            f"the message was {state} and will not be {wait}: the agent reports nothing.",
+            "Its hooks do that: novactl hooks install claude",
+        )
+    reason = f" ({receipt['reason']})" if receipt.get("reason") else ""
+    raise TimedOut(f"it is still {state}{reason} after {spoken(limit)}; the message goes on.", trace)
+
+
+def _was_talking(error: DaemonUnreachable) -> bool:
+    return "closed the connection" in error.message
+
+
+def _undelivered(receipt: Receipt) -> NotDelivered:
+    reason = f": {receipt['reason']}" if receipt.get("reason") else ""
+    state = receipt["state"]
+    sentence = (
+        f"typed, but not proven to be delivered{reason}."
+        if state == "unconfirmed"
+        else f"not delivered, the message is {state}{reason}."
+    )
+    return NotDelivered(sentence, f"See: novactl trace {receipt['id']}")
+
+
+def _maybe_taken(error: DaemonUnreachable, message_id: str) -> DaemonUnreachable:
+    hint = f"{error.hint}. The message may have been taken; sending it again with --id {message_id} is safe"
+    return DaemonUnreachable(error.message, hint)
+
+
+def _unanswered(message_id: str) -> TimedOut:
+    return TimedOut(
+        "nova-torchd did not answer in time; it may have taken the message.",
+        f"Sending it again with --id {message_id} is safe",
+    )
+
+
+def _receipt(answer: Any, args: dict[str, Any]) -> Receipt:
+    if not isinstance(answer, dict):
+        raise NovaError("nova-torchd answered something that is not a receipt.")
+    return {"id": args["id"], "state": "accepted", **answer}
+
+
+def _show(values: Values, receipt: Receipt, *, state: bool) -> None:
+    if values["json"]:
+        out.json_line(receipt)
+    elif not state:
+        out.line(receipt["id"])
+    else:
+        words = [receipt["id"], out.coloured(receipt["state"])]
+        if receipt.get("reason"):
+            words.append(out.safe(receipt["reason"]))
+        out.line((out.GAP if out.on_terminal() else "\t").join(words))
+
+
+def _message_id(text: str | None) -> str:
+    if text is None:
+        return new_ulid()
+    if not is_ulid(text.upper()):
+        raise InvalidRequest(
+            f"{text!r} is not a ULID.", "It has 26 letters and digits; leave --id out to get one."
+        )
+    return text.upper()
+
+
+def _form(values: Values) -> str | None:
+    if values["raw"] and values["command"]:
+        raise InvalidRequest("--raw and --command exclude each other.", "Use one of them.")
+    return "raw" if values["raw"] else "command" if values["command"] else None
+
+
+def _body(values: Values) -> str:
+    """Return the body from TEXT, --file or standard input; a file's last line end is not part of its text."""
+    text: str | None = values["text"]
+    if values["file"] is not None:
+        if text is not None:
+            raise InvalidRequest(
+                "the text is given twice: as an argument and with --file.", "Use one of them."
+            )
+        return checked_body(_read_file(values["file"]))
+    if text is not None and text != "-":
+        return checked_body(text)
+    if text is None and os.isatty(0):
+        raise InvalidRequest(
+            "there is no text to send.", "Give it as an argument, with --file, or pipe it in."
+        )
+    return checked_body(_read(0))
+
+
+def _read_file(path: str) -> bytes:
+    if path == "-":
+        return _read(0)
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise InvalidRequest(f"{path} cannot be read: {error.strerror}.", "Name another --file.") from None
+    try:
+        return _read(fd, path)
+    finally:
+        os.close(fd)
+
+
+def _read(fd: int, name: str = "standard input") -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    while size <= MAX_BODY_BYTES + 2:  # enough to know that it is too large
+        try:
+            part = os.read(fd, 1 << 20)
+        except OSError as error:
+            raise InvalidRequest(
+                f"{name} cannot be read: {error.strerror}.", "Give the text otherwise."
+            ) from None
+        if not part:
+            break
+        parts.append(part)
+        size += len(part)
+    data = b"".join(parts)
+    return data[:-2] if data.endswith(b"\r\n") else data.removesuffix(b"\n")

@@ -1,0 +1,112 @@
+"""Say in a few lines how a node is. Whatever is wrong comes last, with the command that helps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nova_torch.durations import spoken
+from novactl import out
+
+HELD_ROWS = 20
+WELL = "All is well. The flow of messages: novactl watch"
+
+
+def show(data: dict[str, Any]) -> None:
+    """Print the object of `status --json` for people."""
+    facts = [
+        ("node", _node(data)),
+        ("broker", _broker(data)),
+        ("tmux", _tmux(data)),
+        ("agents", _agents(data)),
+    ]
+    facts.append(("outbox", f"{_number(data.get('outbox'))} waiting to leave"))
+    paused = data.get("paused") or []
+    if paused:
+        facts.append(("paused", ", ".join(map(str, paused))))
+    for name, text in facts:
+        out.line(f"{name:<7} {text}" if out.on_terminal() else f"{name}\t{text}")
+    _held(data.get("held") or [])
+    _health(data)
+
+
+def _node(data: dict[str, Any]) -> str:
+    up = spoken(float(data.get("uptime_s") or 0))
+    mode = data.get("mode") or "normal"
+    shown = out.safe(f"{data.get('node')}, version {data.get('version')}, up {up}")
+    return shown if mode == "normal" else f"{shown}, {out.coloured(out.safe(mode))} mode"
+
+
+def _broker(data: dict[str, Any]) -> str:
+    broker = data.get("broker") or {}
+    state = out.coloured(out.safe(broker.get("state") or "unknown"))
+    what = " ".join(str(broker[key]) for key in ("kind", "version") if broker.get(key))
+    where = f" at {broker['url']}" if broker.get("url") else ""
+    return f"{state}, {out.safe(what + where)}" if what or where else state
+
+
+def _tmux(data: dict[str, Any]) -> str:
+    servers = data.get("tmux") or []
+    return ", ".join(_server(server) for server in servers) or "no server"
+
+
+def _server(server: Any) -> str:
+    if not isinstance(server, dict):
+        return out.safe(server)
+    where = server.get("socket") or server.get("path") or server.get("url") or ""
+    rest = [f"{key} {value}" for key, value in server.items() if key in ("state", "pid", "panes", "sessions")]
+    return out.safe(" ".join(part for part in (str(where), *rest) if part))
+
+
+def _agents(data: dict[str, Any]) -> str:
+    counts = data.get("agents") or {}
+    if not counts:
+        return "none"
+    return ", ".join(
+        f"{number} {out.coloured(out.safe(state))}" for state, number in counts.items() if number
+    )
+
+
+def _held(held: list[Any]) -> None:
+    if not held:
+        return
+    out.line("")
+    rows = [_held_row(item) for item in held[:HELD_ROWS] if isinstance(item, dict)]
+    out.table(("held", "agent", "reason", "for"), rows)
+    if len(held) > HELD_ROWS:
+        out.line(f"and {len(held) - HELD_ROWS} more: novactl status --json")
+
+
+def _held_row(item: dict[str, Any]) -> tuple[object, ...]:
+    for name in ("held_s", "for_s", "since_s"):
+        if isinstance(item.get(name), (int, float)):
+            return item.get("id"), item.get("agent"), item.get("reason"), spoken(float(item[name]))
+    return item.get("id"), item.get("agent"), item.get("reason"), ""
+
+
+def _health(data: dict[str, Any]) -> None:
+    troubles = [
+        h for h in data.get("health") or [] if isinstance(h, dict) and h.get("severity") not in (None, "ok")
+    ]
+    out.line("")
+    for trouble in troubles:
+        severity = out.coloured(out.safe(trouble.get("severity")))
+        sentence = out.safe(f"{trouble.get('message', '')} {trouble.get('hint') or ''}".rstrip())
+        out.line(f"{severity}: {sentence}")
+    out.line(_help(data, troubles))
+
+
+def _help(data: dict[str, Any], troubles: list[dict[str, Any]]) -> str:
+    held = data.get("held") or []
+    if troubles:
+        return "What is wrong in detail: novactl doctor"
+    if held and isinstance(held[0], dict) and held[0].get("agent"):
+        return f"What its pane shows: novactl peek {out.safe(held[0]['agent'])}"
+    if not data.get("agents"):
+        return "Register an agent: novactl register ID --pane %N"
+    return WELL
+
+
+def _number(value: object) -> int:
+    if isinstance(value, int):
+        return value
+    return len(value) if isinstance(value, (list, dict)) else 0
