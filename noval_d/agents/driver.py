@@ -1,0 +1,83 @@
+"""What is known of one kind of agent: how it looks, when it is ready, how it is typed into. A value."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+KINDS = ("composer", "line")
+STRATEGIES = (
+    "between_rules",
+    "none",
+)  # how the composer is found; noval_d.agents.composer has one finder each
+ENTERS = ("key", "paste")
+MEANINGS = ("started", "prompt", "finished", "notice", "permission", "compacting", "ended")
+
+NO_HOOKS: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Driver:
+    """One agent's data, as its TOML file has it; docs of each key are in the field's comment.
+
+    Colours are palette numbers ("246") or "#rrggbb". Times are seconds.
+    """
+
+    # Section driver.
+    name: str
+    kind: str = "composer"  # "line": a program that reads lines; nothing is added, nothing is looked at
+    commands: tuple[str, ...] = ()  # the pane's foreground command while the agent is in front
+    processes: tuple[re.Pattern[str], ...] = ()  # for commands as general as `node`: its command line
+
+    # Section composer.
+    strategy: str = "none"
+    rule: re.Pattern[str] | None = None  # between_rules: the rows right above and below the composer
+    prompts: tuple[str, ...] = ()  # what stands in front of an ordinary message
+    modes: tuple[str, ...] = ()  # what stands there instead in a special mode: counts as a draft
+    indent: int = 2  # columns in front of the text
+    ghosts: frozenset[str] = frozenset()  # colours of text nobody typed; dim text is ghost anyway
+    cursor_visible: bool | None = None  # the composer has the cursor only when tmux says this
+    elsewhere: tuple[re.Pattern[str], ...] = ()  # below the composer: it belongs to another view
+
+    # Section dialog.
+    dialog_rows: int = 16  # only so many rows from the bottom can hold a dialog
+    dialogs: tuple[re.Pattern[str], ...] = ()
+    dialog_marks: tuple[str, ...] = ()  # plain pieces of dialogs, for tmux's own search of the screen
+
+    # Section title.
+    title_idle: re.Pattern[str] | None = None
+    title_busy: re.Pattern[str] | None = None
+    title_elsewhere: re.Pattern[str] | None = None  # another view is in front
+
+    # Section busy.
+    busy: tuple[re.Pattern[str], ...] = ()  # below the composer
+    queues_while_busy: bool = False
+
+    # Section paste.
+    settle_s: float = 0.2
+    landed_within_s: float = 2.0
+    marker: re.Pattern[str] | None = None  # stands for a long paste; group `lines`: its line feeds
+
+    # Section enter.
+    enter: str = "key"
+    enter_window_s: float = 0.6  # Enter only so soon after the paste was seen to land (DELIVERY 3.1)
+    defers_dialogs: bool = False  # input puts dialogs off: a second Enter is allowed after a space
+    space_wait_s: float = 0.08
+
+    # Section ready.
+    ready_after_s: float = 3.0  # a composer seen for so long is ready without a hook
+
+    # Section text.
+    prefix: str = ""
+    harmless: str = ""  # first characters, besides ASCII letters and digits, that need no prefix
+    trailing: str = ""
+    accepts_commands: bool = False
+    max_line_bytes: int | None = None  # of a line-buffered terminal
+
+    # Section hooks.
+    hooks: Mapping[str, str] = field(default_factory=lambda: NO_HOOKS)  # the agent's event: our meaning
+
+    def __repr__(self) -> str:
+        return f"<Driver {self.name} {self.kind} {self.strategy}>"

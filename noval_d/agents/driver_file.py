@@ -1,0 +1,262 @@
+"""Read drivers from TOML. A key that is unknown, of the wrong type or senseless names itself and its cure."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from nova_torch.errors import DriverInvalid
+from nova_torch.nearest import suggestion
+from noval_d.agents.driver import ENTERS, KINDS, MEANINGS, STRATEGIES, Driver
+
+BUILT_IN = "noval_d.agents.drivers"
+_MAX_FILE_BYTES = 1 << 20
+
+T = TypeVar("T")
+Read = Callable[[Any], Any]  # returns the field's value, or raises _Unfit
+
+
+class _Unfit(Exception):
+    """A value is not what its key takes; says what that would be."""
+
+
+def load_drivers(user_dir: Path | None = None) -> dict[str, Driver]:
+    """Return the drivers by name: those that come along, and over them the `*.toml` of `user_dir`.
+
+    Raises DriverInvalid. A `user_dir` that does not exist holds no drivers.
+    """
+    drivers: dict[str, Driver] = {}
+    built_in = [entry for entry in resources.files(BUILT_IN).iterdir() if entry.name.endswith(".toml")]
+    for entry in built_in:
+        driver = parse_driver(entry.read_text(encoding="utf-8"), entry.name)
+        drivers[driver.name] = driver
+    for path in _files(user_dir):
+        driver = parse_driver(_text(path), str(path))
+        drivers[driver.name] = driver
+    return dict(sorted(drivers.items()))
+
+
+def parse_driver(text: str, source: str) -> Driver:
+    """Return the driver that the TOML `text` describes; `source` names it in errors. Raises DriverInvalid."""
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise DriverInvalid(f"{source} is not TOML: {error}.", "See the drivers that come along.") from None
+    values: dict[str, Any] = {}
+    for section, table in tables.items():
+        if section == "hooks":
+            values["hooks"] = _hooks(table, source)
+            continue
+        keys = _known(section, _KEYS, f"[{section}]", source)
+        if not isinstance(table, Mapping):
+            raise DriverInvalid(f"{source}: {section} must be a section.", f"Write it as [{section}].")
+        for key, value in table.items():
+            name, read = _known(key, keys, f"{section}.{key}", source)
+            values[name] = _read(read, value, f"{section}.{key}", source)
+    return _checked(values, source)
+
+
+def _checked(values: dict[str, Any], source: str) -> Driver:
+    if "name" not in values:
+        raise DriverInvalid(f"{source}: driver.name is missing.", 'Write name = "..." in [driver].')
+    driver = Driver(**values)
+    for key, wrong in (
+        ("composer.find", driver.kind == "composer" and driver.strategy == "none"),
+        ("composer.rule", driver.strategy == "between_rules" and driver.rule is None),
+        ("composer.prompts", driver.strategy == "between_rules" and not driver.prompts),
+        ("driver.commands", driver.kind == "composer" and not driver.commands),
+    ):
+        if wrong:
+            raise DriverInvalid(f"{source}: {key} is missing.", f"A driver of kind {driver.kind} needs it.")
+    if driver.kind == "line" and (driver.prefix or driver.trailing or driver.accepts_commands):
+        raise DriverInvalid(
+            f"{source}: a line driver adds nothing to a text.", "Leave [text] prefix and trailing out."
+        )
+    return driver
+
+
+def _files(user_dir: Path | None) -> list[Path]:
+    if user_dir is None or not user_dir.is_dir():
+        return []
+    try:
+        return sorted(path for path in user_dir.iterdir() if path.suffix == ".toml")
+    except OSError as error:
+        raise DriverInvalid(
+            f"{user_dir} cannot be read: {error.strerror}.", "Check its permissions."
+        ) from None
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            raw = file.read(_MAX_FILE_BYTES + 1)
+        if len(raw) > _MAX_FILE_BYTES:
+            raise DriverInvalid(f"{path} is larger than a driver can be.", "Take it out of the directory.")
+        return raw.decode("utf-8")
+    except OSError as error:
+        raise DriverInvalid(f"{path} cannot be read: {error.strerror}.", "Check its permissions.") from None
+    except UnicodeDecodeError as error:
+        raise DriverInvalid(f"{path} is not UTF-8 (byte {error.start}).", "Encode it as UTF-8.") from None
+
+
+def _known(key: str, known: Mapping[str, T], shown: str, source: str) -> T:
+    if key not in known:
+        cure = suggestion(key, known, otherwise=f"Known: {', '.join(sorted(known))}.")
+        raise DriverInvalid(f"{source}: {shown} is unknown.", cure)
+    return known[key]
+
+
+def _read(read: Read, value: Any, shown: str, source: str) -> Any:
+    try:
+        return read(value)
+    except _Unfit as error:
+        raise DriverInvalid(f"{source}: {shown} must be {error}, not {value!r}.", "Correct it.") from None
+
+
+def _hooks(table: Any, source: str) -> Mapping[str, str]:
+    if not isinstance(table, Mapping):
+        raise DriverInvalid(f"{source}: hooks must be a section.", "Write it as [hooks].")
+    read = _choice(MEANINGS)
+    return MappingProxyType({key: _read(read, value, f"hooks.{key}", source) for key, value in table.items()})
+
+
+def _string(value: Any) -> str:
+    if not isinstance(value, str):
+        raise _Unfit("a string")
+    return value
+
+
+def _name(value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,31}", value):
+        raise _Unfit("lower-case letters, digits, - and _")
+    return value
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise _Unfit("true or false")
+    return value
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 1 << 30:
+        raise _Unfit("a whole number from 0 on")
+    return value
+
+
+def _seconds(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 600:
+        raise _Unfit("seconds from 0 to 600")
+    return float(value)
+
+
+def _pattern(value: Any) -> re.Pattern[str]:
+    if not isinstance(value, str) or not value:
+        raise _Unfit("a regular expression")
+    try:
+        return re.compile(value)
+    except re.error as error:
+        raise _Unfit(f"a regular expression ({error})") from None
+
+
+def _colour(value: Any) -> str:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 255:
+        return str(value)
+    if isinstance(value, str) and re.fullmatch(r"#[0-9a-f]{6}", value):
+        return value
+    raise _Unfit('a palette number from 0 to 255 or "#rrggbb"')
+
+
+def _glyph(value: Any) -> str:
+    if not isinstance(value, str) or len(value) != 1:
+        raise _Unfit("one character")
+    return value
+
+
+def _mark(value: Any) -> str:
+    """A plain text: tmux takes it as a pattern of its own inside a format, where others mean something."""
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9 _.-]{3,}", value):
+        raise _Unfit("ASCII letters, digits, blanks, _ . and -, four at least")
+    return value
+
+
+def _choice(known: Iterable[str]) -> Read:
+    choices = tuple(known)
+
+    def read(value: Any) -> str:
+        if value not in choices:
+            raise _Unfit("one of " + ", ".join(choices))
+        return str(value)
+
+    return read
+
+
+def _several(read: Read, into: Callable[[Iterable[Any]], Any] = tuple) -> Read:
+    def read_all(value: Any) -> Any:
+        if not isinstance(value, list):
+            raise _Unfit("a list")
+        try:
+            return into([read(item) for item in value])
+        except _Unfit as error:
+            raise _Unfit(f"a list of which each is {error}") from None
+
+    return read_all
+
+
+# section -> key -> (field of Driver, how it is read)
+_KEYS: Mapping[str, Mapping[str, tuple[str, Read]]] = {
+    "driver": {
+        "name": ("name", _name),
+        "kind": ("kind", _choice(KINDS)),
+        "commands": ("commands", _several(_string)),
+        "processes": ("processes", _several(_pattern)),
+    },
+    "composer": {
+        "find": ("strategy", _choice(STRATEGIES)),
+        "rule": ("rule", _pattern),
+        "prompts": ("prompts", _several(_glyph)),
+        "modes": ("modes", _several(_glyph)),
+        "indent": ("indent", _whole),
+        "ghosts": ("ghosts", _several(_colour, frozenset)),
+        "cursor_visible": ("cursor_visible", _flag),
+        "elsewhere": ("elsewhere", _several(_pattern)),
+    },
+    "dialog": {
+        "rows": ("dialog_rows", _whole),
+        "patterns": ("dialogs", _several(_pattern)),
+        "marks": ("dialog_marks", _several(_mark)),
+    },
+    "title": {
+        "idle": ("title_idle", _pattern),
+        "busy": ("title_busy", _pattern),
+        "elsewhere": ("title_elsewhere", _pattern),
+    },
+    "busy": {
+        "patterns": ("busy", _several(_pattern)),
+        "queues": ("queues_while_busy", _flag),
+    },
+    "paste": {
+        "settle_s": ("settle_s", _seconds),
+        "landed_within_s": ("landed_within_s", _seconds),
+        "marker": ("marker", _pattern),
+    },
+    "enter": {
+        "with": ("enter", _choice(ENTERS)),
+        "window_s": ("enter_window_s", _seconds),
+        "again_after_space": ("defers_dialogs", _flag),
+        "space_wait_s": ("space_wait_s", _seconds),
+    },
+    "ready": {"after_s": ("ready_after_s", _seconds)},
+    "text": {
+        "prefix": ("prefix", _string),
+        "harmless": ("harmless", _string),
+        "trailing": ("trailing", _string),
+        "commands": ("accepts_commands", _flag),
+        "max_line_bytes": ("max_line_bytes", _whole),
+    },
+}

@@ -1,0 +1,146 @@
+"""Judge a screen by an agent's driver: the composer, a dialog, busy, and whether a text has landed. Pure."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from noval_d.agents.composer import Composer, find_composer
+from noval_d.agents.driver import Driver
+from noval_d.tmux.screen import Screen
+
+HEAD_CHARS = 24
+TAIL_CHARS = 16
+SHORT_CHARS = 8  # a text so short may be a piece of anything: it must be the whole composer
+GUARD_CHARS = 40
+
+_PIECE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9 _.-]*[A-Za-z0-9])?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sight:
+    """What a screen says about its agent."""
+
+    composer: str | None  # what somebody typed and did not send; "" nothing; None: no composer to be seen
+    pasted: bool = False  # the composer holds a marker that stands for a long paste
+    cut: bool = False  # the composer is taller than the screen: its beginning is not to be seen
+    dialog: str | None = None  # the question of an open dialog
+    busy: bool = False
+    starting: bool = False  # nothing is drawn yet
+    reason: str = ""  # why there is no composer
+    absent_marks: tuple[str, ...] = ()  # marks of dialogs that are nowhere on the screen
+
+    def __repr__(self) -> str:
+        states = [name for name in ("pasted", "cut", "busy", "starting") if getattr(self, name)]
+        box = "-" if self.composer is None else f"{len(self.composer)} chars"
+        said = [*states, *([f"dialog={self.dialog!r}"] if self.dialog else []), self.reason]
+        return " ".join(filter(None, [f"<Sight composer={box}", *said])) + ">"
+
+
+def look(driver: Driver, screen: Screen) -> Sight:
+    """Return what `screen` says. A dialog counts only where no composer has the cursor."""
+    whole = "\n".join(row.text.rstrip() for row in screen.rows)
+    found = _composer(driver, screen)
+    composer = None if isinstance(found, str) else found
+    below = screen.rows[composer.end :] if composer else screen.rows[-driver.dialog_rows :]
+    busy = bool(driver.title_busy and driver.title_busy.search(screen.title))
+    return Sight(
+        composer=composer.text if composer else None,
+        pasted=bool(composer and driver.marker and driver.marker.search(composer.text)),
+        cut=bool(composer and composer.cut),
+        dialog=None if composer else _dialog(driver, screen),
+        busy=busy or any(_any(driver.busy, row.text) for row in below),
+        starting=composer is None and not whole.strip(),
+        reason=found if isinstance(found, str) else "",
+        absent_marks=tuple(mark for mark in driver.dialog_marks if mark not in whole),
+    )
+
+
+def landed(driver: Driver, sight: Sight, typed: str) -> bool:
+    """Tell whether `typed` (as it was pasted) is in the composer; DELIVERY 3.2.
+
+    White space does not count, nor what terminals draw in their own ways (combining, joining and modifying
+    characters, pictures): an agent wraps, indents, expands tabs and normalises. The head or the tail of the
+    text is enough, unless it is short.
+    """
+    if sight.composer is None:
+        return False
+    if sight.pasted and _stands_for(driver, sight.composer, typed):
+        return True
+    for essence in (_letters, _visible):
+        if wanted := essence(typed):
+            seen = essence(sight.composer)
+            if len(wanted) < SHORT_CHARS and not sight.cut:
+                return seen == wanted
+            return wanted[:HEAD_CHARS] in seen or wanted[-TAIL_CHARS:] in seen
+    return bool(sight.composer)
+
+
+def guard_text(sight: Sight, typed: str) -> str | None:
+    """Return a piece of what the composer shows that tmux can search for (`#{C:...}`), None if there is none.
+
+    It is plain ASCII without characters that mean something to tmux formats and patterns, from one row, and,
+    unless a marker stands there, from `typed`.
+    """
+    ours = " ".join(typed.split())
+    rows = (sight.composer or "").split("\n")
+    pieces = [piece for row in rows for piece in _PIECE.findall(row) if sight.pasted or piece in ours]
+    longest = max(pieces, key=len, default="")
+    return longest[:GUARD_CHARS].rstrip() or None
+
+
+def _composer(driver: Driver, screen: Screen) -> Composer | str:
+    if driver.title_elsewhere and driver.title_elsewhere.search(screen.title):
+        return f"another view is open: {screen.title}"
+    found = find_composer(driver, screen)
+    if isinstance(found, str):
+        return found
+    for row in screen.rows[found.end :]:
+        if _any(driver.elsewhere, row.text):
+            return f"the input box is that of another view: {row.text.strip()}"
+    return found
+
+
+def _dialog(driver: Driver, screen: Screen) -> str | None:
+    """Return the dialog's question: its first row that asks something, else the row that gave it away."""
+    rows = [row.strip() for row in screen.bottom(driver.dialog_rows).split("\n")]
+    given_away = next((row for row in rows if _any(driver.dialogs, row)), None)
+    if given_away is None:
+        return None
+    return next((row for row in rows if row.endswith("?")), given_away)
+
+
+def _any(patterns: Iterable[re.Pattern[str]], text: str) -> bool:
+    return any(pattern.search(text) for pattern in patterns)
+
+
+def _stands_for(driver: Driver, composer: str, typed: str) -> bool:
+    """Tell whether a marker in the composer is for as many lines as `typed` has."""
+    assert driver.marker is not None
+    feeds = typed.count("\n")
+    for found in driver.marker.finditer("".join(composer.split("\n"))):
+        lines = found.groupdict().get("lines")
+        if "lines" not in driver.marker.groupindex or int(lines or 0) == feeds:
+            return True
+    return False
+
+
+def _letters(text: str) -> str:
+    """Letters, digits and ASCII punctuation, composed. `_` is what tmux draws for what it cannot."""
+    return "".join(
+        char
+        for char in unicodedata.normalize("NFC", text)
+        if char.isalnum() or (char.isascii() and char.isprintable() and char not in " _")
+    )
+
+
+def _visible(text: str) -> str:
+    """Everything else that is surely drawn: no blanks, combining marks, joiners, modifiers, replacements."""
+    return "".join(
+        char
+        for char in unicodedata.normalize("NFC", text)
+        if char != "\ufffd"
+        and unicodedata.category(char) not in {"Zs", "Zl", "Zp", "Cc", "Cf", "Cn", "Mn", "Me", "Sk"}
+    )
