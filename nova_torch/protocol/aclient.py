@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 CHUNK_BYTES = 262_144
 STREAM_FRAMES = 256  # what a stream's reader may lag behind before its stream ends with Lagged
 RETRY_S = 0.01
+CLOSE_S = 1.0  # for what was written to leave
 
 
 class AsyncClient:
@@ -59,7 +60,7 @@ class AsyncClient:
             raise long
         try:
             async with asyncio.timeout(timeout_s):
-                client = cls(path, await _dial(path), timeout_s)
+                client = cls(path, await _dial(path, timeout_s), timeout_s)
                 try:
                     await client._greet()
                 except BaseException:
@@ -88,6 +89,9 @@ class AsyncClient:
             self._reader.cancel()
             await asyncio.wait([self._reader])
         self._fail(unreachable(self.path, "the connection is closed", "Connect again"))
+        with contextlib.suppress(OSError):  # TimeoutError is one
+            async with asyncio.timeout(CLOSE_S):
+                await self._to.wait_closed()
 
     async def call(
         self, name: str, args: Mapping[str, Any] | None = None, timeout_s: float | None = None
@@ -235,19 +239,24 @@ class _Inbox:
         return self._frames.pop(0)
 
 
-async def _dial(path: str) -> _Streams:
+async def _dial(path: str, timeout_s: float) -> _Streams:
     """Connect and say hello before there is a transport, which would lose the reason of a refusal."""
     loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout_s
     while True:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             sock.setblocking(False)
-            await loop.sock_connect(sock, path)
+            # Not loop.sock_connect: a Unix socket connects at once or, with the daemon's queue full, says
+            # EAGAIN, which the loop would take for a connection under way.
+            sock.connect(path)
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 sock.send(pack(hello()), socket.MSG_NOSIGNAL)
             return await asyncio.open_unix_connection(sock=sock, limit=CHUNK_BYTES)
-        except BlockingIOError:  # the daemon's queue of connections is full
+        except BlockingIOError:
             sock.close()
+            if loop.time() + RETRY_S >= deadline:
+                raise
             await asyncio.sleep(RETRY_S)
         except BaseException:
             sock.close()

@@ -92,8 +92,10 @@ class Args:
         value = self._args.get(name)
         if value is None:
             return None
-        if type(value) not in (int, float) or not math.isfinite(value):
+        if type(value) not in (int, float):
             raise _wrong(name, "a number", value)
+        if not math.isfinite(value):
+            raise InvalidRequest(f"{name} is {value}.", "It is a finite number.")
         return _within(name, float(value), least, most)
 
     def flag(self, name: str) -> bool:

@@ -59,6 +59,9 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)  # uvloop's are none by class
         self._transport.set_write_buffer_limits(high=0)  # paused means: a frame has not left yet
         self._writable.set()
+        if self._deaf:  # closed before it was open
+            self._transport.abort()
+            return
         self._hello_until = self._loop.time() + self._limits.hello_s
         self._arm()
 

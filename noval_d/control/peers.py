@@ -16,7 +16,7 @@ from noval_d.control.calls import Access, Peer
 
 _UCRED = struct.Struct("3i")  # pid, uid, gid of unix(7)
 _SO_PEERGROUPS = 59  # Linux 4.13; Python has no name for it
-_GROUPS_MAX = 65_536
+_GROUPS_BYTES = 1024  # 256 groups, the most that Python passes; beyond, the kernel says ERANGE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,8 +76,8 @@ def read_credentials(sock: socket.socket) -> Credentials:
 
 def _groups(sock: socket.socket, uid: int, gid: int) -> frozenset[int]:
     try:
-        raw = sock.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, _GROUPS_MAX)
-    except OSError:  # an older kernel: what the user database says
+        raw = sock.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, _GROUPS_BYTES)
+    except OSError:  # an older kernel, or more groups: what the user database says
         try:
             return frozenset(os.getgrouplist(pwd.getpwuid(uid).pw_name, gid))
         except (KeyError, OSError):

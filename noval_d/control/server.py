@@ -165,7 +165,8 @@ class ControlServer:
 
     def _turn_away(self, sock: socket.socket, error: NovaError) -> None:
         self.refused += 1
-        log.warning("control.turned_away", extra={"code": error.code})
+        if self.refused & (self.refused - 1) == 0:  # the 1st, 2nd, 4th, ...: nobody fills the disk this way
+            log.warning("control.turned_away", extra={"code": error.code, "count": self.refused})
         with contextlib.suppress(OSError):
             sock.send(pack({"id": None, "err": error.to_wire()}), socket.MSG_NOSIGNAL)
         sock.close()
