@@ -1,0 +1,144 @@
+"""Run the control-mode client process: bytes in, bytes out, and its end. Knows nothing of tmux's language."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import cast
+
+KEPT_STDERR_BYTES = 4096
+EXIT_GRACE_S = 1.0
+KILL_GRACE_S = 5.0
+
+
+class ClientProcess(asyncio.SubprocessProtocol):
+    """One child with three pipes. Its end (exit, or end of its output) is told once, through `on_end`."""
+
+    def __init__(self, on_output: Callable[[bytes], None], on_end: Callable[[], None]) -> None:
+        self._on_output = on_output
+        self._on_end = on_end
+        self._transport: asyncio.SubprocessTransport | None = None
+        self._stdin: asyncio.WriteTransport | None = None
+        self._stderr = bytearray()
+        self._ended = False
+        self._exited = asyncio.Event()
+        self._pipes_closed = asyncio.Event()
+        self.writable = asyncio.Event()
+        self.writable.set()
+
+    @classmethod
+    async def start(
+        cls,
+        argv: Sequence[str],
+        environment: Mapping[str, str],
+        *,
+        on_output: Callable[[bytes], None],
+        on_end: Callable[[], None],
+    ) -> ClientProcess:
+        """Start the child in a session of its own, so that a Ctrl-C for the daemon does not end it first.
+
+        It still ends with the daemon, even by kill -9: its standard input does. Raises OSError.
+        """
+        loop = asyncio.get_running_loop()
+        _, process = await loop.subprocess_exec(
+            lambda: cls(on_output, on_end),
+            *argv,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=dict(environment),
+            cwd="/",
+            start_new_session=True,
+        )
+        return process
+
+    @property
+    def pid(self) -> int:
+        """The child's process id."""
+        return self._transport.get_pid() if self._transport is not None else 0
+
+    @property
+    def ended(self) -> bool:
+        """True when the child is of no use any more."""
+        return self._ended
+
+    @property
+    def complaint(self) -> str:
+        """What the child wrote to its standard error."""
+        return self._stderr.decode(errors="replace").strip()
+
+    def write(self, data: bytes) -> None:
+        """Queue bytes for the child; never blocks. Wait for `writable` before, to keep the queue short."""
+        if self._stdin is not None and not self._ended and not self._stdin.is_closing():
+            with contextlib.suppress(RuntimeError):  # uvloop's word for a pipe just closed; the end follows
+                self._stdin.write(data)
+
+    def kill(self) -> None:
+        """End the child at once."""
+        if self._transport is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._transport.kill()
+        self._end()
+
+    async def close(self) -> None:
+        """End the child: the end of its input first, a signal after EXIT_GRACE_S. Leaves nothing."""
+        self._end(close_all=False)
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(EXIT_GRACE_S):
+                    await self._exited.wait()
+        finally:
+            if not self._exited.is_set():
+                self.kill()
+            if self._transport is not None:
+                self._transport.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(KILL_GRACE_S):
+                await self._exited.wait()
+                await self._pipes_closed.wait()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the child's transport; called by the loop."""
+        self._transport = cast(asyncio.SubprocessTransport, transport)  # uvloop's is no subclass of it
+        self._stdin = cast(asyncio.WriteTransport, self._transport.get_pipe_transport(0))
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        """Pass the child's output on; called by the loop."""
+        if fd == 1:
+            self._on_output(data)
+        elif len(self._stderr) < KEPT_STDERR_BYTES:
+            self._stderr += data[:KEPT_STDERR_BYTES]
+
+    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
+        """Take the end of the child's input or output for its end; called by the loop."""
+        if fd in {0, 1}:
+            self._end(close_all=False)
+
+    def process_exited(self) -> None:
+        """Note that the child has been reaped; called by the loop."""
+        self._exited.set()
+        self._end()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Note that every pipe is closed; called by the loop when the child has exited as well."""
+        self._pipes_closed.set()
+
+    def pause_writing(self) -> None:
+        """Hold writers; called by the loop when the child reads too slowly."""
+        self.writable.clear()
+
+    def resume_writing(self) -> None:
+        """Let writers go on; called by the loop."""
+        self.writable.set()
+
+    def _end(self, *, close_all: bool = True) -> None:
+        if self._stdin is not None and not self._stdin.is_closing():
+            self._stdin.abort()
+        if close_all and self._transport is not None:
+            # A stopped tmux server keeps the other ends of the pipes: do not wait for it to close them.
+            asyncio.get_running_loop().call_soon(self._transport.close)
+        if not self._ended:
+            self._ended = True
+            self.writable.set()
+            self._on_end()
