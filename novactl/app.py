@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import os
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from typer import completion
 
 from novactl import out
 from novactl.main import COMPLETING, invoke
@@ -27,6 +29,9 @@ _ClickError: Any = typer.BadParameter.__mro__[2]
 
 def run(argv: list[str]) -> int:
     """Run `argv` through Typer and return the exit code. Raises NovaError and what the commands raise."""
+    if COMPLETING in os.environ:
+        os.environ["COLUMNS"] = "1000"  # a help text that is wrapped would be two completions
+        completion.completion_init()  # type: ignore[attr-defined]  # Typer's classes for the shells
     program = typer.main.get_command(build())
     try:
         code = program.main(args=argv, prog_name=PROGRAM, standalone_mode=False, complete_var=COMPLETING)
@@ -154,8 +159,6 @@ def _usage_error(error: Any) -> int:
 
 def completion_script(shell: str) -> str:
     """Return Typer's own completion script of `shell`."""
-    from typer import completion
-
     script: str = completion.get_completion_script(  # type: ignore[attr-defined]  # imported there, not listed
         prog_name=PROGRAM, complete_var=COMPLETING, shell=shell
     )
