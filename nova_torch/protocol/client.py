@@ -130,7 +130,7 @@ class Client:
 
     def _greet(self, deadline: float) -> None:
         try:
-            self._send(pack(hello()), deadline)
+            self._say_hello(deadline)
             frame = self._receive(deadline)
             if "err" in frame:
                 answer(frame)
@@ -141,6 +141,14 @@ class Client:
             raise not_ours(self.path) from error
         self.server_version = str(said.get("version", ""))
         self._request_bytes = taken_bytes(said)
+
+    def _say_hello(self, deadline: float) -> None:
+        sock = self._open()
+        sock.settimeout(max(deadline - time.monotonic(), 0.001))
+        try:
+            sock.sendall(pack(hello()), _socket.MSG_NOSIGNAL)
+        except (BrokenPipeError, ConnectionResetError):
+            return  # it closed already: why, can still be read
 
     def _ask(self, name: str, args: Mapping[str, Any] | None, deadline: float, *, more: bool) -> int:
         self._ids += 1
