@@ -33,8 +33,7 @@ def _between_rules(driver: Driver, screen: Screen) -> Composer | str:
 
     The cursor decides, since other views draw rules too; Claude keeps it (hidden) where one types.
     """
-    assert driver.rule is not None
-    rules = [index for index, row in enumerate(screen.rows) if driver.rule.match(row.text)]
+    rules = [index for index, row in enumerate(screen.rows) if is_rule(row, driver)]
     above = max((index for index in rules if index < screen.cursor_y), default=-1)
     end = min((index for index in rules if index >= screen.cursor_y), default=-1)
     if end < 0 or end == screen.cursor_y:
@@ -66,11 +65,18 @@ _FINDERS: Mapping[str, Callable[[Driver, Screen], Composer | str]] = {
 }
 
 
+def is_rule(row: Row, driver: Driver) -> bool:
+    """Tell whether `row` is a rule as the driver's composer has them."""
+    if not row.runs or driver.rule is None or not driver.rule.search(row.text):
+        return False
+    return driver.rule_dim is None or row.runs[0].style.dim is driver.rule_dim
+
+
 def solid(row: Row, driver: Driver) -> str:
     """Return the row's text with a blank for each character that nobody typed.
 
-    That is a ghost: dim, of a ghost's colour, or under the cursor with a ghost to its right (the cursor lies on
-    the first letter of a ghost).
+    That is a ghost: dim, of a ghost's colour, or under the cursor with a ghost to its right (the cursor lies
+    on the first letter of a ghost).
     """
     texts: list[str] = []
     for index, run in enumerate(row.runs):

@@ -34,12 +34,12 @@ class Driver:
     # Section composer.
     strategy: str = "none"
     rule: re.Pattern[str] | None = None  # between_rules: the rows right above and below the composer
+    rule_dim: bool | None = None  # rules of the composer are dim, are not, or either
     prompts: tuple[str, ...] = ()  # what stands in front of an ordinary message
     modes: tuple[str, ...] = ()  # what stands there instead in a special mode: counts as a draft
     indent: int = 2  # columns in front of the text
     ghosts: frozenset[str] = frozenset()  # colours of text nobody typed; dim text is ghost anyway
     cursor_visible: bool | None = None  # the composer has the cursor only when tmux says this
-    elsewhere: tuple[re.Pattern[str], ...] = ()  # below the composer: it belongs to another view
 
     # Section dialog.
     dialog_rows: int = 16  # only so many rows from the bottom can hold a dialog

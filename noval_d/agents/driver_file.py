@@ -14,7 +14,6 @@ from nova_torch.errors import DriverInvalid
 from nova_torch.nearest import suggestion
 from noval_d.agents.driver import ENTERS, KINDS, MEANINGS, STRATEGIES, Driver
 
-BUILT_IN = "noval_d.agents.drivers"
 _MAX_FILE_BYTES = 1 << 20
 
 T = TypeVar("T")
@@ -31,14 +30,19 @@ def load_drivers(user_dir: Path | None = None) -> dict[str, Driver]:
     Raises DriverInvalid. A `user_dir` that does not exist holds no drivers.
     """
     drivers: dict[str, Driver] = {}
-    built_in = [entry for entry in resources.files(BUILT_IN).iterdir() if entry.name.endswith(".toml")]
-    for entry in built_in:
-        driver = parse_driver(entry.read_text(encoding="utf-8"), entry.name)
-        drivers[driver.name] = driver
+    for entry in (resources.files("noval_d.agents") / "drivers").iterdir():
+        if entry.name.endswith(".toml"):
+            _add(drivers, entry.name, parse_driver(entry.read_text(encoding="utf-8"), entry.name))
     for path in _files(user_dir):
-        driver = parse_driver(_text(path), str(path))
-        drivers[driver.name] = driver
+        _add(drivers, path.name, parse_driver(_text(path), str(path)))
     return dict(sorted(drivers.items()))
+
+
+def _add(drivers: dict[str, Driver], file_name: str, driver: Driver) -> None:
+    if file_name != f"{driver.name}.toml":
+        cure = f"Rename the file to {driver.name}.toml, or correct driver.name."
+        raise DriverInvalid(f"{file_name} describes a driver named {driver.name}.", cure)
+    drivers[driver.name] = driver
 
 
 def parse_driver(text: str, source: str) -> Driver:
@@ -219,12 +223,12 @@ _KEYS: Mapping[str, Mapping[str, tuple[str, Read]]] = {
     "composer": {
         "find": ("strategy", _choice(STRATEGIES)),
         "rule": ("rule", _pattern),
+        "rule_dim": ("rule_dim", _flag),
         "prompts": ("prompts", _several(_glyph)),
         "modes": ("modes", _several(_glyph)),
         "indent": ("indent", _whole),
         "ghosts": ("ghosts", _several(_colour, frozenset)),
         "cursor_visible": ("cursor_visible", _flag),
-        "elsewhere": ("elsewhere", _several(_pattern)),
     },
     "dialog": {
         "rows": ("dialog_rows", _whole),

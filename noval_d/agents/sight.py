@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from noval_d.agents.composer import Composer, find_composer
+from noval_d.agents.composer import Composer, find_composer, is_rule
 from noval_d.agents.driver import Driver
 from noval_d.tmux.screen import Screen
 
@@ -16,7 +16,9 @@ TAIL_CHARS = 16
 SHORT_CHARS = 8  # a text so short may be a piece of anything: it must be the whole composer
 GUARD_CHARS = 40
 
-_PIECE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9 _.-]*[A-Za-z0-9])?")
+_PIECE = re.compile(r"[A-Za-z0-9_.-]+(?: [A-Za-z0-9_.-]+)*")
+_OPTION = re.compile(r"(?:\S )?\d+\.")
+_QUESTION = re.compile(r"\w\?(?:\s|$)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,32 +86,43 @@ def guard_text(sight: Sight, typed: str) -> str | None:
     It is plain ASCII without characters that mean something to tmux formats and patterns, from one row, and,
     unless a marker stands there, from `typed`.
     """
-    ours = " ".join(typed.split())
-    rows = (sight.composer or "").split("\n")
-    pieces = [piece for row in rows for piece in _PIECE.findall(row) if sight.pasted or piece in ours]
-    longest = max(pieces, key=len, default="")
+    ours = None if sight.pasted else " ".join(typed.split())
+    pieces = (piece for row in (sight.composer or "").split("\n") for piece in _PIECE.findall(row))
+    longest = max((_piece_of(ours, piece) for piece in pieces), key=len, default="")
     return longest[:GUARD_CHARS].rstrip() or None
+
+
+def _piece_of(ours: str | None, piece: str) -> str:
+    """Return the longest run of words of `piece` that is in `ours`; the whole piece when `ours` is None."""
+    if ours is None or piece in ours:
+        return piece
+    words = piece.split(" ")
+    runs = (
+        run
+        for size in range(len(words) - 1, 0, -1)
+        for start in range(len(words) - size + 1)
+        if (run := " ".join(words[start : start + size])) in ours
+    )
+    return next(runs, "")
 
 
 def _composer(driver: Driver, screen: Screen) -> Composer | str:
     if driver.title_elsewhere and driver.title_elsewhere.search(screen.title):
         return f"another view is open: {screen.title}"
-    found = find_composer(driver, screen)
-    if isinstance(found, str):
-        return found
-    for row in screen.rows[found.end :]:
-        if _any(driver.elsewhere, row.text):
-            return f"the input box is that of another view: {row.text.strip()}"
-    return found
+    return find_composer(driver, screen)
 
 
 def _dialog(driver: Driver, screen: Screen) -> str | None:
-    """Return the dialog's question: its first row that asks something, else the row that gave it away."""
+    """Return the dialog's question: the last row that asks something, else its title, else its sign."""
     rows = [row.strip() for row in screen.bottom(driver.dialog_rows).split("\n")]
-    given_away = next((row for row in rows if _any(driver.dialogs, row)), None)
-    if given_away is None:
+    sign = next((row for row in rows if _any(driver.dialogs, row)), None)
+    if sign is None:
         return None
-    return next((row for row in rows if row.endswith("?")), given_away)
+    if questions := [row for row in rows if _QUESTION.search(row) and not _OPTION.match(row)]:
+        return questions[-1]
+    last_rule = max((index for index, row in enumerate(screen.rows) if is_rule(row, driver)), default=None)
+    below = screen.rows[last_rule + 1 :] if last_rule is not None else ()
+    return next((text for row in below if (text := row.text.strip())), sign)
 
 
 def _any(patterns: Iterable[re.Pattern[str]], text: str) -> bool:
