@@ -42,7 +42,9 @@ def decode_message(raw: bytes) -> Message:
     data = _mapping(raw)
     schema = _field(data, "schema", int)
     if schema > SCHEMA:
-        raise InvalidRequest(f"the message has schema {schema}, this node knows {SCHEMA}.", "Upgrade this node.")
+        raise InvalidRequest(
+            f"the message has schema {schema}, this node knows {SCHEMA}.", "Upgrade this node."
+        )
     headers = _field(data, "headers", dict)
     if not all(isinstance(k, str) and isinstance(v, str) for k, v in headers.items()):
         raise InvalidRequest("the message's headers are not texts.")

@@ -141,15 +141,24 @@ def load(file: str | None = None, env: Mapping[str, str] | None = None) -> Confi
 
 
 def find_file(file: str | None, env: Mapping[str, str]) -> str | None:
-    """Return the configuration file to read: given, `$NOVA_TORCH_CONFIG`, the user's, the system's, or None."""
-    explicit = file or env.get("NOVA_TORCH_CONFIG")
-    if explicit:
-        if not Path(explicit).is_file():
-            raise ConfigInvalid(f"the configuration file {explicit} does not exist.", "Give another --config.")
-        return explicit
-    home = env.get("XDG_CONFIG_HOME") or str(Path(env.get("HOME", "/")) / ".config")
-    usual = (f"{home}/nova-torch/config.toml", "/etc/nova-torch/config.toml")
-    return next((path for path in usual if Path(path).is_file()), None)
+    """Return the configuration file to read, or None when there is none in the usual places."""
+    candidates = paths.config_candidates(env, explicit=file or "")
+    found = next((path for path in candidates if Path(path).is_file()), None)
+    if found is None and len(candidates) == 1:
+        raise ConfigInvalid(
+            f"the configuration file {candidates[0]} does not exist.", "Give another --config."
+        )
+    return found
+
+
+def changes(old: Config, new: Config) -> list[str]:
+    """Return the keys (`section.key`) whose values differ."""
+    return [
+        f"{section}.{key.name}"
+        for section, kind in SECTIONS.items()
+        for key in fields(kind)
+        if getattr(getattr(old, section), key.name) != getattr(getattr(new, section), key.name)
+    ]
 
 
 def without_password(url: str) -> str:
@@ -181,7 +190,9 @@ def _read(path: str) -> dict[str, Any]:
     try:
         return tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigInvalid(f"{path} cannot be read: {error}.", "Check it with: novactl config validate") from None
+        raise ConfigInvalid(
+            f"{path} cannot be read: {error}.", "Check it with: novactl config validate"
+        ) from None
 
 
 def _table(raw: Mapping[str, Any], name: str, path: str | None) -> Mapping[str, Any]:
@@ -252,7 +263,9 @@ def _complete(config: Config, env: Mapping[str, str]) -> Config:
             f"broker.url is {without_password(url)!r}.", "Use embedded, redis://, rediss:// or unix://."
         )
     if not NAME.match(config.broker.prefix):
-        raise ConfigInvalid(f"broker.prefix is {config.broker.prefix!r}.", "Use letters, digits, '_', '.', '-'.")
+        raise ConfigInvalid(
+            f"broker.prefix is {config.broker.prefix!r}.", "Use letters, digits, '_', '.', '-'."
+        )
     return replace(
         config,
         node=replace(config.node, name=name),

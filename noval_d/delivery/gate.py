@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from noval_d.delivery.view import AgentView
 from nova_torch.clean import clean
 from nova_torch.values import Form, HoldReason, Message, State
+from noval_d.delivery.view import AgentView
 
 LINE_BYTES = 4095  # a line-buffered reader loses what is over it (DELIVERY 2.7)
 
@@ -48,7 +48,9 @@ def _refusal(message: Message, view: AgentView, now_ms: int) -> Refuse | None:
     if message.expires_ms is not None and now_ms >= message.expires_ms:
         return Refuse(State.EXPIRED, "its time to live ran out before it could be typed")
     if message.form is Form.COMMAND and not view.driver.accepts_commands:
-        return Refuse(State.FAILED, f"the driver {view.driver.name} knows no commands: send it without --command")
+        return Refuse(
+            State.FAILED, f"the driver {view.driver.name} knows no commands: send it without --command"
+        )
     if view.line_buffered:
         longest = max(len(line.encode()) for line in clean(message.body).split("\n"))
         if longest > LINE_BYTES:

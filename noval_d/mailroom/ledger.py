@@ -10,9 +10,9 @@ import sqlite3
 from dataclasses import dataclass
 from enum import StrEnum
 
-from noval_d.mailroom.store import Statement, Store
 from nova_torch.codec import decode_message
 from nova_torch.values import AgentId, Message, MessageId, State
+from noval_d.mailroom.store import Statement, Store
 
 
 class Phase(StrEnum):
@@ -70,6 +70,19 @@ class Ledger:
         )
         return [_entry(row) for row in reversed(rows)]
 
+    def undelivered(self) -> list[tuple[Entry, int]]:
+        """Return every message whose verdict is not a delivery, with the time (ms) of the verdict."""
+        rows = self._store.read(
+            f"SELECT {_COLUMNS}, updated_ms FROM ledger WHERE phase = 'settled' AND dropped = 0"
+            " AND state IN ('unconfirmed', 'failed', 'expired', 'dead') ORDER BY seq"
+        )
+        return [(_entry(row), row["updated_ms"]) for row in rows]
+
+    @staticmethod
+    def dropped(message: MessageId, now_ms: int) -> Statement:
+        """Take an undelivered message off the list; its id stays known, so that no repeat is typed."""
+        return Statement("UPDATE ledger SET dropped = 1, updated_ms = ? WHERE id = ?", (now_ms, message))
+
     @staticmethod
     def received(message: Message, agent: AgentId, envelope: bytes, now_ms: int) -> Statement:
         """Note that the message is here; a message that is known already stays as it is."""
@@ -88,11 +101,11 @@ class Ledger:
         )
 
     @staticmethod
-    def untyped(message: MessageId, now_ms: int) -> Statement:
+    def untyped(message: MessageId, attempt: int, now_ms: int) -> Statement:
         """Note that the paste provably did not run (or was swallowed whole): it may be typed again."""
         return Statement(
-            "UPDATE ledger SET phase = 'received', state = ?, updated_ms = ? WHERE id = ?",
-            (str(State.QUEUED), now_ms, message),
+            "UPDATE ledger SET phase = 'received', attempt = ?, state = ?, updated_ms = ? WHERE id = ?",
+            (attempt, str(State.QUEUED), now_ms, message),
         )
 
     @staticmethod

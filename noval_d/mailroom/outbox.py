@@ -7,10 +7,10 @@ import sqlite3
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from noval_d.mailroom.store import Statement, Store
 from nova_torch.codec import decode_message, encode_message
 from nova_torch.errors import Conflict, MessageNotFound
 from nova_torch.values import AgentId, Hop, Message, MessageId, NodeId, Receipt, State
+from noval_d.mailroom.store import Statement, Store
 
 TIMED = (State.ACCEPTED, State.QUEUED, State.TYPED, State.SUBMITTED, State.ACKNOWLEDGED)
 
@@ -86,9 +86,9 @@ class Outbox:
         )
 
     async def resend_all(self) -> None:
-        """Treat what was queued as not sent: the broker lost its data. Repeats are dropped by the ledger."""
+        """Treat what is not typed as not sent: the broker may have lost it. Repeats are dropped by the ledger."""
         await self._store.write(
-            Statement("UPDATE outbox SET state = 'accepted' WHERE final = 0 AND state = 'queued'")
+            Statement("UPDATE outbox SET state = 'accepted' WHERE final = 0 AND state IN ('queued', 'held')")
         )
         self.grew.set()
 
@@ -119,6 +119,23 @@ class Outbox:
             )
             made.append(_hop_row(hop))
         return tuple(made)
+
+    async def advance(self, hops: list[Hop]) -> None:
+        """Write hops of messages that are still `accepted`; a faster receipt of their owner is kept."""
+        made: list[Statement] = []
+        for hop in hops:
+            if hop.final:
+                made += self.statements([hop])
+                continue
+            made.append(
+                Statement(
+                    "UPDATE outbox SET state = ?, node = ?, updated_ms = ? WHERE id = ? AND state = 'accepted'",
+                    (hop.state.value, hop.node, self._clock_ms(), hop.message),
+                )
+            )
+            made.append(_hop_row(hop))
+        await self._store.write(*made)
+        self.announce(hops)
 
     async def apply(self, hops: list[Hop], *extra: Statement) -> None:
         """Write hops of messages of this outbox (and `extra` with them), then tell the listeners."""

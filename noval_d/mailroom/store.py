@@ -37,7 +37,8 @@ CREATE TABLE IF NOT EXISTS ledger (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE, agent TEXT NOT NULL, message BLOB NOT NULL, phase TEXT NOT NULL,
     attempt INTEGER NOT NULL DEFAULT 0, pane TEXT NOT NULL DEFAULT '',
-    state TEXT NOT NULL, reason TEXT NOT NULL DEFAULT '', updated_ms INTEGER NOT NULL);
+    state TEXT NOT NULL, reason TEXT NOT NULL DEFAULT '', updated_ms INTEGER NOT NULL,
+    dropped INTEGER NOT NULL DEFAULT 0);
 CREATE INDEX IF NOT EXISTS ledger_open ON ledger (seq) WHERE phase != 'settled';
 CREATE INDEX IF NOT EXISTS ledger_old ON ledger (updated_ms) WHERE phase = 'settled';
 CREATE INDEX IF NOT EXISTS ledger_agent ON ledger (agent, seq);

@@ -1,0 +1,9 @@
+"""Send messages to agents: `NovaOrchestrator` for scripts, `AsyncNovaOrchestrator` for programs and the daemon."""
+
+from __future__ import annotations
+
+from nova_torch.communication.compose import compose
+from nova_torch.communication.orchestrator import AsyncNovaOrchestrator, Postbox, satisfies
+from nova_torch.communication.sync import NovaOrchestrator
+
+__all__ = ["AsyncNovaOrchestrator", "NovaOrchestrator", "Postbox", "compose", "satisfies"]

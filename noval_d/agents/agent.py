@@ -1,0 +1,200 @@
+"""One registered agent: where its pane is, what its hooks and its screen last told. State, and how to look."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from nova_torch.values import AgentId, AgentSpec, AgentState
+from noval_d.agents.driver import Driver
+from noval_d.agents.reports import Meaning, Report
+from noval_d.agents.sight import Sight, look
+from noval_d.delivery.view import AgentView
+from noval_d.tmux import tty
+from noval_d.tmux.control import ControlClient
+from noval_d.tmux.panes import PaneFacts, observe
+
+ASKING_S = 3.0  # a permission that a hook announced shows its dialog within this, or was settled without one
+OLD_PROCESS_S = 60.0  # an agent that has run this long is past its start, whoever saw it start
+
+
+@dataclass(slots=True, kw_only=True)
+class Agent:
+    """One agent of this node. Changes only on the loop."""
+
+    spec: AgentSpec
+    driver: Driver
+    clock: Callable[[], float]
+    clock_ms: Callable[[], int]
+    facts: PaneFacts | None = None
+    server: str = ""
+    """Identity of the tmux server that `facts` came from."""
+    paused: bool = False
+    hooked: bool = False
+    started: bool = False
+    working: bool = False
+    asking_since: float | None = None
+    dialog_shown: bool = False
+    prompt_since: float | None = None
+    state: AgentState = AgentState.STARTING
+    state_since_ms: int = 0
+    seen_ms: int = 0
+    sight: Sight | None = None
+    looked_at: float = -1e9
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __repr__(self) -> str:
+        pane = self.facts.pane_id if self.facts else "no pane"
+        return f"<Agent {self.spec.agent_id} {pane} {self.spec.driver} {self.state}>"
+
+    @property
+    def id(self) -> AgentId:
+        """The agent's name."""
+        return self.spec.agent_id
+
+    @property
+    def pane_key(self) -> str:
+        """Name of this very pane on this very server: what a paste was aimed at."""
+        return f"{self.server}/{self.facts.pane_id}/{self.facts.pid}" if self.facts else ""
+
+    @property
+    def present(self) -> bool:
+        """Whether the agent itself, not the shell it left, is in the foreground of its pane."""
+        if self.facts is None or self.facts.dead:
+            return False
+        if self.driver.kind == "line":
+            return self.facts.command == self.spec.program
+        return self.facts.command in self.driver.commands
+
+    def moved(self, facts: PaneFacts | None, server: str) -> None:
+        """Take over new facts of the pane; another pane or another program forgets what hooks told."""
+        before = self.pane_key
+        was_present = self.present
+        self.facts, self.server = facts, server
+        if self.pane_key != before or (was_present and not self.present):
+            self.started = self.working = self.hooked = False
+            self.asking_since = self.prompt_since = self.sight = None
+        self.wake.set()
+        self.restate()
+
+    def heard(self, report: Report) -> None:
+        """Take over what a hook reported."""
+        match report.meaning:
+            case Meaning.STARTED:
+                self.started, self.hooked, self.working, self.asking_since = True, True, False, None
+            case Meaning.PROMPT:
+                self.started, self.hooked, self.working, self.asking_since = True, True, True, None
+            case Meaning.FINISHED:
+                self.working, self.asking_since = False, None
+            case Meaning.PERMISSION:
+                self.asking_since, self.dialog_shown = self.clock(), False
+            case Meaning.ENDED:
+                self.started = self.working = self.hooked = False
+                self.asking_since = self.prompt_since = None
+            case Meaning.NOTICE | Meaning.COMPACTING:
+                pass
+        self.wake.set()
+        self.restate()
+
+    async def view(self, client: ControlClient) -> AgentView:
+        """Look at the pane now: one control line, and the terminal's own count of unread bytes."""
+        facts = self.facts
+        seen = None
+        if facts is not None:
+            seen = await observe(client, facts.pane_id, capture=self.driver.kind != "line")
+            # the pane with this number may have been respawned: then it is another one
+            if seen is None or seen.facts.pid != facts.pid:
+                self.moved(None, self.server)
+                seen = None
+        if seen is None:
+            return AgentView(driver=self.driver, facts=None, paused=self.paused)
+        self.facts, self.seen_ms, self.looked_at = seen.facts, self.clock_ms(), self.clock()
+        self.sight = look(self.driver, seen.screen) if seen.screen is not None else None
+        self._follow_screen()
+        self.restate()
+        unread, buffered = self._terminal(seen.facts)
+        return AgentView(
+            driver=self.driver,
+            facts=seen.facts,
+            sight=self.sight,
+            present=self.present,
+            ready=self._ready(),
+            paused=self.paused,
+            unread_bytes=unread,
+            line_buffered=buffered,
+            asking=self.asking_since is not None,
+        )
+
+    def _terminal(self, facts: PaneFacts) -> tuple[int, bool]:
+        if facts.dead:
+            return 0, False
+        try:
+            unread = tty.unread_bytes(facts.tty)
+            return unread, self.driver.kind == "line" and tty.is_line_buffered(facts.tty)
+        except OSError:
+            return 0, False  # it ended between the look and this: the guard of the paste will notice
+
+    def _follow_screen(self) -> None:
+        sight, now = self.sight, self.clock()
+        if sight is None:
+            return
+        if sight.composer is None or not self.present:
+            self.prompt_since = None
+        elif self.prompt_since is None:
+            self.prompt_since = now
+        if sight.dialog is not None:
+            self.dialog_shown = True
+        elif self.asking_since is not None and sight.composer is not None:
+            shown_and_gone = self.dialog_shown
+            if shown_and_gone or now - self.asking_since > ASKING_S:
+                self.asking_since = None
+
+    def _ready(self) -> bool:
+        if self.driver.kind == "line" or self.started:
+            return True
+        if self.prompt_since is None:
+            return False
+        return (
+            self.clock() - self.prompt_since >= self.driver.ready_after_s
+            or self._process_age_s() > OLD_PROCESS_S
+        )
+
+    def _process_age_s(self) -> float:
+        """Return how long the pane's foreground process group has run; 0 when that cannot be read."""
+        if self.facts is None:
+            return 0.0
+        try:
+            with open(f"/proc/{self.facts.pid}/stat", encoding="ascii", errors="replace") as file:
+                leader = int(file.read().rpartition(")")[2].split()[5])
+            with open(f"/proc/{leader}/stat", encoding="ascii", errors="replace") as file:
+                started = int(file.read().rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
+            with open("/proc/uptime", encoding="ascii") as file:
+                return float(file.read().split()[0]) - started
+        except (OSError, ValueError, IndexError):
+            return 0.0
+
+    def restate(self) -> None:
+        """Note since when the agent has been in its present state."""
+        state = self._state()
+        if state is not self.state or not self.state_since_ms:
+            self.state, self.state_since_ms = state, self.clock_ms()
+
+    def _state(self) -> AgentState:
+        sight = self.sight
+        if self.facts is None:
+            return AgentState.LOST
+        if not self.present:
+            return AgentState.EXITED
+        if self.paused:
+            return AgentState.PAUSED
+        if self.asking_since is not None or (sight is not None and sight.dialog is not None):
+            return AgentState.DIALOG
+        if self.driver.kind != "line" and not self._ready():
+            return AgentState.STARTING
+        if self.working or (sight is not None and sight.busy):
+            return AgentState.BUSY
+        if sight is not None and sight.composer:
+            return AgentState.DRAFT
+        return AgentState.IDLE

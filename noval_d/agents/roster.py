@@ -1,0 +1,232 @@
+"""The agents of this node: register and unregister, find their panes again, keep one worker each.
+
+tmux is the local truth: a pane carries its agent's name and description as options. The state file remembers the
+agents whose panes are gone, so that their messages wait instead of failing.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+
+from nova_torch.communication.compose import AGENT_ID
+from nova_torch.errors import AgentNotFound, Conflict, InvalidRequest, NotFound, PaneNotFound
+from nova_torch.nearest import suggestion
+from nova_torch.values import AgentId, AgentRecord, AgentSpec, NodeId, PaneId
+from noval_d.agents.agent import Agent
+from noval_d.agents.driver import Driver
+from noval_d.delivery.worker import Worker
+from noval_d.mailroom.store import Statement, Store
+from noval_d.tmux.control import ControlClient
+from noval_d.tmux.panes import PaneFacts, list_panes, set_pane_options
+
+log = logging.getLogger("nova.agents")
+
+AGENT_OPTION = "@nova_agent"
+SPEC_OPTION = "@nova_spec"
+
+
+class Roster:
+    """Every agent that is registered on this node, with its worker."""
+
+    def __init__(
+        self,
+        *,
+        node: NodeId,
+        store: Store,
+        drivers: Mapping[str, Driver],
+        clock: Callable[[], float],
+        clock_ms: Callable[[], int],
+        make_worker: Callable[[Agent], Worker],
+    ) -> None:
+        self._node = node
+        self._store = store
+        self.drivers = drivers
+        self._clock = clock
+        self._clock_ms = clock_ms
+        self._make_worker = make_worker
+        self.agents: dict[AgentId, Agent] = {}
+        self.workers: dict[AgentId, Worker] = {}
+        self.server = ""
+
+    def __repr__(self) -> str:
+        return f"<Roster {len(self.agents)} agents>"
+
+    def load(self) -> None:
+        """Bring back the agents that the state file remembers, without panes for now."""
+        for row in self._store.read("SELECT agent, spec, paused FROM agents ORDER BY agent"):
+            spec = read_spec(row["agent"], row["spec"])
+            if spec is not None:
+                self._add(spec).paused = bool(row["paused"])
+
+    def get(self, agent_id: str) -> Agent:
+        """Return a registered agent. Raises AgentNotFound with the nearest name."""
+        agent = self.agents.get(AgentId(agent_id))
+        if agent is None:
+            cure = suggestion(agent_id, self.agents, otherwise="See them all: novactl agents")
+            raise AgentNotFound(f"no agent {agent_id!r} is registered on node {self._node}.", cure)
+        return agent
+
+    def of_pane(self, pane_id: str) -> Agent | None:
+        """Return the agent whose pane this is, or None."""
+        for agent in self.agents.values():
+            if agent.facts is not None and agent.facts.pane_id == pane_id:
+                return agent
+        return None
+
+    async def register(self, spec: AgentSpec, pane: PaneFacts, client: ControlClient) -> Agent:
+        """Register `spec` in `pane`: option in the pane, row in the state file, worker.
+
+        An agent that is registered already moves here and keeps its messages. Raises InvalidRequest for a bad
+        name or driver and Conflict when another agent has the pane.
+        """
+        self._check(spec)
+        holder = self.of_pane(pane.pane_id)
+        if holder is not None and holder.id != spec.agent_id:
+            raise Conflict(
+                f"pane {pane.pane_id} belongs to agent {holder.id}.", f"First: novactl unregister {holder.id}"
+            )
+        before = self.agents.get(spec.agent_id)
+        old_pane = before.facts.pane_id if before is not None and before.facts is not None else None
+        if old_pane is not None and old_pane != pane.pane_id:
+            await self._unmark(client, old_pane)
+        packed = write_spec(spec)
+        await set_pane_options(client, pane.pane_id, {AGENT_OPTION: spec.agent_id, SPEC_OPTION: packed})
+        await self._store.write(
+            Statement(
+                "INSERT INTO agents (agent, spec) VALUES (?, ?)"
+                " ON CONFLICT (agent) DO UPDATE SET spec = excluded.spec",
+                (spec.agent_id, packed.encode()),
+            )
+        )
+        agent = self.agents.get(spec.agent_id) or self._add(spec)
+        agent.spec, agent.driver = spec, self.drivers[spec.driver]
+        agent.moved(pane, self.server)
+        log.info(
+            "agent.registered", extra={"agent": spec.agent_id, "pane": pane.pane_id, "driver": spec.driver}
+        )
+        return agent
+
+    async def unregister(self, agent_id: str, client: ControlClient | None) -> tuple[Agent, Worker]:
+        """Forget an agent; return it and its worker, whose messages the caller settles."""
+        agent = self.get(agent_id)
+        await self._store.write(Statement("DELETE FROM agents WHERE agent = ?", (agent.id,)))
+        if agent.facts is not None and client is not None:
+            await self._unmark(client, agent.facts.pane_id)
+        del self.agents[agent.id]
+        worker = self.workers.pop(agent.id)
+        log.info("agent.unregistered", extra={"agent": agent.id})
+        return agent, worker
+
+    async def pause(self, agent_id: str, paused: bool) -> Agent:
+        """Hold, or stop holding, every message of an agent; lasts over restarts."""
+        agent = self.get(agent_id)
+        await self._store.write(
+            Statement("UPDATE agents SET paused = ? WHERE agent = ?", (int(paused), agent.id))
+        )
+        agent.paused = paused
+        agent.restate()
+        agent.wake.set()
+        return agent
+
+    async def adopt(self, client: ControlClient) -> None:
+        """Find the agents' panes on a (new) tmux server: whoever carries a name is that agent."""
+        self.server = f"{client.server.pid}.{client.server.started_s}"
+        self.follow(await list_panes(client))
+
+    def follow(self, panes: tuple[PaneFacts, ...]) -> None:
+        """Take over what the server's panes are now; an agent without a pane is lost until it is seen again."""
+        marked: dict[AgentId, PaneFacts] = {}
+        for pane in panes:
+            if not pane.nova_agent:
+                continue
+            name = AgentId(pane.nova_agent)
+            if name not in self.agents:
+                spec = read_spec(pane.nova_agent, pane.nova_spec)
+                if spec is None or spec.driver not in self.drivers:
+                    log.warning("agent.unreadable", extra={"pane": pane.pane_id})
+                    continue
+                self._add(spec)
+                log.info("agent.adopted", extra={"agent": name, "pane": pane.pane_id})
+            marked.setdefault(name, pane)
+        for agent in self.agents.values():
+            facts = marked.get(agent.id)
+            if facts is None and agent.facts is None:
+                continue
+            agent.moved(facts, self.server)
+
+    def lose_all(self) -> None:
+        """The tmux server does not answer any more: no agent has a pane that could be typed into."""
+        for agent in self.agents.values():
+            agent.moved(None, agent.server)
+
+    def record(self, agent: Agent, queued: int) -> AgentRecord:
+        """Return the row that `novactl agents` shows."""
+        facts = agent.facts
+        return AgentRecord(
+            agent_id=agent.id,
+            role=agent.spec.role,
+            skills=agent.spec.skills,
+            node=self._node,
+            driver=agent.driver.name,
+            pane=facts.pane_id if facts else "",
+            session=facts.session if facts else "",
+            window=facts.window_name if facts else "",
+            state=agent.state,
+            state_since_ms=agent.state_since_ms,
+            queued=queued,
+            last_seen_ms=agent.seen_ms,
+        )
+
+    def _add(self, spec: AgentSpec) -> Agent:
+        driver = self.drivers.get(spec.driver) or self.drivers["line"]
+        agent = Agent(spec=spec, driver=driver, clock=self._clock, clock_ms=self._clock_ms)
+        agent.restate()
+        self.agents[agent.id] = agent
+        self.workers[agent.id] = self._make_worker(agent)
+        return agent
+
+    def _check(self, spec: AgentSpec) -> None:
+        if not AGENT_ID.match(spec.agent_id):
+            raise InvalidRequest(
+                f"{spec.agent_id!r} is not an agent's name.",
+                "Use letters, digits, '_', '.', '-', 64 at most.",
+            )
+        if spec.driver not in self.drivers:
+            known = suggestion(
+                spec.driver, self.drivers, otherwise=f"Known: {', '.join(sorted(self.drivers))}."
+            )
+            raise NotFound(f"there is no driver {spec.driver!r}.", known)
+
+    @staticmethod
+    async def _unmark(client: ControlClient, pane: PaneId) -> None:
+        try:
+            await set_pane_options(client, pane, {AGENT_OPTION: None, SPEC_OPTION: None})
+        except PaneNotFound:
+            log.info("agent.pane_gone", extra={"pane": pane})
+
+
+def write_spec(spec: AgentSpec) -> str:
+    """Return what the pane and the state file keep of an agent."""
+    return json.dumps(
+        {"role": spec.role, "skills": list(spec.skills), "driver": spec.driver, "program": spec.program}
+    )
+
+
+def read_spec(agent_id: str, packed: str | bytes) -> AgentSpec | None:
+    """Return what `write_spec` wrote, or None when it is not that."""
+    try:
+        data = json.loads(packed)
+        skills = data["skills"]
+        if not AGENT_ID.match(agent_id) or not all(isinstance(skill, str) for skill in skills):
+            return None
+        return AgentSpec(
+            agent_id=AgentId(agent_id),
+            role=str(data["role"]),
+            skills=tuple(skills),
+            driver=str(data["driver"]),
+            program=str(data["program"]),
+        )
+    except (ValueError, KeyError, TypeError):
+        return None

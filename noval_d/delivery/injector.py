@@ -1,0 +1,144 @@
+"""Type into panes: guard, paste and marker as ONE control line each, so each happened whole or not at all.
+
+Nothing here decides; every method says whether tmux ran it. DELIVERY, section 2, has the reasons.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import stat
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from nova_torch.errors import StoreFailed, TmuxNotAnswering
+from noval_d.agents.driver import Driver
+from noval_d.tmux.control import Answer, ControlClient, quote
+from noval_d.tmux.link import TmuxLink
+from noval_d.tmux.panes import PaneFacts
+
+CLOCK = "@nova_clock"
+MARKER = "@nova_last"
+ENTERED = ".enter"
+LATE_S = 0.1  # an Enter that tmux gets to later than this (rounded up to its whole seconds) is refused
+
+
+class Injector:
+    """Pastes, spaces and Enters into panes over the node's control client."""
+
+    def __init__(self, link: TmuxLink, directory: str, wall: Callable[[], float] = time.time) -> None:
+        self._link = link
+        self._directory = Path(directory)
+        self._wall = wall
+        self._count = itertools.count(1)
+
+    def sweep(self) -> None:
+        """Remove message files that a daemon which has died left behind. Raises StoreFailed."""
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = self._directory.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+            raise StoreFailed(
+                f"the directory {self._directory} for messages is not this user's alone.", "Remove it."
+            )
+        for file in self._directory.glob("m-*"):
+            file.unlink(missing_ok=True)
+
+    @staticmethod
+    async def prepare(client: ControlClient) -> None:
+        """Give the server the clock format that the Enter guard reads."""
+        await client.run(f"set-option -g {CLOCK} %s")
+
+    async def paste(self, pane: PaneFacts, text: str, token: str, *, enter: Driver | None = None) -> bool:
+        """Paste `text` and set the marker to `token`; with `enter` its Enter is part of the same line.
+
+        Returns True when it ran, False when the guard refused it. Raises TmuxNotAnswering or TmuxUnavailable
+        when that is not known: the marker tells later.
+        """
+        file = self._directory / f"m-{os.getpid()}-{next(self._count)}"
+        buffer = f"nova-{file.name}"
+        _write_private(file, text.encode())
+        target = pane.pane_id
+        inner = [f"paste-buffer -p -r -d -b {buffer} -t {target}"]
+        if enter is not None:
+            inner.append(_enter_key(enter, pane))
+            token += ENTERED
+        inner += [f"set-option -p -t {target} {MARKER} {token}", "display-message -p OK"]
+        answer = await self._run(
+            f"load-buffer -b {buffer} {quote(str(file))} ; "
+            + _if(pane, guard(pane), inner, [f"delete-buffer -b {buffer}", "display-message -p NO"])
+        )
+        # kept while it is not known whether the line ran; the next start sweeps it
+        file.unlink(missing_ok=True)
+        return b"OK" in answer.lines
+
+    async def enter(
+        self, pane: PaneFacts, driver: Driver, token: str, text: str | None, absent: Sequence[str]
+    ) -> bool:
+        """Press Enter if `text` is on the screen, none of `absent` is, and tmux gets to it in time."""
+        conditions = [guard(pane), _in_time(self._wall() + LATE_S)]
+        if text:
+            conditions.append(f"#{{C:{text}}}")
+        conditions += [f"#{{?#{{C:{mark}}},0,1}}" for mark in absent]
+        target = pane.pane_id
+        inner = [_enter_key(driver, pane), f"set-option -p -t {target} {MARKER} {token}{ENTERED}"]
+        answer = await self._run(_if(pane, _all(conditions), [*inner, "display-message -p OK"], _NO))
+        return b"OK" in answer.lines
+
+    async def space(self, pane: PaneFacts, absent: Sequence[str]) -> bool:
+        """Type one space, guarded like Enter."""
+        conditions = [guard(pane), _in_time(self._wall() + LATE_S)]
+        conditions += [f"#{{?#{{C:{mark}}},0,1}}" for mark in absent]
+        inner = [f"send-keys -t {pane.pane_id} Space", "display-message -p OK"]
+        answer = await self._run(_if(pane, _all(conditions), inner, _NO))
+        return b"OK" in answer.lines
+
+    async def _run(self, line: str) -> Answer:
+        try:
+            answer = await self._link.client.run(line)
+        except TmuxNotAnswering:
+            self._link.answered(well=False)
+            raise
+        self._link.answered(well=True)
+        return answer
+
+
+_NO = ["display-message -p NO"]
+
+
+def guard(pane: PaneFacts) -> str:
+    """Return the tmux condition that this is still the pane that was looked at: alive, no mode, input on."""
+    command = pane.command.replace("#", "##").replace(",", "#,").replace("}", "#}")
+    seen = "#{pane_dead} #{pane_in_mode} #{pane_input_off} #{pane_synchronized} #{pane_pid}"
+    known = f"0 0 0 {int(pane.synchronized)} {pane.pid}"
+    return f"#{{==:{seen} #{{pane_current_command}},{known} {command}}}"
+
+
+def _write_private(file: Path, data: bytes) -> None:
+    descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    with open(descriptor, "wb") as sink:
+        sink.write(data)
+
+
+def _in_time(deadline: float) -> str:
+    return f"#{{e|<=:#{{T:{CLOCK}}},{int(deadline)}}}"
+
+
+def _all(conditions: Sequence[str]) -> str:
+    joined = conditions[0]
+    for condition in conditions[1:]:
+        joined = f"#{{&&:{joined},{condition}}}"
+    return joined
+
+
+def _if(pane: PaneFacts, condition: str, then: Sequence[str], otherwise: Sequence[str]) -> str:
+    """Return one control line that runs `then` or `otherwise` by the format `condition` of the pane."""
+    branches = quote(" ; ".join(then)), quote(" ; ".join(otherwise))
+    return f"if-shell -F -t {pane.pane_id} {quote(condition)} {branches[0]} {branches[1]}"
+
+
+def _enter_key(driver: Driver, pane: PaneFacts) -> str:
+    """Return what presses Enter; keys fan out to synchronised panes, pastes do not (DELIVERY 2.8)."""
+    if driver.enter == "paste" or pane.synchronized:
+        return f'set-buffer -b nova-cr "\\r" ; paste-buffer -r -d -b nova-cr -t {pane.pane_id}'
+    return f"send-keys -t {pane.pane_id} Enter"

@@ -1,0 +1,46 @@
+"""One message in the hands of this node: where it came from and how far it got. State only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from nova_torch.broker import Entry
+from nova_torch.values import AgentId, Message
+from noval_d.mailroom.ledger import Phase
+
+
+@dataclass(slots=True, kw_only=True)
+class Item:
+    """A message that is not settled. `entries` are its places in the agent's mailbox."""
+
+    message: Message
+    agent: AgentId
+    arrival: int
+    phase: Phase = Phase.RECEIVED
+    attempt: int = 0
+    pane: str = ""
+    """Key of the pane that its paste was aimed at."""
+    entries: list[Entry] = field(default_factory=list)
+    typed: str = ""
+    """The text as it was pasted; what a hook's prompt is matched with."""
+    acknowledged: bool = False
+    entered_at: float = 0.0
+    told: tuple[str, str] = ("", "")
+    """State and reason that its sender was last told."""
+    written: bool = False
+    """The ledger has a row for it."""
+    refusals: int = 0
+    """How often the guard refused a paste that the gate had allowed."""
+
+    def __repr__(self) -> str:
+        return f"<Item {self.message.id} {self.phase} attempt={self.attempt} told={self.told[0]}>"
+
+    @property
+    def token(self) -> str:
+        """The marker that the paste of this attempt leaves in the pane."""
+        return f"{self.message.id}.{self.attempt}"
+
+    @property
+    def order(self) -> tuple[bool, int, int]:
+        """Sort key: what may be typed already first, then by priority, then as it came."""
+        return (self.phase is not Phase.TYPING, self.message.priority.rank, self.arrival)

@@ -1,0 +1,194 @@
+"""Decide the next step after a paste into a composer: wait, space, Enter, or a verdict. No I/O, no clock.
+
+The rules are DELIVERY 3 and 4. In short: Enter only while our text is positively in the composer, no dialog is
+open, and the agent had input so recently that it puts off drawing a dialog; a verdict only on proof.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from nova_torch.values import State
+
+MAX_ENTERS = 3
+MAX_SPACES = 8
+RETRY_ENTER_S = 1.2  # how long an Enter may take to show before it counts as swallowed
+EMPTIED_S = 0.15  # an empty composer for this long after Enter is the proof of DELIVERY 4.2
+SWALLOWED_S = 0.5  # an empty composer for this long after a dialog closed: the dialog ate the paste
+VANISHED_S = 10.0  # how long a hook may come after the text left the composer before our Enter
+LOOK_S = 0.006  # between two looks while something is about to happen
+IDLE_LOOK_S = 0.1  # between two looks while a person has to act
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What the driver says of the timing; seconds."""
+
+    settle_s: float
+    enter_window_s: float
+    space_wait_s: float
+    landed_within_s: float
+    defers_dialogs: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far one message got since its paste; monotonic seconds."""
+
+    pasted_at: float
+    landed_at: float | None = None
+    enters: int = 0
+    entered_at: float | None = None
+    spaces: int = 0
+    spaced_at: float | None = None
+    gone_at: float | None = None
+    """Since when the composer has been there without our text."""
+    dialog_seen: bool = False
+    calm: bool = True
+    """No dialog came and no time was lost since the paste: the first Enter needs no space before it."""
+    resumed: bool = False
+    """The paste was made by a daemon that has died; what happened since is not known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What one look at the pane shows."""
+
+    here: bool
+    """Our text (or its `[Pasted …]` stand-in) is in the composer."""
+    composer: str | None
+    dialog: bool
+    unread_bytes: int = 0
+    running: bool = True
+    """The pane is the same, alive, and the agent is in the foreground."""
+    reading: bool = False
+    """Somebody reads in copy mode, or the input is off."""
+    acknowledged: bool = False
+    hooked: bool = False
+    """The agent's prompt hook is known to work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Look again after `seconds`, or earlier when a hook reports. `why` is for people."""
+
+    seconds: float
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """Type one space: input makes the agent put off its dialogs again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Enter:
+    """Press Enter, guarded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """The paste was swallowed whole by a dialog; nothing of it is left: type it anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The verdict."""
+
+    state: State
+    reason: str = ""
+
+
+Step = Wait | Space | Enter | Again | Done
+
+
+def entered(progress: Progress, now: float) -> Progress:
+    """Return the progress after an Enter that tmux confirmed."""
+    return replace(
+        progress, enters=progress.enters + 1, entered_at=now, spaced_at=None, gone_at=None, calm=False
+    )
+
+
+def spaced(progress: Progress, now: float) -> Progress:
+    """Return the progress after a space that tmux confirmed; `now` is when it was sent."""
+    return replace(progress, spaces=progress.spaces + 1, spaced_at=now)
+
+
+def next_step(rules: Rules, progress: Progress, look: Look, now: float) -> tuple[Progress, Step]:
+    """Return the progress with what `look` adds to it, and what to do at `now`."""
+    if look.acknowledged:
+        return progress, Done(State.ACKNOWLEDGED)
+    if not look.running:
+        return progress, Done(State.UNCONFIRMED, "the agent ended before the delivery was proven")
+    if look.unread_bytes > 0:
+        return progress, Wait(LOOK_S, "not_reading")
+    if look.dialog or look.composer is None:
+        seen = progress.dialog_seen or look.dialog
+        return replace(progress, dialog_seen=seen, calm=False, spaced_at=None, gone_at=None), Wait(
+            IDLE_LOOK_S, "dialog"
+        )
+    if look.reading:
+        return replace(progress, calm=False, spaced_at=None), Wait(IDLE_LOOK_S, "copy_mode")
+    if look.here:
+        landed_at = now if progress.landed_at is None else progress.landed_at
+        return _landed(rules, replace(progress, landed_at=landed_at, gone_at=None), now)
+    gone_at = now if progress.gone_at is None else progress.gone_at
+    return _gone(rules, replace(progress, gone_at=gone_at), look, now)
+
+
+def _landed(rules: Rules, progress: Progress, now: float) -> tuple[Progress, Step]:
+    """Our text is in the composer and nothing is in the way: bring it to Enter by the rules."""
+    assert progress.landed_at is not None
+    if (
+        progress.entered_at is not None
+        and now - progress.entered_at < RETRY_ENTER_S
+        and not progress.spaced_at
+    ):
+        return progress, Wait(LOOK_S)
+    if progress.enters >= MAX_ENTERS:
+        return progress, Done(State.UNCONFIRMED, f"still in the input box after {progress.enters} Enters")
+    if progress.spaced_at is not None:
+        return progress, _after_space(rules, progress, progress.spaced_at, now)
+    settled_at = progress.landed_at + rules.settle_s
+    if progress.enters == 0 and now < settled_at:
+        return progress, Wait(settled_at - now)
+    fresh = progress.calm and not progress.resumed and now - progress.pasted_at <= rules.enter_window_s
+    if progress.enters == 0 and (fresh or not rules.defers_dialogs):
+        return progress, Enter()
+    if not rules.defers_dialogs:
+        return progress, Done(
+            State.UNCONFIRMED, "still in the input box, and a second Enter is not safe here"
+        )
+    return progress, Space()
+
+
+def _after_space(rules: Rules, progress: Progress, spaced_at: float, now: float) -> Step:
+    waited = now - spaced_at
+    if waited < rules.space_wait_s:
+        return Wait(rules.space_wait_s - waited)
+    if waited <= rules.enter_window_s:
+        return Enter()
+    if progress.spaces >= MAX_SPACES:
+        return Done(State.UNCONFIRMED, "the machine is too slow to press Enter safely")
+    return Space()
+
+
+def _gone(rules: Rules, progress: Progress, look: Look, now: float) -> tuple[Progress, Step]:
+    """The composer is there without our text: submitted, swallowed, or not to be seen yet."""
+    assert progress.gone_at is not None
+    gone_for = now - progress.gone_at
+    if progress.enters > 0:
+        if gone_for >= EMPTIED_S:
+            return progress, Done(State.SUBMITTED)
+        return progress, Wait(LOOK_S)
+    if progress.landed_at is not None or progress.resumed:
+        if gone_for >= (VANISHED_S if look.hooked else SWALLOWED_S):
+            return progress, Done(State.UNCONFIRMED, "the text left the input box before Enter was pressed")
+        return progress, Wait(IDLE_LOOK_S)
+    if progress.dialog_seen and look.composer == "" and gone_for >= SWALLOWED_S:
+        return progress, Again()
+    if not progress.dialog_seen and now - progress.pasted_at >= rules.landed_within_s:
+        return progress, Done(State.UNCONFIRMED, "the text never appeared in the input box")
+    if progress.dialog_seen and gone_for >= rules.landed_within_s:
+        return progress, Done(State.UNCONFIRMED, "after a dialog the input box shows another text")
+    return progress, Wait(LOOK_S)

@@ -1,0 +1,394 @@
+"""One worker an agent: takes its messages in order, asks the gate, types, proves, settles. DELIVERY, throughout.
+
+The worker decides nothing itself (gate.decide, steps.next_step) and writes nothing itself (Desk). What it owns is
+the order: one message at a time, and after anything unclear the pane's marker before anything else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+
+from nova_torch.errors import NovaError, TmuxNotAnswering, TmuxUnavailable
+from nova_torch.values import HoldReason, MessageId, State
+from noval_d.agents.agent import Agent
+from noval_d.agents.reports import Meaning, Report
+from noval_d.agents.sight import guard_text, landed
+from noval_d.delivery import proof, steps
+from noval_d.delivery.gate import Hold, Refuse, decide
+from noval_d.delivery.injector import ENTERED, Injector
+from noval_d.delivery.item import Item
+from noval_d.delivery.line import LineProver
+from noval_d.delivery.template import dress
+from noval_d.delivery.view import AgentView
+from noval_d.mailroom.desk import Desk
+from noval_d.mailroom.ledger import Phase
+from noval_d.tmux.link import TmuxLink
+
+log = logging.getLogger("nova.delivery")
+
+CAPACITY = 64  # messages in hand; the others wait in the mailbox
+SILENT_HOOK_S = 30.0  # an idle agent whose hook has not told of a submitted message by then will not
+TELL_S = 1.0  # a typed message that waits for a person this long is reported with the reason
+
+
+class Worker:
+    """Types the messages of one agent, in order."""
+
+    def __init__(
+        self,
+        agent: Agent,
+        *,
+        link: TmuxLink,
+        injector: Injector,
+        desk: Desk,
+        lease_ok: Callable[[Item], bool],
+        max_attempts: int,
+        server_alive: Callable[[str], bool],
+    ) -> None:
+        self.agent = agent
+        self._link = link
+        self._injector = injector
+        self._desk = desk
+        self._lease_ok = lease_ok
+        self.max_attempts = max_attempts
+        self._server_alive = server_alive
+        self._prover = LineProver(link)
+        self._waiting: list[Item] = []
+        self._known: dict[MessageId, Item] = {}
+        self._arrivals = 0
+        self._stopping = False
+        self.current: Item | None = None
+        self.hold: Hold | None = None
+        self.hold_since_ms = 0
+        self.roomy = asyncio.Event()
+        self.roomy.set()
+
+    def __repr__(self) -> str:
+        current = f" on={self.current!r}" if self.current else ""
+        return f"<Worker {self.agent!r} in_hand={len(self._known)}{current}>"
+
+    # -- what others ask --
+
+    @property
+    def in_hand(self) -> int:
+        """How many messages are not settled here."""
+        return len(self._known)
+
+    @property
+    def room(self) -> int:
+        """How many more messages it takes now."""
+        return max(0, CAPACITY - len(self._waiting))
+
+    @property
+    def items(self) -> tuple[Item, ...]:
+        """Every message that is not settled here."""
+        return tuple(self._known.values())
+
+    def find(self, message: MessageId) -> Item | None:
+        """Return the message if it is in hand."""
+        return self._known.get(message)
+
+    def put(self, item: Item) -> None:
+        """Take a message over. Never refuses: callers look at `room` first."""
+        self._arrivals += 1
+        item.arrival = self._arrivals
+        self._known[item.message.id] = item
+        if item.phase is Phase.ENTERED:
+            item.typed = item.typed or dress(self.agent.driver, item.message)
+        else:
+            self._waiting.append(item)
+        self.agent.wake.set()
+
+    def take_all(self) -> list[Item]:
+        """Give back every message that was not typed (the agent is unregistered)."""
+        untyped = [item for item in self._known.values() if item.phase is Phase.RECEIVED]
+        for item in untyped:
+            self._forget(item)
+        self._waiting = [item for item in self._waiting if item.phase is not Phase.RECEIVED]
+        return untyped
+
+    async def heard(self, report: Report) -> None:
+        """Take over a hook's report: what a prompt proves is acknowledged."""
+        if report.meaning is Meaning.PROMPT:
+            typed = [item for item in self._known.values() if item.phase in (Phase.TYPING, Phase.ENTERED)]
+            texts = [item.typed or dress(self.agent.driver, item.message) for item in typed]
+            for index in proof.matched(report.prompt, texts):
+                item = typed[index]
+                item.acknowledged = True
+                if item.phase is Phase.ENTERED:
+                    await self._settle(item, State.ACKNOWLEDGED)
+        self.agent.heard(report)
+
+    def stop(self) -> None:
+        """Begin no further message; the one in hand is finished if its proof comes soon."""
+        self._stopping = True
+        self.agent.wake.set()
+
+    # -- the loop --
+
+    async def run(self) -> None:
+        """Work until stopped. What goes wrong with one message never ends the worker."""
+        while not self._stopping:
+            self.agent.wake.clear()
+            try:
+                wait_s = await self._pass()
+            except NovaError as error:
+                log.warning("delivery.troubled", extra={"agent": self.agent.id, "problem": error.message})
+                wait_s = 0.5
+            if wait_s > 0 and not self._stopping:
+                await self._pause(wait_s)
+
+    async def _pass(self) -> float:
+        """Do one thing for the message whose turn it is; return how long to wait before the next look."""
+        await self._give_up_on_hooks()
+        if not self._waiting:
+            self.current, self.hold = None, None
+            return SILENT_HOOK_S if self._known else 3600.0
+        item = min(self._waiting, key=lambda waiting: waiting.order)
+        self.current = item
+        if item.phase is Phase.TYPING:
+            return await self._recover(item)
+        return await self._consider(item)
+
+    async def _consider(self, item: Item) -> float:
+        view = await self._look(item)
+        if isinstance(view, Hold):
+            return await self._held(item, view)
+        decision = decide(item.message, view, self.agent.clock_ms())
+        if isinstance(decision, Refuse):
+            await self._settle(item, decision.state, decision.reason)
+            return 0.0
+        if isinstance(decision, Hold):
+            return await self._held(item, decision)
+        self.hold = None
+        return await self._type(item, view)
+
+    async def _look(self, item: Item) -> AgentView | Hold:
+        agent = self.agent
+        if agent.paused or agent.facts is None:
+            return AgentView(driver=agent.driver, facts=None, paused=agent.paused)
+        try:
+            view = await agent.view(self._link.client)
+        except TmuxNotAnswering:
+            self._link.answered(well=False)
+            return Hold(HoldReason.NO_AGENT, "the tmux server does not answer", 0.5)
+        except TmuxUnavailable:
+            return Hold(HoldReason.NO_AGENT, "there is no tmux server", 1.0)
+        return replace(view, lease_ok=self._lease_ok(item))
+
+    async def _held(self, item: Item, hold: Hold) -> float:
+        if self.hold is None or self.hold.reason is not hold.reason:
+            self.hold_since_ms = self.agent.clock_ms()
+        self.hold = hold
+        await self._desk.tell(item, State.HELD, hold.reason.value)
+        return hold.recheck_s
+
+    # -- typing --
+
+    async def _type(self, item: Item, view: AgentView) -> float:
+        agent, facts = self.agent, view.facts
+        assert facts is not None
+        if item.attempt >= self.max_attempts or item.refusals >= 50:
+            await self._settle(item, State.DEAD, "it could not be typed in many tries")
+            return 0.0
+        item.typed = dress(agent.driver, item.message)
+        await self._desk.typing(item, agent.pane_key)
+        line_driver = agent.driver if agent.driver.kind == "line" else None
+        sent_at = agent.clock()
+        try:
+            ran = await self._injector.paste(facts, item.typed, item.token, enter=line_driver)
+        except TmuxUnavailable:
+            return 0.0  # whether it ran is not known: the next pass asks the marker
+        if not ran:
+            item.refusals += 1
+            await self._desk.untyped(item)
+            return 0.01 if item.refusals < 10 else 0.5
+        item.refusals = 0
+        if line_driver is not None:
+            return await self._prove_line(item)
+        await self._desk.tell(item, State.TYPED)
+        return await self._bring_home(item, steps.Progress(pasted_at=sent_at))
+
+    async def _prove_line(self, item: Item) -> float:
+        """Wait until the program has read everything: its proof (DELIVERY 4.3)."""
+        async for finding in self._prover.follow(self.agent, len(item.typed.encode()) + 1):
+            if finding.verdict is not None:
+                await self._settle(item, finding.verdict, finding.reason)
+            elif not self._stopping:
+                await self._desk.tell(item, State.TYPED, finding.reason)
+            if self._stopping:
+                break
+        return 0.0
+
+    async def _bring_home(self, item: Item, progress: steps.Progress) -> float:
+        """Follow a pasted message to its verdict, step by step."""
+        agent = self.agent
+        driver = agent.driver
+        rules = steps.Rules(
+            settle_s=driver.settle_s,
+            enter_window_s=driver.enter_window_s,
+            space_wait_s=driver.space_wait_s,
+            landed_within_s=driver.landed_within_s,
+            defers_dialogs=driver.defers_dialogs,
+        )
+        waiting_since = agent.clock()
+        while True:
+            agent.wake.clear()
+            look = await self._glance(item)
+            if look is None:
+                progress = replace(progress, calm=False, spaced_at=None)
+                await self._pause(0.2)
+                continue
+            progress, step = steps.next_step(rules, progress, look, agent.clock())
+            match step:
+                case steps.Done(state, reason):
+                    return await self._verdict(item, state, reason)
+                case steps.Again():
+                    item.attempt += 1
+                    await self._desk.untyped(item)
+                    return 0.0
+                case steps.Enter():
+                    progress = await self._enter(item, progress)
+                    waiting_since = agent.clock()
+                case steps.Space():
+                    progress = await self._space(progress)
+                case steps.Wait(seconds, why):
+                    if self._stopping:
+                        return 0.0
+                    if why and agent.clock() - waiting_since > TELL_S:
+                        await self._desk.tell(item, State.TYPED, why)
+                    await self._pause(seconds)
+
+    async def _glance(self, item: Item) -> steps.Look | None:
+        """Look at the pane of a pasted message; None while tmux does not answer."""
+        agent = self.agent
+        try:
+            view = await agent.view(self._link.client)
+        except TmuxNotAnswering:
+            self._link.answered(well=False)
+            return None
+        except TmuxUnavailable:
+            if self._server_alive(item.pane):
+                return None
+            view = AgentView(driver=agent.driver, facts=None)
+        sight, facts = view.sight, view.facts
+        same = facts is not None and agent.pane_key == item.pane
+        return steps.Look(
+            here=sight is not None and landed(agent.driver, sight, item.typed),
+            composer=sight.composer if sight is not None else None,
+            dialog=view.asking or (sight is not None and sight.dialog is not None),
+            unread_bytes=view.unread_bytes,
+            running=same and view.present,
+            reading=facts is not None and (facts.in_mode or facts.input_off),
+            acknowledged=item.acknowledged,
+            hooked=agent.hooked,
+        )
+
+    async def _enter(self, item: Item, progress: steps.Progress) -> steps.Progress:
+        agent = self.agent
+        sight, facts = agent.sight, agent.facts
+        assert sight is not None
+        assert facts is not None
+        text = guard_text(sight, item.typed)
+        try:
+            ran = await self._injector.enter(facts, agent.driver, item.token, text, self._absent())
+        except TmuxUnavailable:
+            return replace(progress, calm=False, resumed=True)
+        if ran:
+            return steps.entered(progress, agent.clock())
+        if agent.clock() - progress.pasted_at > agent.driver.enter_window_s:
+            await self._pause(0.05)
+        return replace(progress, calm=False, spaced_at=None)
+
+    async def _space(self, progress: steps.Progress) -> steps.Progress:
+        assert self.agent.facts is not None
+        sent_at = self.agent.clock()
+        try:
+            ran = await self._injector.space(self.agent.facts, self._absent())
+        except TmuxUnavailable:
+            ran = False
+        if ran:
+            return steps.spaced(progress, sent_at)
+        await self._pause(0.05)
+        return progress
+
+    def _absent(self) -> tuple[str, ...]:
+        """Return the dialog's marks that the screen does not show now: none may appear before an Enter runs."""
+        sight = self.agent.sight
+        return sight.absent_marks if sight is not None else ()
+
+    async def _verdict(self, item: Item, state: State, reason: str) -> float:
+        if state is State.SUBMITTED and self.agent.hooked:
+            item.entered_at = self.agent.clock()
+            self._pop(item)
+            await self._desk.entered(item)
+            if item.acknowledged:  # the hook reported while that was written
+                await self._settle(item, State.ACKNOWLEDGED)
+            return 0.0
+        await self._settle(item, state, reason)
+        return 0.0
+
+    # -- after a crash, or when tmux did not answer --
+
+    async def _recover(self, item: Item) -> float:
+        """Find out from the pane whether a paste ran, and go on from there (DELIVERY 2.3)."""
+        agent = self.agent
+        item.typed = item.typed or dress(agent.driver, item.message)
+        if item.acknowledged:
+            await self._settle(item, State.ACKNOWLEDGED)
+            return 0.0
+        try:
+            view = await agent.view(self._link.client)
+        except TmuxUnavailable:
+            if self._server_alive(item.pane):
+                return 0.5
+            view = AgentView(driver=agent.driver, facts=None)
+        facts = view.facts
+        if facts is None or agent.pane_key != item.pane:
+            await self._settle(item, State.UNCONFIRMED, "its pane went away while it was being typed")
+            return 0.0
+        now = agent.clock()
+        progress = steps.Progress(pasted_at=now, calm=False, resumed=True)
+        if facts.nova_last == item.token + ENTERED:
+            if agent.driver.kind == "line":
+                return await self._prove_line(item)
+            progress = replace(progress, enters=1, entered_at=now)
+        elif facts.nova_last != item.token:
+            await self._desk.untyped(item)
+            return 0.0
+        return await self._bring_home(item, progress)
+
+    async def _give_up_on_hooks(self) -> None:
+        """Settle submitted messages whose hook stays silent although the agent has nothing left to do."""
+        agent = self.agent
+        for item in tuple(self._known.values()):
+            if item.phase is not Phase.ENTERED or agent.working:
+                continue
+            item.entered_at = item.entered_at or agent.clock()
+            if agent.clock() - item.entered_at >= SILENT_HOOK_S:
+                await self._settle(item, State.SUBMITTED, "its hook stayed silent")
+
+    # -- small things --
+
+    async def _settle(self, item: Item, state: State, reason: str = "") -> None:
+        self._pop(item)
+        await self._desk.settle(item, state, reason)
+        self._forget(item)
+
+    def _pop(self, item: Item) -> None:
+        self._waiting = [waiting for waiting in self._waiting if waiting is not item]
+
+    def _forget(self, item: Item) -> None:
+        self._known.pop(item.message.id, None)
+        self.roomy.set()
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, but no longer than until somebody has news."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self.agent.wake.wait()
+        except TimeoutError:
+            pass

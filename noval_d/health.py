@@ -1,0 +1,205 @@
+"""Say how a node is: `status`, and the checks of `doctor`. Reads, decides, changes nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from nova_torch.durations import spoken
+from nova_torch.values import AgentState
+from nova_torch.version import VERSION
+from noval_d.node.node import Node
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One finding; severity is ok, warning or error."""
+
+    code: str
+    severity: str
+    message: str
+    hint: str = ""
+
+    def to_json(self) -> dict[str, str]:
+        """Return the object that `status` and `doctor` show."""
+        return {"code": self.code, "severity": self.severity, "message": self.message, "hint": self.hint}
+
+
+def status(node: Node) -> dict[str, Any]:
+    """Return the object of `status --json`."""
+    info = node.broker.info
+    return {
+        "node": node.name,
+        "version": VERSION,
+        "uptime_s": round((node.clock_ms() - node.started_ms) / 1000, 1),
+        "mode": node.dispatch.mode,
+        "broker": {
+            "url": node.broker.url,
+            "kind": info.kind if info is not None else "",
+            "version": info.version if info is not None else "",
+            "state": node.broker.state,
+        },
+        "tmux": [{"socket": node.tmux.socket.path, "state": node.tmux.state}],
+        "agents": dict(Counter(agent.state.value for agent in node.roster.agents.values())),
+        "outbox": node.outbox.depth(),
+        "paused": sorted(agent.id for agent in node.roster.agents.values() if agent.paused),
+        "held": held(node),
+        "health": [check.to_json() for check in findings(node) if check.severity != "ok"],
+    }
+
+
+def held(node: Node) -> list[dict[str, Any]]:
+    """Return the messages that wait at the head of an agent's queue, with the reason."""
+    rows: list[dict[str, Any]] = []
+    now = node.clock_ms()
+    for agent_id, worker in sorted(node.roster.workers.items()):
+        item = worker.current
+        if item is None:
+            continue
+        state, reason = item.told
+        if worker.hold is not None:
+            reason, detail, since = worker.hold.reason.value, worker.hold.detail, worker.hold_since_ms
+        elif state == "typed" and reason:
+            detail, since = "typed, waiting for it to be taken", worker.hold_since_ms or now
+        else:
+            continue
+        rows.append(
+            {
+                "id": item.message.id,
+                "agent": agent_id,
+                "reason": reason,
+                "detail": detail,
+                "held_s": round((now - since) / 1000, 1),
+                "waiting": worker.in_hand,
+            }
+        )
+    return rows
+
+
+def checks(node: Node) -> list[dict[str, str]]:
+    """Return every finding, the good ones too."""
+    return [check.to_json() for check in findings(node)]
+
+
+def findings(node: Node) -> list[Check]:
+    """Return what there is to say of each part."""
+    return [
+        _broker(node),
+        *_broker_warnings(node),
+        _tmux(node),
+        _store(node),
+        *_claims(node),
+        *_held(node),
+        *_agents(node),
+    ]
+
+
+def _broker(node: Node) -> Check:
+    link = node.broker
+    if link.state == "up":
+        return Check("broker", "ok", f"The broker answers at {link.url}.")
+    return Check(
+        "broker_down",
+        "error",
+        f"The broker does not answer: {link.problem}",
+        "Messages for agents of this node go on; the others wait in the outbox.",
+    )
+
+
+def _broker_warnings(node: Node) -> list[Check]:
+    info = node.broker.info
+    return [Check("broker_unfit", "warning", warning) for warning in (info.warnings if info else ())]
+
+
+def _tmux(node: Node) -> Check:
+    path = node.tmux.socket.path
+    match node.tmux.state:
+        case "up":
+            return Check("tmux", "ok", f"The tmux server answers at {path}.")
+        case "not_answering":
+            return Check(
+                "tmux_not_answering",
+                "error",
+                f"The tmux server at {path} exists and does not answer.",
+                "Is it stopped? Continue its process (kill -CONT).",
+            )
+        case _:
+            severity = "error" if node.roster.agents else "warning"
+            return Check(
+                "tmux_absent", severity, f"There is no tmux server at {path}.", "Start your agents in tmux."
+            )
+
+
+def _store(node: Node) -> Check:
+    if not node.store.failing:
+        return Check("state_file", "ok", f"The state file {node.store.path} is written.")
+    return Check(
+        "state_file_failing",
+        "error",
+        f"The state file cannot be written: {node.store.failing}.",
+        "Make room.",
+    )
+
+
+def _claims(node: Node) -> list[Check]:
+    if node.broker.state != "up":
+        return []
+    return [
+        Check(
+            "mailbox_not_claimed",
+            "warning",
+            f"The mailbox of {agent} is not claimed.",
+            "Another node may own it.",
+        )
+        for agent in node.roster.agents
+        if not node.broker.claimed(agent)
+    ]
+
+
+def _held(node: Node) -> list[Check]:
+    limit_s = node.config.delivery.held_warning_s
+    return [
+        Check(
+            "held_long",
+            "warning",
+            f"A message for {row['agent']} has waited {spoken(row['held_s'])}: {row['detail']}.",
+            f"Look: novactl peek {row['agent']}",
+        )
+        for row in held(node)
+        if row["held_s"] > limit_s
+    ]
+
+
+def _agents(node: Node) -> list[Check]:
+    found: list[Check] = []
+    for agent in node.roster.agents.values():
+        waiting = node.roster.workers[agent.id].in_hand
+        if agent.state in (AgentState.EXITED, AgentState.LOST) and waiting:
+            where = (
+                "its pane is gone" if agent.state is AgentState.LOST else "it has exited to another program"
+            )
+            found.append(
+                Check(
+                    "agent_away",
+                    "warning",
+                    f"{waiting} messages wait for {agent.id}, and {where}.",
+                    "Start it again, or: novactl unregister " + agent.id,
+                )
+            )
+        if agent.spec.driver not in node.roster.drivers:
+            found.append(
+                Check(
+                    "driver_missing", "error", f"The driver {agent.spec.driver} of {agent.id} is not there."
+                )
+            )
+        if agent.driver.hooks and not agent.hooked and agent.present:
+            found.append(
+                Check(
+                    "hooks_silent",
+                    "ok",
+                    f"No hook of {agent.id} has reported yet: its messages end as submitted, not acknowledged.",
+                    "novactl hooks status claude",
+                )
+            )
+    return found

@@ -1,0 +1,95 @@
+"""Write down what happens to a message and tell its sender: the ledger and the outbox change together.
+
+A message of this node's own outbox gets its hop in the same transaction; one from another node gets it as a
+receipt, which `post` sends and the other side's resend asks for again if it is lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from nova_torch.codec import encode_message
+from nova_torch.values import Hop, NodeId, State
+from noval_d.delivery.item import Item
+from noval_d.mailroom.ledger import Ledger, Phase
+from noval_d.mailroom.outbox import Outbox
+from noval_d.mailroom.store import Statement, Store
+
+Post = Callable[[NodeId, Hop], None]
+Release = Callable[[Item, State, str], None]
+
+
+class Desk:
+    """The one place where the fate of a message is written."""
+
+    def __init__(
+        self,
+        store: Store,
+        outbox: Outbox,
+        node: NodeId,
+        clock_ms: Callable[[], int],
+        post: Post,
+        release: Release,
+    ) -> None:
+        self._store = store
+        self._outbox = outbox
+        self._node = node
+        self._clock_ms = clock_ms
+        self._post = post
+        self._release = release
+
+    async def tell(self, item: Item, state: State, reason: str = "") -> None:
+        """Tell the sender of a state on the way (held, typed); the same one twice is told once."""
+        if item.told == (state.value, reason):
+            return
+        await self._record(item, state, reason, False)
+        item.told = (state.value, reason)
+
+    async def typing(self, item: Item, pane: str) -> None:
+        """Make durable that a paste into `pane` may run from now on."""
+        note = Ledger.typing(item.message.id, item.attempt, pane, self._clock_ms())
+        await self._store.write(*self._row(item), note)
+        item.phase, item.pane, item.written = Phase.TYPING, pane, True
+
+    async def untyped(self, item: Item) -> None:
+        """Note that nothing of it is in the pane: it may be typed (again)."""
+        await self._store.write(Ledger.untyped(item.message.id, item.attempt, self._clock_ms()))
+        item.phase = Phase.RECEIVED
+
+    async def entered(self, item: Item) -> None:
+        """Note the composer's proof of an agent whose hook will tell more; the mailbox may forget the message."""
+        note = Ledger.entered(item.message.id, self._clock_ms())
+        await self._record(item, State.SUBMITTED, "", False, note)
+        item.phase, item.told = Phase.ENTERED, (State.SUBMITTED.value, "")
+        self._release(item, State.SUBMITTED, "")
+
+    async def settle(self, item: Item, state: State, reason: str = "") -> None:
+        """Write the final verdict, tell the sender, and let the mailbox forget the message."""
+        note = Ledger.settled(item.message.id, state, reason, self._clock_ms())
+        await self._record(item, state, reason, True, *self._row(item), note)
+        item.phase, item.told, item.written = Phase.SETTLED, (state.value, reason), True
+        self._release(item, state, reason)
+
+    def _row(self, item: Item) -> tuple[Statement, ...]:
+        """Return what gives the message its row in the ledger, if it has none yet."""
+        if item.written:
+            return ()
+        envelope = encode_message(item.message)
+        return (Ledger.received(item.message, item.agent, envelope, self._clock_ms()),)
+
+    async def _record(self, item: Item, state: State, reason: str, final: bool, *extra: Statement) -> None:
+        message = item.message
+        hop = Hop(
+            message=message.id,
+            at_ms=self._clock_ms(),
+            node=self._node,
+            state=state,
+            reason=reason,
+            final=final,
+        )
+        if message.origin == self._node:
+            await self._outbox.apply([hop], *extra)
+            return
+        if extra:
+            await self._store.write(*extra)
+        self._post(message.origin, hop)

@@ -1,0 +1,230 @@
+"""From the mailboxes into the workers' hands: bells, sweeps, repeats, and letting go of what is settled.
+
+A message may arrive more than once (resent, read again after a crash, straight from the outbox while the broker is
+down); the ledger and the workers know it by its id, and it is typed once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+
+from nova_torch.broker import Entry, Lane
+from nova_torch.codec import decode_message
+from nova_torch.errors import BrokerUnavailable, InvalidRequest, MailboxLost, NotOwner
+from nova_torch.values import UNDELIVERED, AgentId, Hop, NodeId, State
+from noval_d.delivery.item import Item
+from noval_d.delivery.worker import Worker
+from noval_d.mailroom.ledger import Entry as LedgerEntry
+from noval_d.mailroom.ledger import Ledger, Phase
+from noval_d.mailroom.outbox import Outgoing
+from noval_d.node.link import BrokerLink
+
+log = logging.getLogger("nova.inbox")
+
+SWEEP_S = 12.0  # a lost bell costs at most this (BROKER 4)
+READ = 32
+
+Answer = Callable[[NodeId, Hop], None]
+
+
+class Inbox:
+    """Brings what waits in this node's mailboxes to the workers."""
+
+    def __init__(
+        self,
+        *,
+        node: NodeId,
+        ledger: Ledger,
+        link: BrokerLink,
+        workers: Mapping[AgentId, Worker],
+        clock_ms: Callable[[], int],
+        answer: Answer,
+    ) -> None:
+        self._node = node
+        self._ledger = ledger
+        self._link = link
+        self._workers = workers
+        self._clock_ms = clock_ms
+        self._answer = answer
+        self._unread: set[AgentId] = set()
+        self._pending: set[AgentId] = set()
+        self._news = asyncio.Event()
+        self._letting_go: asyncio.Queue[tuple[Item, State, str]] = asyncio.Queue()
+
+    def __repr__(self) -> str:
+        return f"<Inbox unread={len(self._unread)} letting_go={self._letting_go.qsize()}>"
+
+    # -- in --
+
+    def restore(self) -> int:
+        """Put every unsettled message of the ledger back into its worker's hands; return how many."""
+        restored = 0
+        for entry in self._ledger.unsettled():
+            worker = self._workers.get(entry.agent)
+            if worker is not None and worker.find(entry.message.id) is None:
+                worker.put(_item(entry))
+                restored += 1
+        return restored
+
+    async def deliver(self, outgoing: Outgoing) -> None:
+        """Take a message straight from this node's outbox: the broker is down."""
+        await self._take(outgoing.agent, outgoing.envelope, None)
+
+    def recheck(self, *, pending: bool) -> None:
+        """Read every mailbox again; with `pending` first what was read before and never acknowledged."""
+        self._unread.update(self._workers)
+        if pending:
+            self._pending.update(self._workers)
+        self._news.set()
+
+    async def run_bells(self) -> None:
+        """Listen to the node's bell until cancelled; a sweep finds what a lost bell hid."""
+        while True:
+            try:
+                broker = await self._link.wait_up()
+                bells = await broker.bells(self._node, block_s=2.0)
+            except BrokerUnavailable as error:
+                self._link.failed(error)
+                continue
+            for agent, _lane in bells:
+                self._unread.add(AgentId(agent))
+            if bells:
+                self._news.set()
+
+    async def run_sweep(self) -> None:
+        """Look into every mailbox now and then."""
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            self.recheck(pending=False)
+
+    async def run_reader(self) -> None:
+        """Read the mailboxes that have something, as far as their workers have room."""
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            agents, self._unread = self._unread, set()
+            for agent in agents:
+                try:
+                    await self._read(agent)
+                except BrokerUnavailable as error:
+                    self._link.failed(error)
+                    self._unread.add(agent)
+                except (NotOwner, MailboxLost):
+                    log.warning("inbox.not_owner", extra={"agent": agent})
+                    self._link.claim_again(agent)
+
+    async def _read(self, agent: AgentId) -> None:
+        worker = self._workers.get(agent)
+        broker, owner = self._link.broker, self._link.owner
+        if worker is None or broker is None or owner is None or not self._link.claimed(agent):
+            return
+        if agent in self._pending:
+            async for page in broker.pending_pages(agent, owner, count=READ):
+                for entry in page:
+                    await self._take(agent, entry.payload, entry)
+            self._pending.discard(agent)
+        while True:
+            count = min(READ, worker.room)
+            if count <= 0:
+                worker.roomy.clear()
+                return  # `release` has it read again when there is room
+            entries = await broker.read(agent, owner, count=count)
+            for entry in entries:
+                await self._take(agent, entry.payload, entry)
+            if len(entries) < count:
+                return
+
+    async def _take(self, agent: AgentId, envelope: bytes, place: Entry | None) -> None:
+        """Give one message to its worker, unless it is known."""
+        worker = self._workers.get(agent)
+        if worker is None:
+            return
+        try:
+            message = decode_message(envelope)
+        except InvalidRequest as error:
+            log.warning("inbox.unreadable", extra={"agent": agent, "problem": error.message})
+            if place is not None:
+                await self._bury_unreadable(agent, place, error.message)
+            return
+        item = worker.find(message.id)
+        if item is not None:
+            if place is not None and place not in item.entries:
+                item.entries.append(place)
+            return
+        known = self._ledger.find(message.id)
+        if known is not None and known.phase is Phase.SETTLED:
+            item = _item(known)
+            item.entries = [place] if place is not None else []
+            self._answer(message.origin, self._settled_hop(known))
+            self.release(item, known.state, known.reason)
+            return
+        item = _item(known) if known is not None else Item(message=message, agent=agent, arrival=0)
+        item.entries = [place] if place is not None else []
+        worker.put(item)
+
+    def _settled_hop(self, known: LedgerEntry) -> Hop:
+        return Hop(
+            message=known.message.id,
+            at_ms=self._clock_ms(),
+            node=self._node,
+            state=known.state,
+            reason=known.reason,
+            final=True,
+        )
+
+    async def _bury_unreadable(self, agent: AgentId, place: Entry, why: str) -> None:
+        broker, owner = self._link.broker, self._link.owner
+        if broker is not None and owner is not None:
+            await broker.bury(agent, owner, place, state=State.DEAD.value, reason=why)
+
+    # -- out --
+
+    def release(self, item: Item, state: State, reason: str) -> None:
+        """Let the mailbox forget a message that is settled (or proven): the ledger knows it now."""
+        if item.entries:
+            self._letting_go.put_nowait((item, state, reason))
+        worker = self._workers.get(item.agent)
+        if worker is not None and not worker.roomy.is_set() and worker.room >= READ // 2:
+            worker.roomy.set()
+            self._unread.add(item.agent)
+            self._news.set()
+
+    async def run_letting_go(self) -> None:
+        """Acknowledge or bury settled messages in the broker. What fails is read again later and answered."""
+        while True:
+            batch = [await self._letting_go.get()]
+            while not self._letting_go.empty() and len(batch) < 128:
+                batch.append(self._letting_go.get_nowait())
+            try:
+                await self._let_go(batch)
+            except BrokerUnavailable as error:
+                self._link.failed(error)
+            except (NotOwner, MailboxLost):
+                log.warning("inbox.let_go_refused", extra={"messages": len(batch)})
+
+    async def _let_go(self, batch: list[tuple[Item, State, str]]) -> None:
+        broker, owner = self._link.broker, self._link.owner
+        if broker is None or owner is None:
+            return
+        acks: dict[AgentId, list[tuple[Lane, str]]] = {}
+        for item, state, reason in batch:
+            places, item.entries = item.entries, []
+            if state in UNDELIVERED and places:
+                await broker.bury(item.agent, owner, places.pop(), state=state.value, reason=reason)
+            acks.setdefault(item.agent, []).extend((place.lane, place.entry_id) for place in places)
+        for agent, entries in acks.items():
+            await broker.ack(agent, owner, entries)
+
+
+def _item(entry: LedgerEntry) -> Item:
+    return Item(
+        message=entry.message,
+        agent=entry.agent,
+        arrival=0,
+        phase=entry.phase,
+        attempt=entry.attempt,
+        pane=entry.pane,
+        written=True,
+    )

@@ -1,0 +1,378 @@
+"""A node put together: its parts, the order in which they start, run and stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgpack
+
+from nova_torch import paths
+from nova_torch.communication import AsyncNovaOrchestrator
+from nova_torch.config import Config, changes, read_password
+from nova_torch.errors import ConfigInvalid, NovaError, TmuxUnavailable
+from nova_torch.values import AgentId, Hop, Message, MessageId, NodeId, Receipt
+from noval_d.agents.agent import Agent
+from noval_d.agents.driver_file import load_drivers
+from noval_d.agents.reports import read_report
+from noval_d.agents.roster import Roster
+from noval_d.control.hub import Hub
+from noval_d.delivery.injector import Injector
+from noval_d.delivery.item import Item
+from noval_d.delivery.worker import Worker
+from noval_d.mailroom.desk import Desk
+from noval_d.mailroom.dispatch import Dispatch
+from noval_d.mailroom.inbox import Inbox
+from noval_d.mailroom.ledger import Ledger
+from noval_d.mailroom.outbox import Outbox
+from noval_d.mailroom.store import Store
+from noval_d.node import spool
+from noval_d.node.embedded import EmbeddedKeeper
+from noval_d.node.link import BrokerLink
+from noval_d.tmux.control import ControlClient, session_name
+from noval_d.tmux.link import TmuxLink
+from noval_d.tmux.panes import list_panes
+from noval_d.tmux.server import find_socket
+from noval_d.tmux.watch import Changes, PaneWatch
+
+log = logging.getLogger("nova.node")
+
+WORKER_GRACE_S = 3.0  # for a message between paste and proof when the node stops; the ledger covers the rest
+CONTROL_GRACE_S = 10.0
+PURGE_S = 3600.0
+FOLLOW_S = 30.0  # panes are listed anew this often, whatever the subscription says
+
+Event = dict[str, Any]
+
+
+class Node:
+    """The parts of a running node. `run` returns when `stop` was asked for and everything is down."""
+
+    def __init__(self, config: Config, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.config = config
+        self.name = NodeId(config.node.name)
+        self.started_ms = _now_ms()
+        self.clock = clock
+        self.clock_ms = _now_ms
+        self.stopping = asyncio.Event()
+        self.stopped_typing = asyncio.Event()
+        self.events: Hub[Event] = Hub()
+        self.hops: Hub[tuple[Hop, AgentId]] = Hub()
+        self._tasks: asyncio.TaskGroup | None = None
+        self._worker_tasks: dict[AgentId, asyncio.Task[None]] = {}
+        self._late_hooks: list[Mapping[str, Any]] = []
+        directory = Path(config.state.dir)
+        self.store = Store(str(directory / "state.db"))
+        self.outbox = Outbox(self.store, self.name, self.clock_ms)
+        self.ledger = Ledger(self.store)
+        self.tmux = TmuxLink(find_socket(config.tmux.socket), session_name(self.name))
+        self.injector = Injector(self.tmux, str(_message_directory(directory)))
+        embedded = config.broker.url == "embedded"
+        self.keeper = EmbeddedKeeper(str(directory / "broker")) if embedded else None
+        self.roster = Roster(
+            node=self.name,
+            store=self.store,
+            drivers=load_drivers(Path(config.delivery.drivers_dir) if config.delivery.drivers_dir else None),
+            clock=clock,
+            clock_ms=self.clock_ms,
+            make_worker=self._make_worker,
+        )
+        self.broker = BrokerLink(
+            node=self.name,
+            url=config.broker.url,
+            prefix=config.broker.prefix,
+            password=read_password(config.broker),
+            lease_s=config.broker.lease_s,
+            beat_s=config.broker.beat_s,
+            keeper=self.keeper,
+            blob=self._blob,
+            agents=lambda: self.roster.agents,
+            clock=clock,
+        )
+        self.inbox = Inbox(
+            node=self.name,
+            ledger=self.ledger,
+            link=self.broker,
+            workers=self.roster.workers,
+            clock_ms=self.clock_ms,
+            answer=lambda node, hop: self.dispatch.post(node, hop),  # noqa: PLW0108 - made below
+        )
+        self.dispatch = Dispatch(
+            node=self.name,
+            outbox=self.outbox,
+            inbox=self.inbox,
+            link=self.broker,
+            workers=self.roster.workers,
+            clock_ms=self.clock_ms,
+            mailbox_limit=config.broker.mailbox_limit,
+        )
+        self.desk = Desk(
+            self.store, self.outbox, self.name, self.clock_ms, self.dispatch.post, self.inbox.release
+        )
+        self.orchestrator = AsyncNovaOrchestrator(
+            postbox=self, clock_ms=self.clock_ms, max_bytes=lambda: self.config.delivery.max_body_bytes
+        )
+
+    def __repr__(self) -> str:
+        return f"<Node {self.name} {self.tmux!r} {self.broker!r} {self.roster!r}>"
+
+    # -- life --
+
+    async def run(self, serve: Callable[[Node], Coroutine[Any, Any, None]]) -> None:
+        """Start everything, call `serve` (the control socket) as one of the tasks, stop in order."""
+        os.makedirs(self.config.state.dir, mode=0o700, exist_ok=True)
+        await self.store.open()
+        try:
+            await self._prepare()
+            async with asyncio.TaskGroup() as group:
+                self._tasks = group
+                tasks = [
+                    group.create_task(work, name=name)
+                    for name, work in (
+                        ("tmux", self.tmux.run()),
+                        ("panes", self._follow_panes()),
+                        ("broker", self.broker.run()),
+                        ("bells", self.inbox.run_bells()),
+                        ("sweep", self.inbox.run_sweep()),
+                        ("reader", self.inbox.run_reader()),
+                        ("letting-go", self.inbox.run_letting_go()),
+                        ("dispatch", self.dispatch.run()),
+                        ("receipts-out", self.dispatch.run_post()),
+                        ("receipts-in", self.dispatch.run_mail()),
+                        ("purge", self._purge()),
+                        ("control", serve(self)),
+                    )
+                ]
+                for worker in self.roster.workers.values():
+                    self._start_worker(worker)
+                await self.stopping.wait()
+                await self._stop(tasks)
+        finally:
+            if self.keeper is not None:
+                with contextlib.suppress(NovaError):
+                    await self.keeper.stop()
+            await self.store.close()
+            log.info("node.stopped", extra={"node": self.name})
+
+    def stop(self) -> None:
+        """Ask the node to stop in order."""
+        self.stopping.set()
+
+    def reload(self, config: Config) -> list[str]:
+        """Take over a new, valid configuration; return what changed and holds from now on.
+
+        Raises ConfigInvalid when something changed that only a restart can change; nothing is taken over then.
+        """
+        fixed = ("node", "state", "control", "tmux", "broker")
+        for section in fixed:
+            if getattr(config, section) != getattr(self.config, section):
+                raise ConfigInvalid(f"[{section}] cannot change while the daemon runs.", "Restart it.")
+        changed = changes(self.config, config)
+        if config.delivery.drivers_dir != self.config.delivery.drivers_dir:
+            raise ConfigInvalid("delivery.drivers_dir cannot change while the daemon runs.", "Restart it.")
+        self.config = config
+        for worker in self.roster.workers.values():
+            worker.max_attempts = config.delivery.max_attempts
+        log.info("node.reloaded", extra={"changed": ",".join(changed)})
+        return changed
+
+    async def _prepare(self) -> None:
+        self.injector.sweep()
+        self.roster.load()
+        self.outbox.listen(self._publish)
+        self.tmux.on_up(Injector.prepare)
+        self.tmux.on_up(self._tmux_up)
+        self.tmux.on_down(self.roster.lose_all)
+        self.broker.on_up(self._broker_up)
+        await self.outbox.resend_all()
+        self.inbox.restore()
+        for record in spool.take(paths.hook_spool({"NOVA_STATE_DIR": self.config.state.dir, "HOME": "/"})):
+            self._late_hooks.append(record)
+
+    async def _stop(self, tasks: list[asyncio.Task[None]]) -> None:
+        """Workers first, so that what is typed is proven and told while everything else still runs."""
+        for worker in self.roster.workers.values():
+            worker.stop()
+        running = [task for task in self._worker_tasks.values() if not task.done()]
+        if running:
+            await asyncio.wait(running, timeout=WORKER_GRACE_S)
+        for task in running:
+            task.cancel()
+        self.events.close()
+        self.hops.close()
+        self.stopped_typing.set()  # the control socket ends now, and with it the last callers
+        await asyncio.wait([task for task in tasks if task.get_name() == "control"], timeout=CONTROL_GRACE_S)
+        for task in reversed(tasks):
+            task.cancel()
+
+    # -- workers --
+
+    def _make_worker(self, agent: Agent) -> Worker:
+        worker = Worker(
+            agent,
+            link=self.tmux,
+            injector=self.injector,
+            desk=self.desk,
+            lease_ok=self._lease_ok,
+            max_attempts=self.config.delivery.max_attempts,
+            server_alive=_server_alive,
+        )
+        if self._tasks is not None:
+            self._start_worker(worker)
+        return worker
+
+    def _start_worker(self, worker: Worker) -> None:
+        assert self._tasks is not None
+        name = f"worker-{worker.agent.id}"
+        self._worker_tasks[worker.agent.id] = self._tasks.create_task(worker.run(), name=name)
+
+    def end_worker(self, agent: AgentId) -> None:
+        """End the task of an agent that was unregistered."""
+        task = self._worker_tasks.pop(agent, None)
+        if task is not None:
+            task.cancel()
+
+    def _lease_ok(self, item: Item) -> bool:
+        # what came from another node's outbox may be read by a new owner once this node's lease is over
+        return item.message.origin == self.name or self.broker.lease_ok
+
+    # -- tmux --
+
+    async def _tmux_up(self, client: ControlClient) -> None:
+        await self.roster.adopt(client)
+        self.inbox.restore()
+        late, self._late_hooks = self._late_hooks, []
+        for record in late:
+            await self.hook(record.get("pane"), record.get("event"), record.get("payload"))
+        self.broker.beat_soon()
+
+    async def _follow_panes(self) -> None:
+        """Follow the panes by one subscription; list them all after each change that matters."""
+        while True:
+            client = await self.tmux.wait_up()
+            changed = asyncio.Event()
+            watch = PaneWatch(client, lambda changes, event=changed: self._noticed(changes, event))
+            try:
+                await watch.start()
+                while client.alive:
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(FOLLOW_S):
+                            await changed.wait()
+                    changed.clear()
+                    self.roster.follow(await list_panes(client))
+            except TmuxUnavailable as error:
+                self.tmux.answered(well=False)
+                log.warning("tmux.follow_failed", extra={"problem": error.message})
+                await asyncio.sleep(1.0)
+
+    def _noticed(self, changes: Changes, changed: asyncio.Event) -> None:
+        """Wake the agents of changed panes; list the panes anew unless only titles (spinners) changed."""
+        for pane_id, state in changes.changed.items():
+            agent = self.roster.of_pane(pane_id)
+            facts = agent.facts if agent is not None else None
+            if agent is None or facts is None:
+                changed.set()
+                continue
+            agent.wake.set()
+            seen = (state.pid, state.command, state.dead, state.in_mode)
+            if seen != (facts.pid, facts.command, facts.dead, facts.in_mode):
+                changed.set()
+        if changes.gone:
+            changed.set()
+
+    async def hook(self, pane: Any, event: Any, payload: Any) -> bool:
+        """Take over one call of an agent's hook; False when no agent of ours lives in that pane."""
+        if not isinstance(pane, str) or not isinstance(event, str):
+            return False
+        agent = self.roster.of_pane(pane)
+        raw = payload if isinstance(payload, bytes) else b""
+        report = read_report(agent.driver.hooks, event, raw) if agent is not None else None
+        if agent is None or report is None:
+            return False
+        before = agent.state
+        await self.roster.workers[agent.id].heard(report)
+        if agent.state is not before:
+            self.broker.beat_soon()
+        return True
+
+    # -- broker --
+
+    def _broker_up(self, lost: bool) -> None:
+        if lost:
+            assert self._tasks is not None
+            self._tasks.create_task(self.outbox.resend_all(), name="resend")
+        self.inbox.recheck(pending=True)
+        self.outbox.grew.set()
+
+    def _blob(self) -> bytes:
+        agents = [
+            self.roster.record(agent, self.roster.workers[agent.id].in_hand).to_json()
+            for agent in self.roster.agents.values()
+        ]
+        return bytes(msgpack.packb({"node": self.name, "agents": agents}))
+
+    # -- the postbox of this node's own orchestrator --
+
+    async def post(self, message: Message) -> Receipt:
+        """Take a composed message into the outbox (Postbox)."""
+        return await self.outbox.accept(message, AgentId(message.headers["agent"]))
+
+    async def follow(self, message_id: str) -> AsyncIterator[Receipt]:
+        """Yield the receipt of a message and every change of it, until it is final (Postbox)."""
+        with self.hops.subscribe(lambda pair: pair[0].message == message_id) as changes:
+            receipt = self.outbox.receipt(MessageId(message_id))
+            yield receipt
+            if receipt.final:
+                return
+            async for _ in changes:
+                receipt = self.outbox.receipt(MessageId(message_id))
+                yield receipt
+                if receipt.final:
+                    return
+
+    def _publish(self, hop: Hop, agent: AgentId) -> None:
+        self.hops.publish((hop, agent))
+        self.events.publish(
+            {
+                "at_ms": hop.at_ms,
+                "event": f"message.{hop.state}",
+                "id": hop.message,
+                "agent": agent,
+                "state": hop.state.value,
+                "reason": hop.reason,
+                "node": hop.node,
+            }
+        )
+
+    async def _purge(self) -> None:
+        while True:
+            before = self.clock_ms() - int(self.config.state.keep_days * 86_400_000)
+            await self.store.write(Ledger.purge(before), *Outbox.purge(before))
+            await asyncio.sleep(PURGE_S)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _message_directory(state: Path) -> Path:
+    """Return where message files go: a memory file system if there is one (DELIVERY 1)."""
+    memory = Path("/dev/shm")  # noqa: S108 - a directory of mode 0700 of our own below it
+    if not os.access(memory, os.W_OK):
+        return state / "messages"
+    import hashlib
+
+    mark = hashlib.sha256(os.fsencode(state.resolve())).hexdigest()[:12]
+    return memory / f"nova-torch-{os.getuid()}-{mark}"
+
+
+def _server_alive(pane_key: str) -> bool:
+    """Tell whether the tmux server of a pane key (`pid.started/%id/pid`) still runs."""
+    pid = pane_key.partition(".")[0]
+    return pid.isdigit() and os.path.exists(f"/proc/{pid}")

@@ -1,0 +1,121 @@
+"""Keep ONE control-mode client on the node's tmux server: connect, notice its end, connect again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import stat
+from collections.abc import Awaitable, Callable
+
+from nova_torch.errors import NovaError, TmuxNotAnswering, TmuxUnavailable
+from noval_d.tmux.control import ControlClient
+from noval_d.tmux.server import TmuxSocket
+
+log = logging.getLogger("nova.tmux")
+
+PROBE_S = 0.5  # how often an absent server's socket is looked for; a stat, no process
+OLD_CLIENT_S = 10.0
+
+
+class TmuxLink:
+    """The node's way to tmux. `state` is absent, up or not_answering; `client` raises while it is not up."""
+
+    def __init__(self, socket: TmuxSocket, session: str) -> None:
+        self.socket = socket
+        self.session = session
+        self.state = "absent"
+        self.problem = ""
+        self._client: ControlClient | None = None
+        self._up = asyncio.Event()
+        self._on_up: list[Callable[[ControlClient], Awaitable[None]]] = []
+        self._on_down: list[Callable[[], None]] = []
+
+    def __repr__(self) -> str:
+        return f"<TmuxLink {self.socket.path} {self.state}>"
+
+    @property
+    def client(self) -> ControlClient:
+        """The control client. Raises TmuxUnavailable while there is none."""
+        if self._client is None:
+            raise TmuxUnavailable(
+                f"no tmux server answers at {self.socket.path}. {self.problem}".strip(),
+                "Start your agents in tmux; the daemon never starts a server.",
+            )
+        return self._client
+
+    def on_up(self, callback: Callable[[ControlClient], Awaitable[None]]) -> None:
+        """Call (and await) `callback` with each new client before anybody else may use it."""
+        self._on_up.append(callback)
+
+    def on_down(self, callback: Callable[[], None]) -> None:
+        """Call `callback` when the client is gone."""
+        self._on_down.append(callback)
+
+    async def wait_up(self) -> ControlClient:
+        """Return the client as soon as there is one."""
+        while self._client is None:
+            self._up.clear()
+            await self._up.wait()
+        return self._client
+
+    async def run(self) -> None:
+        """Keep the client connected until cancelled."""
+        try:
+            while True:
+                await self._once()
+                await asyncio.sleep(PROBE_S)
+        finally:
+            if self._client is not None:
+                await self._client.close()
+
+    def answered(self, well: bool) -> None:
+        """Note whether the server answered in time, for `status`."""
+        if self._client is not None:
+            self.state = "up" if well else "not_answering"
+
+    async def _once(self) -> None:
+        if not _is_socket(self.socket.path):
+            self.state, self.problem = "absent", "There is no socket."
+            return
+        try:
+            client = await ControlClient.connect(self.socket, session=self.session)
+        except TmuxNotAnswering as error:
+            self.state, self.problem = "not_answering", error.message
+            return
+        except TmuxUnavailable as error:
+            self.state, self.problem = "absent", error.message
+            return
+        try:
+            await self._others_gone(client)
+            for callback in self._on_up:
+                await callback(client)
+        except NovaError as error:
+            log.warning("tmux.setup_failed", extra={"problem": error.message})
+            self.state, self.problem = "not_answering", error.message
+            await client.close()
+            return
+        self._client, self.state, self.problem = client, "up", ""
+        log.info("tmux.up", extra={"socket": self.socket.path, "server": client.server.pid})
+        self._up.set()
+        try:
+            await client.closed()
+        finally:
+            self._client, self.state = None, "absent"
+            for notify in self._on_down:
+                notify()
+            await client.close()
+        log.warning("tmux.down", extra={"socket": self.socket.path})
+
+    async def _others_gone(self, client: ControlClient) -> None:
+        """Wait until no client of a dead daemon is left: what it had in its pipe may still run (DELIVERY 2.3)."""
+        async with asyncio.timeout(OLD_CLIENT_S):
+            while await client.others():  # noqa: ASYNC110 - another process ends: nothing tells us
+                await asyncio.sleep(0.05)
+
+
+def _is_socket(path: str) -> bool:
+    try:
+        return stat.S_ISSOCK(os.stat(path).st_mode)
+    except OSError:
+        return False
