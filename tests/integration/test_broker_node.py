@@ -1,0 +1,181 @@
+"""Nodes on a real server: epochs, leases by its clock, blobs, the node's own mail, and generations."""
+
+from __future__ import annotations
+
+import pytest
+
+from nova_torch.broker import Enqueue, Lane, Owner
+from nova_torch.errors import BrokerUnavailable, MailboxLost, NotOwner
+from tests.support.aio import run
+from tests.support.broker import Site
+from tests.support.lossy import lossy_proxy
+
+
+def test_each_epoch_of_a_node_is_later_than_the_one_before(site: Site) -> None:
+    async def scenario() -> None:
+        async with await site.connect() as broker:
+            epochs = [await broker.claim_epoch("one") for _ in range(5)]
+            assert epochs == sorted(set(epochs))
+            assert epochs[0] > 1_700_000_000_000
+
+    run(scenario())
+
+
+def test_an_epoch_of_the_future_is_still_surpassed(site: Site) -> None:
+    async def scenario() -> None:
+        async with await site.connect() as broker:
+            future = 1_995_366_556_842
+            await broker.beat("one", future, b"", ttl_s=20)
+            assert await broker.claim_epoch("one") == future + 1
+
+    run(scenario())
+
+
+def test_a_beat_makes_a_node_alive_until_its_lease_is_over(site: Site) -> None:
+    async def scenario() -> None:
+        async with await site.connect() as broker:
+            one, two = await broker.claim_epoch("one"), await broker.claim_epoch("two")
+            now_ms = await broker.beat("one", one, b"\x00blob of one", ttl_s=20)
+            await broker.beat("two", two, b"blob of two", ttl_s=-1)
+            first, second = await broker.nodes()
+            assert (first.node, first.alive, first.blob) == ("one", True, b"\x00blob of one")
+            assert first.expires_ms == now_ms + 20_000
+            assert (second.node, second.alive, second.blob) == ("two", False, b"blob of two")
+            await broker.leave("one", one)
+            assert [lease.node for lease in await broker.nodes()] == ["two"]
+
+    run(scenario())
+
+
+def test_a_node_silent_for_more_than_a_day_is_forgotten(site: Site) -> None:
+    async def scenario() -> None:
+        async with await site.connect() as broker:
+            await broker.beat("old", 1, b"", ttl_s=-25 * 3600)
+            await broker.beat("new", 1, b"", ttl_s=20)
+            assert [lease.node for lease in await broker.nodes()] == ["new"]
+
+    run(scenario())
+
+
+def test_no_nodes_is_an_empty_list(site: Site) -> None:
+    async def scenario() -> None:
+        async with await site.connect() as broker:
+            assert await broker.nodes() == []
+
+    run(scenario())
+
+
+def test_an_earlier_epoch_of_a_node_can_neither_beat_nor_leave_nor_delete_mail(site: Site) -> None:
+    async def scenario() -> None:
+        async with await site.connect() as broker:
+            stale, current = await broker.claim_epoch("one"), await broker.claim_epoch("one")
+            await broker.beat("one", current, b"current", ttl_s=20)
+            await broker.post("one", [b"receipt"])
+            [mail] = await broker.mail("one", block_s=1)
+            for call in (
+                broker.beat("one", stale, b"stale", ttl_s=20),
+                broker.leave("one", stale),
+                broker.mail_done("one", stale, [mail.entry_id]),
+            ):
+                with pytest.raises(NotOwner):
+                    await call
+            assert [lease.blob for lease in await broker.nodes()] == [b"current"]
+            assert await broker.mail("one", block_s=1) == [mail]
+
+    run(scenario())
+
+
+def test_mail_comes_in_order_and_again_until_it_is_done(site: Site) -> None:
+    async def scenario() -> None:
+        async with await site.connect() as broker:
+            epoch = await broker.claim_epoch("one")
+            await broker.post("one", [b"1", b"2", b"3"])
+            await broker.post("other", [b"not ours"])
+            for _ in range(2):  # as after a restart
+                mail = await broker.mail("one", block_s=1)
+                assert [piece.payload for piece in mail] == [b"1", b"2", b"3"]
+            await broker.mail_done("one", epoch, [mail[0].entry_id, mail[2].entry_id])
+            assert [piece.payload for piece in await broker.mail("one", block_s=1)] == [b"2"]
+            await broker.mail_done("one", epoch, [mail[1].entry_id])
+            assert await broker.mail("one", block_s=0.01) == []
+
+    run(scenario())
+
+
+def test_mail_whose_reply_was_lost_is_read_again(site: Site) -> None:
+    async def scenario() -> None:
+        async with (
+            lossy_proxy(site.server.socket_path) as (proxy, url),
+            await site.connect(url=url) as broker,
+        ):
+            await broker.post("one", [b"receipt"])
+            proxy.lose("XREAD")
+            with pytest.raises(BrokerUnavailable):
+                await broker.mail("one", block_s=1)
+            assert [piece.payload for piece in await broker.mail("one", block_s=1)] == [b"receipt"]
+
+    run(scenario())
+
+
+def test_the_generation_stays_while_the_data_stay(site: Site) -> None:
+    async def scenario() -> None:
+        async with await site.connect() as one, await site.connect() as two:
+            assert await one.generation() == await two.generation() == await one.generation()
+
+    run(scenario())
+
+
+def test_a_wiped_broker_has_another_generation_and_can_be_claimed_again(own_site: Site) -> None:
+    async def scenario() -> None:
+        owner = Owner(node="one", epoch=5)
+        item = Enqueue(agent="a", message_id="m1", lane=Lane.MBX, payload=b"x", limit=9)
+        async with await own_site.connect() as broker:
+            before = await broker.generation()
+            await broker.claim("a", owner)
+            await broker.enqueue([item])
+            [entry] = await broker.read("a", owner, count=9)
+            own_site.ask("FLUSHALL")
+            assert await broker.generation() != before
+            for call in (
+                broker.read("a", owner, count=9),
+                broker.read("a", owner, count=9, pending=True),
+                broker.ack("a", owner, [(entry.lane, entry.entry_id)]),
+                broker.bury("a", owner, entry, state="dead", reason="x"),
+                broker.unbury("a", "1-1"),
+            ):
+                with pytest.raises(MailboxLost):
+                    await call
+            assert (await broker.enqueue([item]))[0].error == "no_agent"
+            await broker.claim("a", owner)
+            assert not (await broker.enqueue([item]))[0].duplicate
+            assert len(await broker.read("a", owner, count=9)) == 1
+            await broker.beat("one", 5, b"", ttl_s=20)
+            assert len(await broker.nodes()) == 1
+
+    run(scenario())
+
+
+def test_a_mailbox_whose_stream_alone_is_gone_is_reported_lost(site: Site) -> None:
+    async def scenario() -> None:
+        owner = Owner(node="one", epoch=5)
+        async with await site.connect() as broker:
+            for lane in ("hi", "mbx"):
+                await broker.claim("a", owner)
+                site.ask("DEL", f"{site.prefix}:{{a:a}}:{lane}")
+                with pytest.raises(MailboxLost):
+                    await broker.read("a", owner, count=9)
+            await broker.claim("a", owner)
+            assert await broker.read("a", owner, count=9) == []
+
+    run(scenario())
+
+
+def test_info_names_the_server(site: Site) -> None:
+    async def scenario() -> None:
+        async with await site.connect() as broker:
+            info = await broker.info()
+            assert (info.kind, info.warnings) == (site.server.kind, ())
+            assert info.version
+            assert info.replid
+
+    run(scenario())

