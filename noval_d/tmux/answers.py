@@ -7,8 +7,9 @@ the answer ends. Each command of the line gives a block:
     text of the command, raw: it may look like anything, even like a guard
     %end 1700000000 271 1          or %error; the same time, number, flags
 
-tmux 3.3a writes some errors outside of any block, after an `%end` (`load-buffer` of a missing file does, and
-the rest of the line goes on): a line between the blocks that is no notification is such an error.
+tmux 3.3a writes some things outside of any block, after an `%end`: the error of `load-buffer` for a missing
+file (the rest of the line goes on), and what a user's hook runs with run-shell. Such lines are the answer's
+`strays`: good for a log, no proof of a failure.
 """
 
 from __future__ import annotations
@@ -46,12 +47,10 @@ class Answer:
 
     @property
     def error(self) -> str | None:
-        """The first error in tmux's words, None when everything went well."""
+        """The first error in tmux's words, None when there was none. `load-buffer` has none: see `strays`."""
         for block in self.blocks:
             if not block.ok:
                 return b" ".join(block.lines).decode(errors="replace") or "failed"
-        if self.strays:
-            return self.strays[0].decode(errors="replace")
         return "the answer cannot be told from what a pane shows" if self.ambiguous else None
 
 

@@ -30,13 +30,14 @@ __all__ = [
 
 MAX_IN_FLIGHT = 64
 MAX_LINE_BYTES = 8 << 20
+IDLE_COMMAND = ("sleep", "2147483647")  # what runs in the hidden session
 
 log = logging.getLogger("nova.tmux")
 
 
-def session_name(name: str) -> str:
-    """Return the name that tmux gives a session called `name`: `.` and `:` are for targets."""
-    return name.translate({ord("."): "_", ord(":"): "_"})
+def session_name(node: str) -> str:
+    """Return the name of a node's hidden session."""
+    return f"_nova-{node}"
 
 
 class ControlClient:
@@ -48,7 +49,7 @@ class ControlClient:
 
     def __init__(self, socket: TmuxSocket, session: str) -> None:
         self.socket = socket
-        self.session = session_name(session)
+        self.session = session.translate({ord("."): "_", ord(":"): "_"})  # as tmux does: they are for targets
         self.server = ServerIdentity(pid=0, started_s=0)
         self._token = f"nova-{secrets.token_hex(8)}-"
         self._parser = AnswerParser(self._token.encode())
@@ -149,7 +150,7 @@ class ControlClient:
         # which a user's `destroy-unattached on` could take a session that nobody is attached to yet.
         argv = self.socket.argv(
             "-C", "new-session", "-A", "-E", "-s", self.session, "-n", "nova", "-c", "/",
-            "-x", "80", "-y", "24", "-f", "ignore-size,no-output", "--", "sleep", "2147483647",
+            "-x", "80", "-y", "24", "-f", "ignore-size,no-output", "--", *IDLE_COMMAND,
         )  # fmt: skip
         try:
             self._process = await ClientProcess.start(
@@ -163,10 +164,23 @@ class ControlClient:
         identity = await self.run("display-message -p '#{pid} #{start_time}'", timeout_s=timeout_s)
         pid, _, started = identity.lines[0].partition(b" ")
         self.server = ServerIdentity(pid=int(pid), started_s=int(started))
-        tidy = f"set-option -t {quote(f'={self.session}:')} destroy-unattached on"
-        refused = (await self.run(tidy, timeout_s=timeout_s)).error
-        if refused is not None:
-            log.warning("tmux.session_will_stay", extra={"session": self.session, "error": refused})
+        await self._tidy(timeout_s)
+
+    async def _tidy(self, timeout_s: float) -> None:
+        """Let the session end with its last client; refuse to stay in one that somebody else made."""
+        target = quote(f"={self.session}:")
+        idle = " ".join(IDLE_COMMAND)
+        condition = f"#{{==:#{{session_windows}} #{{window_panes}} #{{pane_start_command}},1 1 {idle}}}"
+        tidy = f"set-option -t {target} destroy-unattached on"
+        answer = await self.run(
+            f"if-shell -F -t {target} {quote(condition)} {quote(tidy)} 'display-message -p foreign'",
+            timeout_s=timeout_s,
+        )
+        if answer.lines or answer.error is not None:
+            raise TmuxUnavailable(
+                f"the tmux session {self.session} is not Nova-Torch's own.",
+                f"Rename it, or give the node another name. {answer.error or ''}".strip(),
+            )
 
     async def _abandon(self) -> None:
         if self._process is not None:

@@ -2,36 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nova_torch.errors import PaneNotFound, TmuxUnavailable
 from nova_torch.values import PaneId
+from noval_d.tmux.fields import BadFacts, Reader, changing, text, word
 from noval_d.tmux.quoting import quote
 
 if TYPE_CHECKING:
     from noval_d.tmux.control import Answer, ControlClient
     from noval_d.tmux.screen import Screen
 
-_NUMBERS = (
-    "pane_pid", "pane_dead", "pane_in_mode", "pane_input_off", "pane_synchronized", "window_index",
-    "cursor_x", "cursor_y", "cursor_flag", "pane_width", "pane_height",
+_START = b"P "
+PANE_FORMAT = (
+    "P "
+    + word("pane_id")
+    + "".join(map(word, (
+        "pane_pid", "pane_dead", "pane_in_mode", "pane_input_off", "pane_synchronized", "window_index",
+        "cursor_x", "cursor_y", "cursor_flag", "pane_width", "pane_height",
+    )))
+    + "".join(map(text, (
+        "pane_tty", "session_name", "window_name", "@nova_agent", "@nova_spec", "@nova_last", "pane_title",
+    )))
+    + changing("pane_current_command")
 )  # fmt: skip
-_TEXTS = (
-    "pane_tty", "pane_current_command", "session_name", "window_name",
-    "@nova_agent", "@nova_spec", "@nova_last", "pane_title",
-)  # fmt: skip
-
-# Programs and people choose titles, names and options. Each such field stands behind its own length in bytes,
-# so nothing in it, not even a line feed or a copy of another pane's facts, can shift or forge a field.
-PANE_FORMAT = "P " + " ".join(
-    ["#{pane_id}", *(f"#{{{name}}}" for name in _NUMBERS), *(f"#{{n:{name}}}:#{{{name}}}" for name in _TEXTS)]
-)
-
-
-class BadFacts(TmuxUnavailable):
-    """What tmux printed is not of the form that PANE_FORMAT asks for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,28 +71,31 @@ class Observation:
 
 def parse_pane(line: bytes) -> PaneFacts:
     """Read one pane printed with PANE_FORMAT. Raises BadFacts."""
-    (facts,) = parse_panes(line)
-    return facts
+    panes = parse_panes(line)
+    if len(panes) != 1:
+        raise BadFacts
+    return panes[0]
 
 
-def parse_panes(data: bytes) -> Iterator[PaneFacts]:
-    """Read panes printed with PANE_FORMAT, one after another with a line feed between. Raises BadFacts."""
-    at = 0
-    while at < len(data):
-        try:
-            facts, at = _pane_at(data, at)
-        except (ValueError, IndexError) as error:
-            raise BadFacts("tmux describes a pane in a form that is not understood.") from error
-        yield facts
-        at += 1  # the line feed between two panes
+def parse_panes(data: bytes) -> tuple[PaneFacts, ...]:
+    """Read panes printed with PANE_FORMAT, with a line feed between them. Raises BadFacts."""
+    reader = Reader(data)
+    panes: list[PaneFacts] = []
+    while not reader.done:
+        if panes:
+            reader.literal(b"\n")
+        panes.append(_take_pane(reader))
+    return tuple(panes)
 
 
 async def list_panes(client: ControlClient, *, timeout_s: float = 5.0) -> tuple[PaneFacts, ...]:
-    """Return every pane of the server but those of the client's own hidden session."""
+    """Return every pane of the server, once each, but those of the client's own hidden session."""
     answer = await client.run(f"list-panes -a -F {quote(PANE_FORMAT)}", timeout_s=timeout_s)
     _no_error(answer)
     panes = parse_panes(b"\n".join(answer.lines))
-    return tuple(pane for pane in panes if pane.session != client.session)
+    # A window linked into several sessions shows its panes once for each of them.
+    once = {pane.pane_id: pane for pane in reversed(panes) if pane.session != client.session}
+    return tuple(reversed(once.values()))
 
 
 async def observe(
@@ -158,52 +157,28 @@ def _no_error(answer: Answer) -> None:
         raise TmuxUnavailable(f"tmux refused: {answer.error}.")
 
 
-def _pane_at(data: bytes, at: int) -> tuple[PaneFacts, int]:
-    if data[at : at + 2] != b"P ":
-        raise ValueError("not the beginning of a pane")
-    at += 2
-    words: list[bytes] = []
-    for _ in range(1 + len(_NUMBERS)):
-        end = data.index(b" ", at)
-        words.append(data[at:end])
-        at = end + 1
-    texts: list[str] = []
-    for _ in _TEXTS:
-        colon = data.index(b":", at)
-        end = colon + 1 + int(data[at:colon])
-        if end > len(data):
-            raise ValueError("a field is cut")
-        texts.append(data[colon + 1 : end].decode(errors="replace"))
-        if len(texts) < len(_TEXTS) and data[end : end + 1] != b" ":
-            raise ValueError("a field is longer than it says")
-        at = end + 1
-    at -= 1
-    if data[at : at + 1] not in {b"", b"\n"}:
-        raise ValueError("a pane is longer than it says")
-    pid, dead, in_mode, input_off, synchronized, window, x, y, cursor, width, height = (
-        int(word or b"0") for word in words[1:]
+def _take_pane(reader: Reader) -> PaneFacts:
+    reader.literal(_START)
+    # The arguments are evaluated as they stand, which is the order of PANE_FORMAT.
+    return PaneFacts(
+        pane_id=PaneId(reader.word()),
+        pid=reader.number(),
+        dead=bool(reader.number()),
+        in_mode=bool(reader.number()),
+        input_off=bool(reader.number()),
+        synchronized=bool(reader.number()),
+        window_index=reader.number(),
+        cursor_x=reader.number(),
+        cursor_y=reader.number(),
+        cursor_visible=bool(reader.number()),
+        width=reader.number(),
+        height=reader.number(),
+        tty=reader.text(),
+        session=reader.text(),
+        window_name=reader.text(),
+        nova_agent=reader.text(),
+        nova_spec=reader.text(),
+        nova_last=reader.text(),
+        title=reader.text(),
+        command=reader.changing(),
     )
-    tty, command, session, window_name, agent, spec, last, title = texts
-    facts = PaneFacts(
-        pane_id=PaneId(words[0].decode()),
-        pid=pid,
-        tty=tty,
-        command=command,
-        dead=bool(dead),
-        in_mode=bool(in_mode),
-        input_off=bool(input_off),
-        synchronized=bool(synchronized),
-        title=title,
-        session=session,
-        window_index=window,
-        window_name=window_name,
-        cursor_x=x,
-        cursor_y=y,
-        cursor_visible=bool(cursor),
-        width=width,
-        height=height,
-        nova_agent=agent,
-        nova_spec=spec,
-        nova_last=last,
-    )
-    return facts, at

@@ -1,0 +1,50 @@
+"""Ask a pane's own terminal what was read of what was typed. DELIVERY 4.3.
+
+The terminal is opened and asked without reading from it, writing to it, or making it ours.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+import termios
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from nova_torch.errors import PaneNotFound
+
+
+def unread_bytes(tty_path: str) -> int:
+    """Return how many bytes wait for the pane's program to read them. Raises PaneNotFound.
+
+    A line-buffered terminal counts only whole lines, so text without its Enter is 0 there.
+    """
+    with _opened(tty_path) as descriptor:
+        packed = fcntl.ioctl(descriptor, termios.FIONREAD, b"\0" * 4)
+    (count,) = struct.unpack("i", packed)
+    return int(count)
+
+
+def is_line_buffered(tty_path: str) -> bool:
+    """Return whether the terminal hands over whole lines only (ICANON), and loses those over 4095 bytes.
+
+    Raises PaneNotFound.
+    """
+    with _opened(tty_path) as descriptor:
+        local_flags = termios.tcgetattr(descriptor)[3]
+    return bool(local_flags & termios.ICANON)
+
+
+@contextmanager
+def _opened(tty_path: str) -> Iterator[int]:
+    try:
+        descriptor = os.open(tty_path, os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise PaneNotFound(f"cannot open the pane's terminal {tty_path}: {error.strerror}.") from error
+    try:
+        yield descriptor
+    except (OSError, termios.error) as error:
+        raise PaneNotFound(f"{tty_path} is no terminal of a pane any more: {error}.") from error
+    finally:
+        os.close(descriptor)
