@@ -58,14 +58,15 @@ class AsyncClient:
         long = too_long(path)
         if long is not None:
             raise long
+        deadline = asyncio.get_running_loop().time() + timeout_s
         try:
-            async with asyncio.timeout(timeout_s):
-                client = cls(path, await _dial(path, timeout_s), timeout_s)
-                try:
+            client = cls(path, await _dial(path, deadline), timeout_s)
+            try:
+                async with asyncio.timeout_at(deadline):
                     await client._greet()
-                except BaseException:
-                    client._to.close()
-                    raise
+            except BaseException:
+                client._to.close()
+                raise
         except OSError as error:
             raise from_os_error(path, error) from error
         client._reader = asyncio.create_task(client._read(), name=f"nova-client {path}")
@@ -239,10 +240,9 @@ class _Inbox:
         return self._frames.pop(0)
 
 
-async def _dial(path: str, timeout_s: float) -> _Streams:
+async def _dial(path: str, deadline: float) -> _Streams:
     """Connect and say hello before there is a transport, which would lose the reason of a refusal."""
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + timeout_s
     while True:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
