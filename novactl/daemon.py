@@ -94,7 +94,8 @@ class Starting:
             lines = file.read().decode("utf-8", "replace").splitlines()
         said = [line.strip() for line in lines if line.strip()]
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
-        return said[-1] if said else f"it ended with {how} and said nothing."
+        last = said[-1] if said else f"it ended with {how} and said nothing."
+        return last.removeprefix("nova-torchd: ")
 
     def _start(self) -> subprocess.Popen[bytes]:
         try:

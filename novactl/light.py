@@ -53,7 +53,10 @@ def parse(argv: list[str]) -> tuple[Command, Values] | None:
     if command is None or not command.hot:
         return None
     if command.lenient:
-        return None if "--help" in rest else (command, {**reader.values, "event": (rest[1:] or [""])[0]})
+        if "--help" in rest or "-h" in rest:
+            return None
+        defaults = {param.name: param.empty for param in command.takes()}
+        return command, {**defaults, **reader.values, "event": (rest[1:] or [""])[0]}
     params = command.takes()
     words = reader.options(rest[1:], params)
     if words is None:

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 GAP = "  "
 _COLOURS = {
-    **dict.fromkeys(("idle", "submitted", "acknowledged", "replied", "ok", "connected"), "32"),
+    **dict.fromkeys(("idle", "submitted", "acknowledged", "replied", "ok", "up"), "32"),
     **dict.fromkeys(("busy", "accepted", "queued", "typed", "starting"), "36"),
     **dict.fromkeys(("dialog", "draft", "paused", "held", "warning", "unconfirmed", "fallback"), "33"),
-    **dict.fromkeys(("exited", "lost", "failed", "expired", "dead", "error"), "31"),
+    **dict.fromkeys(("exited", "lost", "failed", "expired", "dead", "error", "down"), "31"),
 }
 
 

@@ -71,16 +71,22 @@ def _held(held: list[Any]) -> None:
         return
     out.line("")
     rows = [_held_row(item) for item in held[:HELD_ROWS] if isinstance(item, dict)]
-    out.table(("held", "agent", "reason", "for"), rows)
+    out.table(("held", "agent", "reason", "for", "waiting", "detail"), rows)
     if len(held) > HELD_ROWS:
         out.line(f"and {len(held) - HELD_ROWS} more: novactl status --json")
 
 
 def _held_row(item: dict[str, Any]) -> tuple[object, ...]:
-    for name in ("held_s", "for_s", "since_s"):
-        if isinstance(item.get(name), (int, float)):
-            return item.get("id"), item.get("agent"), item.get("reason"), spoken(float(item[name]))
-    return item.get("id"), item.get("agent"), item.get("reason"), ""
+    since_s = item.get("held_s")
+    waited = spoken(float(since_s)) if isinstance(since_s, (int, float)) else ""
+    return (
+        item.get("id"),
+        item.get("agent"),
+        item.get("reason"),
+        waited,
+        item.get("waiting"),
+        item.get("detail"),
+    )
 
 
 def _health(data: dict[str, Any]) -> None:
