@@ -121,12 +121,16 @@ class Link:
         try:
             reply = await asyncio.shield(task)
         except asyncio.CancelledError:
+            raise  # the flight stays, landed or not
+        except Exception:
+            self._landed(flight, task)
             raise
-        except BaseException:
-            del self._flights[flight]
-            raise
-        del self._flights[flight]
+        self._landed(flight, task)
         return reply
+
+    def _landed(self, flight: str, task: asyncio.Task[Any]) -> None:
+        if self._flights.get(flight) is task:
+            del self._flights[flight]
 
     async def close(self) -> None:
         """End every connection. A blocking command that is still in flight is given up."""

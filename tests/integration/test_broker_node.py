@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from nova_torch.broker import Enqueue, Lane, Owner
@@ -177,5 +179,17 @@ def test_info_names_the_server(site: Site) -> None:
             assert (info.kind, info.warnings) == (site.server.kind, ())
             assert info.version
             assert info.replid
+
+    run(scenario())
+
+
+def test_two_readers_of_one_mail_share_the_flight(site: Site) -> None:
+    async def scenario() -> None:
+        async with await site.connect() as broker:
+            readers = [asyncio.create_task(broker.mail("one", block_s=5)) for _ in range(2)]
+            await site.blocked()
+            await broker.post("one", [b"receipt"])
+            assert [[piece.payload for piece in await reader] for reader in readers] == [[b"receipt"]] * 2
+            assert "flights=[]" in repr(broker)
 
     run(scenario())
