@@ -21,7 +21,7 @@ def is_ours(entry: object) -> bool:
     """Tell whether a hook's entry calls novactl: its hook script, or `novactl hook`."""
     command = entry.get("command") if isinstance(entry, dict) else None
     words = split(command) if isinstance(command, str) else []
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in zip(words, [*words[1:], ""], strict=False):
         name = os.path.basename(word)
         if name == "hook.py" and os.path.basename(os.path.dirname(word)) == "novactl":
             return True
