@@ -11,6 +11,7 @@ from nova_torch.values import AgentId, AgentSpec, AgentState
 from noval_d.agents.driver import Driver
 from noval_d.agents.reports import Meaning, Report
 from noval_d.agents.sight import Sight, look
+from noval_d.agents.transcript import Transcript
 from noval_d.delivery.view import AgentView
 from noval_d.tmux import tty
 from noval_d.tmux.control import ControlClient
@@ -42,6 +43,7 @@ class Agent:
     state_since_ms: int = 0
     seen_ms: int = 0
     sight: Sight | None = None
+    transcript: Transcript | None = None
     looked_at: float = -1e9
     wake: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -81,6 +83,9 @@ class Agent:
 
     def heard(self, report: Report) -> None:
         """Take over what a hook reported."""
+        if report.transcript and (self.transcript is None or self.transcript.path != report.transcript):
+            self.transcript = Transcript(report.transcript)
+            self.handed_over()  # what stands there already is no news
         match report.meaning:
             case Meaning.STARTED:
                 self.started, self.hooked, self.working, self.asking_since = True, True, False, None
@@ -97,6 +102,12 @@ class Agent:
                 pass
         self.wake.set()
         self.restate()
+
+    def handed_over(self) -> list[str]:
+        """Return the prompts that the agent's transcript says the model got within a turn, since last asked."""
+        if self.transcript is None or not self.driver.transcript_prompt:
+            return []
+        return self.transcript.new_prompts(self.driver.transcript_where, self.driver.transcript_prompt)
 
     async def view(self, client: ControlClient) -> AgentView:
         """Look at the pane now: one control line, and the terminal's own count of unread bytes."""

@@ -36,9 +36,9 @@ def _between_rules(driver: Driver, screen: Screen) -> Composer | str:
     rules = [index for index, row in enumerate(screen.rows) if is_rule(row, driver)]
     above = max((index for index in rules if index < screen.cursor_y), default=-1)
     end = min((index for index in rules if index >= screen.cursor_y), default=-1)
-    if end < 0 or end == screen.cursor_y:
-        return "no input box around the cursor"
     first = above + 1
+    if end <= first or end == screen.cursor_y:
+        return "no input box around the cursor"
     rows = screen.rows[first:end]
     glyph = rows[0].text[:1]
     if glyph in {*driver.prompts, *driver.modes} and rows[0].text[1:2] in _BLANKS:

@@ -79,5 +79,9 @@ class Driver:
     # Section hooks.
     hooks: Mapping[str, str] = field(default_factory=lambda: NO_HOOKS)  # the agent's event: our meaning
 
+    # [transcript]: what the agent is handed within a turn fires no prompt hook; its transcript tells
+    transcript_where: tuple[str, ...] = ()  # conditions such as "attachment.type=queued_command"
+    transcript_prompt: str = ""  # where the text is, such as "attachment.prompt"
+
     def __repr__(self) -> str:
         return f"<Driver {self.name} {self.kind} {self.strategy}>"

@@ -189,6 +189,12 @@ def _mark(value: Any) -> str:
     return value
 
 
+def _condition(value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z_.]+=[^=]+", value):
+        raise _Unfit('a condition such as "attachment.type=queued_command"')
+    return value
+
+
 def _choice(known: Iterable[str]) -> Read:
     choices = tuple(known)
 
@@ -234,6 +240,10 @@ _KEYS: Mapping[str, Mapping[str, tuple[str, Read]]] = {
         "rows": ("dialog_rows", _whole),
         "patterns": ("dialogs", _several(_pattern)),
         "marks": ("dialog_marks", _several(_mark)),
+    },
+    "transcript": {
+        "where": ("transcript_where", _several(_condition)),
+        "prompt": ("transcript_prompt", _string),
     },
     "title": {
         "idle": ("title_idle", _pattern),

@@ -29,7 +29,11 @@ class Report:
 
     meaning: Meaning
     prompt: str = ""
+    cut: bool = False
+    """The prompt is only the beginning of a very long one."""
     detail: str = ""
+    transcript: str = ""
+    """Path of the file in which the agent writes down its conversation."""
 
 
 def read_report(meanings: Mapping[str, str], event: str, payload: bytes) -> Report | None:
@@ -45,6 +49,8 @@ def read_report(meanings: Mapping[str, str], event: str, payload: bytes) -> Repo
     return Report(
         meaning=Meaning(meaning),
         prompt=_text(data, "prompt"),
+        cut=bool(data.get("truncated")) and "prompt_sha256" in data,
+        transcript=_text(data, "transcript_path"),
         detail=_text(data, "message") or _text(data, "tool_name") or _text(data, "source"),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
 _SPACE = re.compile(r"\s+")
@@ -10,18 +11,22 @@ CONTAINED_CHARS = 24  # a shorter text inside another prompt proves nothing
 
 
 def collapsed(text: str) -> str:
-    """Return `text` without white space: agents re-wrap, trim and expand tabs."""
-    return _SPACE.sub("", text)
+    """Return `text` without white space and composed: agents re-wrap, trim, expand tabs and compose letters."""
+    return _SPACE.sub("", unicodedata.normalize("NFC", text))
 
 
-def matched(prompt: str, typed: Sequence[str]) -> tuple[int, ...]:
+def matched(prompt: str, typed: Sequence[str], *, cut: bool = False) -> tuple[int, ...]:
     """Return which of `typed` (in the order they were typed) this prompt proves to have been received.
 
     The prompt is one of the texts, or several consecutive ones that the agent has joined, or holds a long one
-    (a person's draft may stand around it).
+    (a person's draft may stand around it). With `cut` it is only the beginning of a very long one.
     """
     heard = collapsed(prompt)
     texts = [collapsed(text) for text in typed]
+    if cut:
+        # composing may differ right where it was cut
+        beginning = heard[: -CONTAINED_CHARS or None]
+        return next(((n,) for n, text in enumerate(texts) if beginning and text.startswith(beginning)), ())
     for index, text in enumerate(texts):
         if text == heard:
             return (index,)

@@ -31,6 +31,7 @@ log = logging.getLogger("nova.delivery")
 
 CAPACITY = 64  # messages in hand; the others wait in the mailbox
 SILENT_HOOK_S = 30.0  # an idle agent whose hook has not told of a submitted message by then will not
+TRANSCRIPT_S = 1.0  # between two looks into the transcript while submitted messages wait for a hook
 TELL_S = 1.0  # a typed message that waits for a person this long is reported with the reason
 
 
@@ -113,14 +114,23 @@ class Worker:
     async def heard(self, report: Report) -> None:
         """Take over a hook's report: what a prompt proves is acknowledged."""
         if report.meaning is Meaning.PROMPT:
-            typed = [item for item in self._known.values() if item.phase in (Phase.TYPING, Phase.ENTERED)]
-            texts = [item.typed or dress(self.agent.driver, item.message) for item in typed]
-            for index in proof.matched(report.prompt, texts):
-                item = typed[index]
-                item.acknowledged = True
-                if item.phase is Phase.ENTERED:
-                    await self._settle(item, State.ACKNOWLEDGED)
+            await self._acknowledge(report.prompt, cut=report.cut)
         self.agent.heard(report)
+        await self._read_transcript()
+
+    async def _acknowledge(self, prompt: str, *, cut: bool = False) -> None:
+        typed = [item for item in self._known.values() if item.phase in (Phase.TYPING, Phase.ENTERED)]
+        texts = [item.typed or dress(self.agent.driver, item.message) for item in typed]
+        for index in proof.matched(prompt, texts, cut=cut):
+            item = typed[index]
+            item.acknowledged = True
+            if item.phase is Phase.ENTERED:
+                await self._settle(item, State.ACKNOWLEDGED)
+
+    async def _read_transcript(self) -> None:
+        """Acknowledge what the agent was handed within a turn, for which no prompt hook comes."""
+        for prompt in self.agent.handed_over():
+            await self._acknowledge(prompt)
 
     def stop(self) -> None:
         """Begin no further message; the one in hand is finished if its proof comes soon."""
@@ -146,7 +156,7 @@ class Worker:
         await self._give_up_on_hooks()
         if not self._waiting:
             self.current, self.hold = None, None
-            return SILENT_HOOK_S if self._known else 3600.0
+            return TRANSCRIPT_S if self._known else 3600.0
         item = min(self._waiting, key=lambda waiting: waiting.order)
         self.current = item
         if item.phase is Phase.TYPING:
@@ -364,6 +374,8 @@ class Worker:
     async def _give_up_on_hooks(self) -> None:
         """Settle submitted messages whose hook stays silent although the agent has nothing left to do."""
         agent = self.agent
+        if any(item.phase is Phase.ENTERED for item in self._known.values()):
+            await self._read_transcript()
         for item in tuple(self._known.values()):
             if item.phase is not Phase.ENTERED or agent.working:
                 continue

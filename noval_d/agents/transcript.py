@@ -1,0 +1,67 @@
+"""Follow the transcript that an agent writes: what it was handed within a turn fires no prompt hook.
+
+The hooks name the file; the driver says which of its JSON lines hold a prompt that the model got. Only what is
+appended after the first look counts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+READ_BYTES = 8 << 20  # at once; a longer rest is read with the next look
+
+
+class Transcript:
+    """One agent's transcript, read from where it ended when it was first named."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._position: int | None = None
+
+    def __repr__(self) -> str:
+        return f"<Transcript {self.path} at {self._position}>"
+
+    def new_prompts(self, where: Sequence[str], prompt: str) -> list[str]:
+        """Return the prompts in lines that were added since the last look.
+
+        `where` are conditions such as `attachment.type=queued_command`, `prompt` the place of the text. A file
+        that is gone, not a regular one or not this user's has none.
+        """
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except (OSError, ValueError):
+            return []
+        with open(descriptor, "rb") as file:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
+                return []
+            if self._position is None or found.st_size < self._position:
+                self._position = found.st_size
+                return []
+            file.seek(self._position)
+            raw = file.read(READ_BYTES)
+        end = raw.rfind(b"\n") + 1
+        self._position += end
+        prompts = (_prompt(line, where, prompt) for line in raw[:end].splitlines())
+        return [text for text in prompts if text]
+
+
+def _prompt(line: bytes, where: Sequence[str], prompt: str) -> str:
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return ""
+    if not all(_at(entry, path) == wanted for path, _, wanted in (rule.partition("=") for rule in where)):
+        return ""
+    text = _at(entry, prompt)
+    return text if isinstance(text, str) else ""
+
+
+def _at(entry: Any, path: str) -> Any:
+    for name in path.split("."):
+        entry = entry.get(name) if isinstance(entry, Mapping) else None
+    return entry
