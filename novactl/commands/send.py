@@ -7,7 +7,14 @@ import time
 
 from nova_torch.clean import MAX_BODY_BYTES, checked_body
 from nova_torch.durations import seconds, spoken
-from nova_torch.errors import DaemonUnreachable, InvalidRequest, NotDelivered, NovaError, TimedOut
+from nova_torch.errors import (
+    DaemonUnreachable,
+    InvalidRequest,
+    NotDelivered,
+    NovaError,
+    ShuttingDown,
+    TimedOut,
+)
 from nova_torch.ulid import is_ulid, new_ulid
 from novactl import out
 from novactl.session import CALL_S, caller, connect, given, limit_s
@@ -89,12 +96,14 @@ def _waited(values: Values, args: dict[str, Any], wait: str, limit: float) -> in
                 )
                 raise _unanswered(args["id"]) from None
             break
-        except DaemonUnreachable as error:
+        except (DaemonUnreachable, ShuttingDown) as error:
             # It was taken before, or it may have been: the same id asks on, and nothing is sent twice.
             now = time.monotonic()
             away_since = now if away_since is None else away_since
             if not receipt and not _was_talking(error):
                 raise
+            if receipt and now >= deadline:
+                break
             if now - away_since > ABSENT_S or now >= deadline:
                 if receipt:
                     _show(values, receipt, state=True)
@@ -121,8 +130,8 @@ def _judged(receipt: Receipt, wait: str, limit: float) -> int:
     raise TimedOut(f"it is still {state}{reason} after {spoken(limit)}; the message goes on.", trace)
 
 
-def _was_talking(error: DaemonUnreachable) -> bool:
-    return "closed the connection" in error.message
+def _was_talking(error: NovaError) -> bool:
+    return isinstance(error, DaemonUnreachable) and "closed the connection" in error.message
 
 
 def _undelivered(receipt: Receipt) -> NotDelivered:
@@ -136,7 +145,7 @@ def _undelivered(receipt: Receipt) -> NotDelivered:
     return NotDelivered(sentence, f"See: novactl trace {receipt['id']}")
 
 
-def _maybe_taken(error: DaemonUnreachable, message_id: str) -> DaemonUnreachable:
+def _maybe_taken(error: NovaError, message_id: str) -> DaemonUnreachable:
     hint = f"{error.hint}. The message may have been taken; sending it again with --id {message_id} is safe"
     return DaemonUnreachable(error.message, hint)
 

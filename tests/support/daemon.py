@@ -10,7 +10,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any
 
-from nova_torch.errors import NovaError
+from nova_torch.errors import NovaError, UnknownCall
 from noval_d.control.calls import Access, Call, Peer
 from noval_d.control.peers import Permissions
 from noval_d.control.server import ControlServer
@@ -19,6 +19,10 @@ Answer = Any
 """A value; an error to raise; a list of items for a stream, None in it: go on without an end; or a function
 of the arguments that returns one of these."""
 
+CALLS = (
+    "agents", "register", "unregister", "inbox", "trace", "peek", "pause", "resume", "dead_list", "dead_retry",
+    "dead_drop", "hook", "doctor", "config", "reload", "stop",
+)  # fmt: skip
 STREAMS = ("send", "watch", "status", "count")
 
 
@@ -59,7 +63,7 @@ class FakeDaemon:
             self._loop.run_until_complete(self._serve())
 
     async def _serve(self) -> None:
-        names = {*self.answers, *STREAMS}
+        names = {*self.answers, *CALLS, *STREAMS}
         calls = {name: self._call(name, streams=name in STREAMS) for name in names}
         async with ControlServer(self.path, calls, Permissions.of()):
             self._ready.set()
@@ -85,7 +89,7 @@ class FakeDaemon:
 
     def _answer(self, name: str, args: Mapping[str, Any]) -> Any:
         self.seen.append((name, dict(args)))
-        found = self.answers[name]
+        found = self.answers.get(name, UnknownCall(f"the test gave no answer for {name}."))
         if isinstance(found, Callable):  # type: ignore[arg-type]
             found = found(args)
         if isinstance(found, NovaError):
