@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-pytest_plugins = ("tests.support.broker",)
+pytest_plugins = ("tests.support.broker", "tests.support.tmux")

@@ -7,12 +7,13 @@ import contextlib
 import itertools
 import logging
 import secrets
+import time
 from collections import deque
 from collections.abc import Callable
 
-from nova_torch.errors import TmuxNotAnswering, TmuxUnavailable
+from nova_torch.errors import Conflict, TmuxNotAnswering, TmuxUnavailable
 from noval_d.tmux.answers import Answer, AnswerParser, Block, Finished, Notification, Overlong
-from noval_d.tmux.process import ClientProcess
+from noval_d.tmux.process import ClientProcess, end_orphan
 from noval_d.tmux.quoting import quote
 from noval_d.tmux.server import ServerIdentity, TmuxSocket, client_environment, find_socket
 
@@ -30,6 +31,9 @@ __all__ = [
 
 MAX_IN_FLIGHT = 64
 MAX_LINE_BYTES = 8 << 20
+ORPHAN_GRACE_S = 0.25
+ORPHAN_LOOK_S = 0.02
+CLOSE_S = 0.5
 IDLE_COMMAND = ("sleep", "2147483647")  # what runs in the hidden session
 
 log = logging.getLogger("nova.tmux")
@@ -58,6 +62,7 @@ class ControlClient:
         self._slots = asyncio.Semaphore(MAX_IN_FLIGHT)
         self._callbacks: list[Callable[[Notification], None]] = []
         self._gone = asyncio.Event()
+        self._attached = asyncio.Event()  # or gone
         self._last_words = ""
         self._process: ClientProcess | None = None
 
@@ -65,7 +70,7 @@ class ControlClient:
     async def connect(cls, socket: TmuxSocket, *, session: str, timeout_s: float = 5.0) -> ControlClient:
         """Attach to the server, making the hidden session when it is missing; the server is never started.
 
-        The session disappears with its last client, so nothing of ours stays behind, not even after a crash.
+        `close` takes the session away again; after a crash it stays, with a `sleep` in it, for the next start.
         Raises TmuxUnavailable (no server, no tmux, no permission) and TmuxNotAnswering (within `timeout_s`).
         """
         client = cls(socket, session)
@@ -124,22 +129,53 @@ class ControlClient:
             self._callbacks.remove(callback)
 
     async def others(self, *, timeout_s: float = 5.0) -> tuple[int, ...]:
-        """Return the pids of the OTHER clients on the hidden session.
+        """Return the pids of the OTHER control clients on the hidden session.
 
-        One that a crashed daemon left may still run what it was sent (DELIVERY 2.3): wait until none is left.
+        One that a crashed daemon left may still run what it was sent (DELIVERY 2.3): see `alone`.
         """
-        line = f"list-clients -t {quote('=' + self.session)} -F '#{{client_pid}}'"
+        line = f"list-clients -t {quote('=' + self.session)} -F '#{{client_control_mode}} #{{client_pid}}'"
         answer = await self.run(line, timeout_s=timeout_s)
-        return tuple(pid for pid in (int(line) for line in answer.lines if line.isdigit()) if pid != self.pid)
+        pids = (int(line.removeprefix(b"1 ")) for line in answer.lines if line.startswith(b"1 "))
+        return tuple(pid for pid in pids if pid != self.pid)
+
+    async def alone(self, *, timeout_s: float = 5.0) -> None:
+        """Return when nothing that a crashed daemon sent can run any more: its client is gone from the server.
+
+        A client that does not leave by itself is ended: tmux 3.3a keeps one for ever whose last answers nobody
+        can read any more. Raises Conflict when a living daemon's client stays, and what `run` raises.
+        """
+        began = time.monotonic()
+        pids = await self.others()
+        while pids:
+            waited_s = time.monotonic() - began
+            if waited_s > timeout_s:
+                raise Conflict(
+                    f"another daemon uses the tmux session {self.session} (client {pids[0]}).",
+                    "Stop it, or give this node another name.",
+                )
+            for pid in pids:
+                if waited_s > ORPHAN_GRACE_S and end_orphan(pid):
+                    log.warning("tmux.orphan_ended", extra={"client_pid": pid})
+            await asyncio.sleep(ORPHAN_LOOK_S)
+            pids = await self.others()
 
     async def closed(self) -> None:
         """Return when the client is gone, for whatever reason."""
         await self._gone.wait()
 
     async def close(self) -> None:
-        """End the client; requests under way fail with TmuxUnavailable. May be called twice."""
-        if self._process is not None:
-            await self._process.close()
+        """End the client, and its session if nobody else is there; requests under way fail. May be called twice."""
+        if self._process is None:
+            return
+        if self._attached.is_set() and not self._gone.is_set():
+            target = quote(f"={self.session}:")
+            last = "#{==:#{session_attached},1}"
+            with contextlib.suppress(TmuxUnavailable):  # it goes with that very line
+                await self.run(
+                    f"if-shell -F -t {target} '{last}' {quote(f'kill-session -t {target}')}",
+                    timeout_s=CLOSE_S,
+                )
+        await self._process.close()
 
     def __repr__(self) -> str:
         state = "" if self.alive else " gone"
@@ -161,19 +197,24 @@ class ControlClient:
             raise TmuxUnavailable(
                 f"cannot run tmux: {error.strerror}.", "Install tmux 3.2 or later."
             ) from error
+        await self._attached.wait()
         identity = await self.run("display-message -p '#{pid} #{start_time}'", timeout_s=timeout_s)
         pid, _, started = identity.lines[0].partition(b" ")
         self.server = ServerIdentity(pid=int(pid), started_s=int(started))
-        await self._tidy(timeout_s)
+        await self._claim(timeout_s)
 
-    async def _tidy(self, timeout_s: float) -> None:
-        """Let the session end with its last client; refuse to stay in one that somebody else made."""
+    async def _claim(self, timeout_s: float) -> None:
+        """Refuse a session that somebody else made, and keep a user's `destroy-unattached` off ours.
+
+        With that option a client stuck at its end (see `alone`) outlives its session, and the next look at it
+        (list-clients is enough) is a segmentation fault of the whole tmux 3.3a server.
+        """
         target = quote(f"={self.session}:")
         idle = " ".join(IDLE_COMMAND)
         condition = f"#{{==:#{{session_windows}} #{{window_panes}} #{{pane_start_command}},1 1 {idle}}}"
-        tidy = f"set-option -t {target} destroy-unattached on"
+        keep = f"set-option -t {target} destroy-unattached off"
         answer = await self.run(
-            f"if-shell -F -t {target} {quote(condition)} {quote(tidy)} 'display-message -p foreign'",
+            f"if-shell -F -t {target} {quote(condition)} {quote(keep)} 'display-message -p foreign'",
             timeout_s=timeout_s,
         )
         if answer.lines or answer.error is not None:
@@ -237,12 +278,16 @@ class ControlClient:
     def _on_notification(self, notification: Notification) -> None:
         if notification.name == "%exit" and notification.rest:
             self._last_words = notification.rest.decode(errors="replace")
+        elif notification.name == "%session-changed":
+            # tmux reads our lines even before it has run the client's own new-session: none is sent before this.
+            self._attached.set()
         loop = asyncio.get_running_loop()
         for callback in self._callbacks:
             loop.call_soon(callback, notification)  # one that fails must not stop the others, nor the reading
 
     def _on_end(self) -> None:
         self._gone.set()
+        self._attached.set()
         while self._pending:
             _, future = self._pending.popleft()
             self._slots.release()

@@ -4,12 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
 from collections.abc import Callable, Mapping, Sequence
 from typing import cast
+
+import psutil
 
 KEPT_STDERR_BYTES = 4096
 EXIT_GRACE_S = 1.0
 KILL_GRACE_S = 5.0
+PARENT = "NOVA_CLIENT_OF"  # in the child's environment: the daemon that started it
+
+
+def end_orphan(pid: int) -> bool:
+    """Kill the client of a daemon that is dead; return whether it was one.
+
+    It is one when its environment names the daemon that started it and another process is its parent by now.
+    """
+    try:
+        process = psutil.Process(pid)
+        parent = process.environ().get(PARENT, "")
+        if not parent or parent == str(process.ppid()):
+            return False
+        process.kill()
+    except psutil.NoSuchProcess:
+        return True
+    except psutil.Error:
+        return False
+    return True
 
 
 class ClientProcess(asyncio.SubprocessProtocol):
@@ -47,7 +70,7 @@ class ClientProcess(asyncio.SubprocessProtocol):
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env=dict(environment),
+            env={**environment, PARENT: str(os.getpid())},
             cwd="/",
             start_new_session=True,
         )
@@ -76,23 +99,21 @@ class ClientProcess(asyncio.SubprocessProtocol):
 
     def kill(self) -> None:
         """End the child at once."""
-        if self._transport is not None:
-            with contextlib.suppress(ProcessLookupError):
-                self._transport.kill()
         self._end()
+        if self._transport is not None and not self._exited.is_set():
+            # Not by the transport: it would reap the child under the loop's own watcher.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
 
     async def close(self) -> None:
         """End the child: the end of its input first, a signal after EXIT_GRACE_S. Leaves nothing."""
-        self._end(close_all=False)
+        self._end()
         try:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(EXIT_GRACE_S):
                     await self._exited.wait()
         finally:
-            if not self._exited.is_set():
-                self.kill()
-            if self._transport is not None:
-                self._transport.close()
+            self.kill()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(KILL_GRACE_S):
                 await self._exited.wait()
@@ -113,12 +134,15 @@ class ClientProcess(asyncio.SubprocessProtocol):
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
         """Take the end of the child's input or output for its end; called by the loop."""
         if fd in {0, 1}:
-            self._end(close_all=False)
+            self._end()
 
     def process_exited(self) -> None:
         """Note that the child has been reaped; called by the loop."""
         self._exited.set()
         self._end()
+        if self._transport is not None:
+            # A stopped tmux server keeps the other ends of the pipes: do not wait for it to close them.
+            asyncio.get_running_loop().call_soon(self._transport.close)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Note that every pipe is closed; called by the loop when the child has exited as well."""
@@ -132,12 +156,9 @@ class ClientProcess(asyncio.SubprocessProtocol):
         """Let writers go on; called by the loop."""
         self.writable.set()
 
-    def _end(self, *, close_all: bool = True) -> None:
+    def _end(self) -> None:
         if self._stdin is not None and not self._stdin.is_closing():
             self._stdin.abort()
-        if close_all and self._transport is not None:
-            # A stopped tmux server keeps the other ends of the pipes: do not wait for it to close them.
-            asyncio.get_running_loop().call_soon(self._transport.close)
         if not self._ended:
             self._ended = True
             self.writable.set()
