@@ -42,7 +42,7 @@ class Program:
         self._log = log
         self._hooks = Hooks(hook)
         self._decoder = Decoder()
-        self._live_rows = 0
+        self._rows_above = 0
         self._printed = 0
         self._screen = ""
         self._title = ""
@@ -112,7 +112,7 @@ class Program:
     def _draw(self) -> None:
         columns, lines = shutil.get_terminal_size()
         if self._resized:
-            self._resized, self._screen, self._live_rows = False, "", 0
+            self._resized, self._screen, self._rows_above = False, "", 0
             self._printed = max(0, self._printed - lines)
             self._write("\x1b[2J\x1b[H")
         above = tui_draw.transcript(self._agent.transcript[self._printed :], columns)
@@ -120,11 +120,13 @@ class Program:
         title = tui_draw.title(self._agent, self._name, int(time.monotonic() / FRAME_S))
         screen = "\n".join(rows)
         if above or screen != self._screen:
-            self._write(tui_draw.repaint(self._live_rows, above, rows))
+            cursor = tui_draw.cursor(self._agent, rows, columns)
+            self._write(tui_draw.repaint(self._rows_above, above, rows, cursor))
+            self._rows_above = cursor[0]
         if title != self._title:
             self._write(title)
         self._screen, self._title = screen, title
-        self._live_rows, self._printed = len(rows), len(self._agent.transcript)
+        self._printed = len(self._agent.transcript)
 
     def _on_resize(self, _signal: int, _frame: FrameType | None) -> None:
         self._resized = True

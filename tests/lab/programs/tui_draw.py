@@ -37,10 +37,23 @@ def live(agent: Agent, columns: int, lines: int) -> list[str]:
     return [*rows, "─" * columns, *composer, "─" * columns, "  ? for shortcuts"]
 
 
-def repaint(previous_rows: int, above: list[str], rows: list[str]) -> str:
-    """Go to the top of the live rows, print what joined the transcript, and draw the live rows anew."""
-    up = f"\x1b[{previous_rows - 1}A" if previous_rows > 1 else ""
-    return f"\r{up}\x1b[J" + "\r\n".join([*above, *rows])
+def repaint(rows_above: int, above: list[str], rows: list[str], cursor: tuple[int, int]) -> str:
+    """Draw the live rows anew, below what joined the transcript, and leave the cursor where `cursor` says.
+
+    `rows_above` is how many of the old live rows are above the cursor.
+    """
+    up = f"\x1b[{rows_above}A" if rows_above else ""
+    row, column = cursor
+    back = f"\x1b[{len(rows) - 1 - row}A" if row < len(rows) - 1 else ""
+    return f"\r{up}\x1b[J" + "\r\n".join([*above, *rows]) + f"{back}\x1b[{column + 1}G"
+
+
+def cursor(agent: Agent, rows: list[str], columns: int) -> tuple[int, int]:
+    """Row among the live rows, and column: Claude keeps its (hidden) cursor where one types."""
+    if agent.dialog_open:
+        return len(rows) - 1, 0
+    last = _wrap(_visible(agent.draft), columns - 3)[-1]
+    return len(rows) - 3, 2 + sum(map(_cells, last))
 
 
 def _composer(agent: Agent, columns: int) -> Iterator[str]:
