@@ -106,7 +106,10 @@ def _help(data: dict[str, Any], troubles: list[dict[str, Any]]) -> str:
     if troubles:
         return "What is wrong in detail: novactl doctor"
     if held and isinstance(held[0], dict) and held[0].get("agent"):
-        return f"What its pane shows: novactl peek {out.safe(held[0]['agent'])}"
+        agent = out.safe(held[0]["agent"])
+        if held[0].get("reason") == "paused":
+            return f"Type into it again: novactl resume {agent}"
+        return f"What its pane shows: novactl peek {agent}"
     if not data.get("agents"):
         return "Register an agent: novactl register ID --pane %N"
     return WELL
