@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from nova_torch.values import AgentId, AgentSpec, AgentState
 from noval_d.agents.driver import Driver
 from noval_d.agents.reports import Meaning, Report
-from noval_d.agents.sight import Sight, look
+from noval_d.agents.sight import Sight, echoes, look
 from noval_d.agents.transcript import Transcript
 from noval_d.delivery.view import AgentView
 from noval_d.tmux import tty
 from noval_d.tmux.control import ControlClient
 from noval_d.tmux.panes import PaneFacts, observe
+from noval_d.tmux.screen import Screen
 
 ASKING_S = 3.0  # a permission that a hook announced shows its dialog within this, or was settled without one
 OLD_PROCESS_S = 60.0  # an agent that has run this long is past its start, whoever saw it start
@@ -33,7 +34,8 @@ class Agent:
     server: str = ""
     """Identity of the tmux server that `facts` came from."""
     paused: bool = False
-    hooked: bool = False
+    hooked: bool | None = None
+    """Whether the agent's hooks report; None until one did, or one should have and did not."""
     started: bool = False
     working: bool = False
     asking_since: float | None = None
@@ -43,6 +45,7 @@ class Agent:
     state_since_ms: int = 0
     seen_ms: int = 0
     sight: Sight | None = None
+    screen: Screen | None = None
     transcript: Transcript | None = None
     looked_at: float = -1e9
     wake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -76,8 +79,8 @@ class Agent:
         was_present = self.present
         self.facts, self.server = facts, server
         if self.pane_key != before or (was_present and not self.present):
-            self.started = self.working = self.hooked = False
-            self.asking_since = self.prompt_since = self.sight = None
+            self.started = self.working = False
+            self.hooked = self.asking_since = self.prompt_since = self.sight = None
         self.wake.set()
         self.restate()
 
@@ -86,22 +89,27 @@ class Agent:
         if report.transcript and (self.transcript is None or self.transcript.path != report.transcript):
             self.transcript = Transcript(report.transcript)
             self.handed_over()  # what stands there already is no news
+        self.hooked = True
         match report.meaning:
             case Meaning.STARTED:
-                self.started, self.hooked, self.working, self.asking_since = True, True, False, None
+                self.started, self.working, self.asking_since = True, False, None
             case Meaning.PROMPT:
-                self.started, self.hooked, self.working, self.asking_since = True, True, True, None
+                self.started, self.working, self.asking_since = True, True, None
             case Meaning.FINISHED:
                 self.working, self.asking_since = False, None
             case Meaning.PERMISSION:
                 self.asking_since, self.dialog_shown = self.clock(), False
             case Meaning.ENDED:
-                self.started = self.working = self.hooked = False
-                self.asking_since = self.prompt_since = None
+                self.started = self.working = False
+                self.hooked = self.asking_since = self.prompt_since = None
             case Meaning.NOTICE | Meaning.COMPACTING:
                 pass
         self.wake.set()
         self.restate()
+
+    def echoes(self, typed: str) -> int:
+        """Return how often `typed` stood above the composer at the last look."""
+        return echoes(self.driver, self.screen, typed) if self.screen is not None else 0
 
     def handed_over(self) -> list[str]:
         """Return the prompts that the agent's transcript says the model got within a turn, since last asked."""
@@ -122,6 +130,7 @@ class Agent:
         if seen is None:
             return AgentView(driver=self.driver, facts=None, paused=self.paused)
         self.facts, self.seen_ms, self.looked_at = seen.facts, self.clock_ms(), self.clock()
+        self.screen = seen.screen
         self.sight = look(self.driver, seen.screen) if seen.screen is not None else None
         self._follow_screen()
         self.restate()

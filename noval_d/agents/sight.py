@@ -80,6 +80,29 @@ def landed(driver: Driver, sight: Sight, typed: str) -> bool:
     return bool(sight.composer)
 
 
+def echoes(driver: Driver, screen: Screen, typed: str) -> int:
+    """Return how often the beginning or the end of `typed` stands above the composer: sent, or queued there.
+
+    It is what tells a text that was sent and stayed in the composer from one whose Enter was swallowed.
+    """
+    composer = _composer(driver, screen)
+    if isinstance(composer, str):
+        return 0
+    above = _letters("".join(row.text for row in screen.rows[: composer.first]))
+    wanted = _letters(typed)
+    if not wanted:
+        return 0
+    head, tail = wanted[:HEAD_CHARS], wanted[-HEAD_CHARS:]
+    return max(above.count(head), above.count(tail))
+
+
+def is_rest(sight: Sight, typed: str) -> bool:
+    """Tell whether the composer holds `typed`, or its beginning, and nothing else that anybody typed."""
+    if not sight.composer or sight.cut:
+        return False
+    return sight.pasted or _letters(typed).startswith(_letters(sight.composer))
+
+
 def guard_text(sight: Sight, typed: str) -> str | None:
     """Return a piece of what the composer shows that tmux can search for (`#{C:...}`), None if there is none.
 

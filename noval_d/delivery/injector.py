@@ -85,11 +85,11 @@ class Injector:
         answer = await self._run(_if(pane, _all(conditions), [*inner, "display-message -p OK"], _NO))
         return b"OK" in answer.lines
 
-    async def space(self, pane: PaneFacts, absent: Sequence[str]) -> bool:
-        """Type one space, guarded like Enter."""
+    async def key(self, pane: PaneFacts, key: str, absent: Sequence[str]) -> bool:
+        """Press one harmless key (a space, a clearing key), guarded like Enter."""
         conditions = [guard(pane), _in_time(self._wall() + LATE_S)]
         conditions += [f"#{{?#{{C:{mark}}},0,1}}" for mark in absent]
-        inner = [f"send-keys -t {pane.pane_id} Space", "display-message -p OK"]
+        inner = [f"send-keys -t {pane.pane_id} {key}", "display-message -p OK"]
         answer = await self._run(_if(pane, _all(conditions), inner, _NO))
         return b"OK" in answer.lines
 

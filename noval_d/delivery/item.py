@@ -25,6 +25,8 @@ class Item:
     """The text as it was pasted; what a hook's prompt is matched with."""
     acknowledged: bool = False
     entered_at: float = 0.0
+    echoes: int | None = None
+    """How often its text stood above the composer when Enter was pressed."""
     told: tuple[str, str] = ("", "")
     """State and reason that its sender was last told."""
     written: bool = False

@@ -14,6 +14,8 @@ MAX_ENTERS = 3
 MAX_SPACES = 8
 RETRY_ENTER_S = 1.2  # how long an Enter may take to show before it counts as swallowed
 EMPTIED_S = 0.15  # an empty composer for this long after Enter is the proof of DELIVERY 4.2
+STAYED_S = 0.5  # an echo above a composer that keeps the text for this long: sent, and left behind
+STAYS_S = 10.0  # how long a busy agent may take to show what became of a text that stays
 SWALLOWED_S = 0.5  # an empty composer for this long after a dialog closed: the dialog ate the paste
 VANISHED_S = 10.0  # how long a hook may come after the text left the composer before our Enter
 LOOK_S = 0.006  # between two looks while something is about to happen
@@ -46,6 +48,9 @@ class Progress:
     dialog_seen: bool = False
     calm: bool = True
     """No dialog came and no time was lost since the paste: the first Enter needs no space before it."""
+    busy_seen: bool = False
+    """The agent worked when Enter was pressed or since: a text that stays in the composer may be sent."""
+    echoed_at: float | None = None
     resumed: bool = False
     """The paste was made by a daemon that has died; what happened since is not known."""
 
@@ -66,6 +71,9 @@ class Look:
     acknowledged: bool = False
     hooked: bool = False
     """The agent's prompt hook is known to work."""
+    busy: bool = False
+    echoed: bool = False
+    """Our text stands above the composer once more than before Enter: it was sent, or queued there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +110,17 @@ class Done:
 Step = Wait | Space | Enter | Again | Done
 
 
-def entered(progress: Progress, now: float) -> Progress:
-    """Return the progress after an Enter that tmux confirmed."""
+def entered(progress: Progress, now: float, *, busy: bool) -> Progress:
+    """Return the progress after an Enter that tmux confirmed; `busy`: the agent worked then."""
     return replace(
-        progress, enters=progress.enters + 1, entered_at=now, spaced_at=None, gone_at=None, calm=False
+        progress,
+        enters=progress.enters + 1,
+        entered_at=now,
+        spaced_at=None,
+        gone_at=None,
+        echoed_at=None,
+        calm=False,
+        busy_seen=progress.busy_seen or busy,
     )
 
 
@@ -131,34 +146,43 @@ def next_step(rules: Rules, progress: Progress, look: Look, now: float) -> tuple
         return replace(progress, calm=False, spaced_at=None), Wait(IDLE_LOOK_S, "copy_mode")
     if look.here:
         landed_at = now if progress.landed_at is None else progress.landed_at
-        return _landed(rules, replace(progress, landed_at=landed_at, gone_at=None), now)
+        return _landed(rules, replace(progress, landed_at=landed_at, gone_at=None), look, now)
     gone_at = now if progress.gone_at is None else progress.gone_at
     return _gone(rules, replace(progress, gone_at=gone_at), look, now)
 
 
-def _landed(rules: Rules, progress: Progress, now: float) -> tuple[Progress, Step]:
+def _landed(rules: Rules, progress: Progress, look: Look, now: float) -> tuple[Progress, Step]:
     """Our text is in the composer and nothing is in the way: bring it to Enter by the rules."""
-    assert progress.landed_at is not None
-    if (
-        progress.entered_at is not None
-        and now - progress.entered_at < RETRY_ENTER_S
-        and not progress.spaced_at
-    ):
-        return progress, Wait(LOOK_S)
-    if progress.enters >= MAX_ENTERS:
-        return progress, Done(State.UNCONFIRMED, f"still in the input box after {progress.enters} Enters")
+    if progress.entered_at is not None and progress.spaced_at is None:
+        return _entered_and_here(rules, progress, look, now, progress.entered_at)
     if progress.spaced_at is not None:
         return progress, _after_space(rules, progress, progress.spaced_at, now)
+    assert progress.landed_at is not None
     settled_at = progress.landed_at + rules.settle_s
-    if progress.enters == 0 and now < settled_at:
+    if now < settled_at:
         return progress, Wait(settled_at - now)
     fresh = progress.calm and not progress.resumed and now - progress.pasted_at <= rules.enter_window_s
-    if progress.enters == 0 and (fresh or not rules.defers_dialogs):
+    if fresh or not rules.defers_dialogs:
         return progress, Enter()
-    if not rules.defers_dialogs:
-        return progress, Done(
-            State.UNCONFIRMED, "still in the input box, and a second Enter is not safe here"
-        )
+    return progress, Space()
+
+
+def _entered_and_here(
+    rules: Rules, progress: Progress, look: Look, now: float, entered_at: float
+) -> tuple[Progress, Step]:
+    """Enter was pressed and our text is still there: swallowed, or sent and left behind."""
+    busy_seen = progress.busy_seen or look.busy
+    echoed_at = (progress.echoed_at or now) if look.echoed else None
+    progress = replace(progress, busy_seen=busy_seen, echoed_at=echoed_at)
+    if echoed_at is not None and now - echoed_at >= STAYED_S:
+        return progress, Done(State.SUBMITTED)
+    waited = now - entered_at
+    if waited < RETRY_ENTER_S or look.echoed:
+        return progress, Wait(LOOK_S)
+    if busy_seen and waited < STAYS_S:
+        return progress, Wait(IDLE_LOOK_S)
+    if busy_seen or progress.enters >= MAX_ENTERS or not rules.defers_dialogs:
+        return progress, Done(State.UNCONFIRMED, "the input box still holds the text after Enter")
     return progress, Space()
 
 

@@ -20,6 +20,7 @@ from noval_d.delivery import proof, steps
 from noval_d.delivery.gate import Hold, Refuse, decide
 from noval_d.delivery.injector import ENTERED, Injector
 from noval_d.delivery.item import Item
+from noval_d.delivery.leftover import LOOK_S, Forget, Later, Left, tidy
 from noval_d.delivery.line import LineProver
 from noval_d.delivery.template import dress
 from noval_d.delivery.view import AgentView
@@ -31,6 +32,7 @@ log = logging.getLogger("nova.delivery")
 
 CAPACITY = 64  # messages in hand; the others wait in the mailbox
 SILENT_HOOK_S = 30.0  # an idle agent whose hook has not told of a submitted message by then will not
+FIRST_HOOK_S = 2.0  # an agent of which no hook was heard yet has none, if a submitted message brings none
 TRANSCRIPT_S = 1.0  # between two looks into the transcript while submitted messages wait for a hook
 TELL_S = 1.0  # a typed message that waits for a person this long is reported with the reason
 
@@ -61,6 +63,7 @@ class Worker:
         self._known: dict[MessageId, Item] = {}
         self._arrivals = 0
         self._stopping = False
+        self._left: Left | None = None
         self.current: Item | None = None
         self.hold: Hold | None = None
         self.hold_since_ms = 0
@@ -156,6 +159,9 @@ class Worker:
         await self._give_up_on_hooks()
         if not self._waiting:
             self.current, self.hold = None, None
+            if self._left is not None:
+                view = await self._look(None)
+                return max(0.001, 0.0 if isinstance(view, Hold) else await self._tidy(view))
             return TRANSCRIPT_S if self._known else 3600.0
         item = min(self._waiting, key=lambda waiting: waiting.order)
         self.current = item
@@ -167,6 +173,8 @@ class Worker:
         view = await self._look(item)
         if isinstance(view, Hold):
             return await self._held(item, view)
+        if (wait_s := await self._tidy(view)) > 0:
+            return wait_s
         decision = decide(item.message, view, self.agent.clock_ms())
         if isinstance(decision, Refuse):
             await self._settle(item, decision.state, decision.reason)
@@ -176,7 +184,7 @@ class Worker:
         self.hold = None
         return await self._type(item, view)
 
-    async def _look(self, item: Item) -> AgentView | Hold:
+    async def _look(self, item: Item | None) -> AgentView | Hold:
         agent = self.agent
         if agent.paused or agent.facts is None:
             return AgentView(driver=agent.driver, facts=None, paused=agent.paused)
@@ -187,7 +195,7 @@ class Worker:
             return Hold(HoldReason.NO_AGENT, "the tmux server does not answer", 0.5)
         except TmuxUnavailable:
             return Hold(HoldReason.NO_AGENT, "there is no tmux server", 1.0)
-        return replace(view, lease_ok=self._lease_ok(item))
+        return replace(view, lease_ok=item is None or self._lease_ok(item))
 
     async def _held(self, item: Item, hold: Hold) -> float:
         if self.hold is None or self.hold.reason is not hold.reason:
@@ -255,6 +263,8 @@ class Worker:
             progress, step = steps.next_step(rules, progress, look, agent.clock())
             match step:
                 case steps.Done(state, reason):
+                    if look.here and state is not State.UNCONFIRMED:
+                        self._left = Left(typed=item.typed, at=agent.clock())
                     return await self._verdict(item, state, reason)
                 case steps.Again():
                     item.attempt += 1
@@ -294,7 +304,9 @@ class Worker:
             running=same and view.present,
             reading=facts is not None and (facts.in_mode or facts.input_off),
             acknowledged=item.acknowledged,
-            hooked=agent.hooked,
+            hooked=bool(agent.hooked),
+            busy=sight is not None and sight.busy,
+            echoed=item.echoes is not None and agent.echoes(item.typed) > item.echoes,
         )
 
     async def _enter(self, item: Item, progress: steps.Progress) -> steps.Progress:
@@ -303,12 +315,13 @@ class Worker:
         assert sight is not None
         assert facts is not None
         text = guard_text(sight, item.typed)
+        item.echoes = agent.echoes(item.typed)
         try:
             ran = await self._injector.enter(facts, agent.driver, item.token, text, self._absent())
         except TmuxUnavailable:
             return replace(progress, calm=False, resumed=True)
         if ran:
-            return steps.entered(progress, agent.clock())
+            return steps.entered(progress, agent.clock(), busy=sight.busy)
         if agent.clock() - progress.pasted_at > agent.driver.enter_window_s:
             await self._pause(0.05)
         return replace(progress, calm=False, spaced_at=None)
@@ -317,7 +330,7 @@ class Worker:
         assert self.agent.facts is not None
         sent_at = self.agent.clock()
         try:
-            ran = await self._injector.space(self.agent.facts, self._absent())
+            ran = await self._injector.key(self.agent.facts, "Space", self._absent())
         except TmuxUnavailable:
             ran = False
         if ran:
@@ -331,7 +344,7 @@ class Worker:
         return sight.absent_marks if sight is not None else ()
 
     async def _verdict(self, item: Item, state: State, reason: str) -> float:
-        if state is State.SUBMITTED and self.agent.hooked:
+        if state is State.SUBMITTED and self.agent.driver.hooks and self.agent.hooked is not False:
             item.entered_at = self.agent.clock()
             self._pop(item)
             await self._desk.entered(item)
@@ -380,8 +393,30 @@ class Worker:
             if item.phase is not Phase.ENTERED or agent.working:
                 continue
             item.entered_at = item.entered_at or agent.clock()
-            if agent.clock() - item.entered_at >= SILENT_HOOK_S:
+            waited_s = agent.clock() - item.entered_at
+            if agent.hooked and waited_s >= SILENT_HOOK_S:
                 await self._settle(item, State.SUBMITTED, "its hook stayed silent")
+            elif not agent.hooked and waited_s >= FIRST_HOOK_S:
+                agent.hooked = False
+                await self._settle(item, State.SUBMITTED)
+
+    async def _tidy(self, view: AgentView) -> float:
+        """Take away what is left of the last sent text; return how long to wait, 0 when nothing is left."""
+        left, agent = self._left, self.agent
+        if left is None:
+            return 0.0
+        step = tidy(left, view, agent.clock())
+        if isinstance(step, Later):
+            return step.seconds
+        if isinstance(step, Forget) or view.facts is None or view.sight is None:
+            self._left = None
+            return 0.0
+        try:
+            await self._injector.key(view.facts, agent.driver.clear_key, view.sight.absent_marks)
+        except TmuxUnavailable:
+            return 0.5
+        self._left = replace(left, keys=left.keys + 1)
+        return LOOK_S
 
     # -- small things --
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import time
@@ -257,7 +258,7 @@ class Node:
         while True:
             client = await self.tmux.wait_up()
             changed = asyncio.Event()
-            watch = PaneWatch(client, lambda changes, event=changed: self._noticed(changes, event))
+            watch = PaneWatch(client, functools.partial(self._noticed, changed))
             try:
                 await watch.start()
                 while client.alive:
@@ -271,7 +272,7 @@ class Node:
                 log.warning("tmux.follow_failed", extra={"problem": error.message})
                 await asyncio.sleep(1.0)
 
-    def _noticed(self, changes: Changes, changed: asyncio.Event) -> None:
+    def _noticed(self, changed: asyncio.Event, changes: Changes) -> None:
         """Wake the agents of changed panes; list the panes anew unless only titles (spinners) changed."""
         for pane_id, state in changes.changed.items():
             agent = self.roster.of_pane(pane_id)

@@ -1,0 +1,158 @@
+"""A real Claude Code gets every message exactly once, and no state is claimed without proof."""
+
+from __future__ import annotations
+
+import random
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.live.claude_node import ClaudeNode, claude_node
+from tests.support.node import until
+
+pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
+
+MESSAGES = 50
+
+
+def bodies(rng: random.Random) -> list[str]:
+    """Return 50 bodies of many kinds, each with its own marker."""
+    kinds = [
+        "short {m}",
+        "/help {m}",
+        "! ls {m}",
+        "# memory {m}",
+        "@file {m}",
+        "$HOME {m}",
+        "ends in a reference {m} @REA",
+        "ends in a backslash {m} \\",
+        "\n".join(f"line {n} of {{m}}" if n == 3 else f"line {n}" for n in range(20)),
+        "a\ttab {m} and emoji \U0001f600 and e\u0301 combined",
+        "{m} " + "word " * 1000,
+        "{m} " + "wörter\n" * 900,
+        "{m} \x1b[201~\rcontrol \x00 bytes",
+        "{m} " + "y" * 50_000,
+    ]
+    made = [kinds[n % len(kinds)].replace("{m}", f"[[m-{n}]]") for n in range(MESSAGES)]
+    rng.shuffle(made)
+    return made
+
+
+def marker_of(body: str) -> str:
+    start = body.index("[[")
+    return body[start : body.index("]]") + 2]
+
+
+def run_mixed(claude: ClaudeNode, state: str) -> None:
+    """Send 50 messages, in bursts while the agent works and one by one while it is idle; check each."""
+    rng = random.Random(7)
+    sent: dict[str, str] = {}
+    for number, body in enumerate(bodies(rng)):
+        claude.stub.delay_s = rng.choice([0.0, 0.0, 0.3, 1.0])
+        sent[claude.send(body)] = marker_of(body)
+        if number % 7 == 6:
+            for message_id in sent:
+                claude.node.wait_state(message_id, state, timeout_s=120)
+    claude.stub.delay_s = 0
+    finals = {message_id: claude.node.wait_state(message_id, state, timeout_s=120) for message_id in sent}
+    assert all(receipt["final"] for receipt in finals.values())
+    for marker in sent.values():
+        claude.wait_received(marker)
+
+
+def test_fifty_mixed_messages_with_hooks_end_acknowledged_and_reach_the_model_once() -> None:
+    with claude_node(hooked=True) as claude:
+        run_mixed(claude, "acknowledged")
+
+
+def test_fifty_mixed_messages_without_hooks_end_submitted_and_reach_the_model_once() -> None:
+    with claude_node(hooked=False) as claude:
+        run_mixed(claude, "submitted")
+
+
+def test_a_message_sent_just_after_the_start_is_held_until_the_agent_is_ready_and_arrives_once() -> None:
+    with claude_node(hooked=True, wait_ready=False) as claude:
+        message = claude.send("[[early]] are you there?")
+        claude.node.wait_state(message, "acknowledged", timeout_s=60)
+        claude.wait_received("[[early]]")
+
+
+def test_a_half_typed_draft_holds_the_message_and_is_left_as_it_is() -> None:
+    with claude_node(hooked=True) as claude:
+        claude.lab.tmux("send-keys", "-t", claude.lab.pane, "-l", "half a thought")
+        claude.lab.wait_for("half a thought")
+        message = claude.send("[[late]] go on")
+        held = claude.node.wait_state(message, "held")
+        assert held["reason"] == "draft"
+        assert "❯ half a thought" in claude.lab.capture().replace("\u00a0", " ")
+        assert claude.received("[[late]]") == 0
+        claude.lab.tmux("send-keys", "-t", claude.lab.pane, "Enter")
+        claude.node.wait_state(message, "acknowledged")
+        claude.wait_received("[[late]]")
+        claude.wait_received("half a thought")
+
+
+def test_a_message_that_is_handed_over_within_a_tool_turn_is_acknowledged() -> None:
+    with claude_node(hooked=True) as claude:
+        claude.stub.mode = "tool"
+        claude.stub.delay_s = 2.0
+        claude.lab.submit("[[tool]] USETOOL please")
+        claude.wait_received("[[tool]]")
+        message = claude.send("[[within]] and one more thing")
+        claude.node.wait_state(message, "submitted", "acknowledged")
+        claude.lab.wait_for("Do you want", 30)
+        claude.stub.delay_s = 0
+        claude.lab.tmux("send-keys", "-t", claude.lab.pane, "1")  # a person allows the tool
+        claude.node.wait_state(message, "acknowledged", timeout_s=40)
+        claude.wait_received("[[within]]")
+
+
+def test_an_agent_that_exits_to_its_shell_holds_messages_until_it_is_back() -> None:
+    with claude_node(hooked=True, in_shell=True) as claude:
+        claude.lab.submit("/exit")
+        until(lambda: claude.lab.server.value(claude.lab.pane, "pane_current_command") != "claude", 20)
+        message = claude.send("[[away]] $(touch ran) `touch ran`")
+        held = claude.node.wait_state(message, "held")
+        assert held["reason"] == "no_agent"
+        assert "[[away]]" not in claude.lab.capture()
+
+
+def try_dialog(claude: ClaudeNode, number: int, offset_s: float) -> None:
+    """Open a permission dialog about `offset_s` before or after a message is typed, and refuse it."""
+    marker = f"[[d-{number}]]"
+    claude.stub.mode, claude.stub.delay_s = "tool", 0.6
+    claude.lab.submit(f"[[t-{number}]] USETOOL")
+    claude.stub.wait_received(f"[[t-{number}]]")
+    wake_s = 0.6 + offset_s
+    if wake_s > 0:
+        pause(wake_s)
+    message = claude.send(f"{marker} a message near a dialog")
+    claude.lab.wait_for("Do you want", 20)
+    claude.stub.mode, claude.stub.delay_s = "text", 0.0
+    pause(0.5)
+    assert "Do you want" in claude.lab.capture()
+    claude.lab.tmux("send-keys", "-t", claude.lab.pane, "Escape")
+    claude.node.wait_state(message, "acknowledged", timeout_s=40)
+    claude.wait_received(marker)
+    assert not (claude.lab.directory / "toolran").exists()
+
+
+def pause(seconds: float) -> None:
+    """Let time pass: here the moment is what is tested."""
+    import time
+
+    time.sleep(seconds)
+
+
+@pytest.mark.parametrize("hooked", [True, False])
+def test_a_dialog_opening_around_the_enter_is_never_approved(hooked: bool) -> None:
+    rng = random.Random(11)
+    offsets = [rng.uniform(-0.2, 2.0) for _ in range(50)]
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda part: _dialogs(hooked, part), (offsets[::2], offsets[1::2])))
+
+
+def _dialogs(hooked: bool, offsets: list[float]) -> None:
+    with claude_node(hooked=hooked) as claude:
+        for number, offset_s in enumerate(offsets):
+            try_dialog(claude, number, offset_s)
