@@ -15,7 +15,6 @@ from noval_d.tmux.server import TmuxSocket
 log = logging.getLogger("nova.tmux")
 
 PROBE_S = 0.5  # how often an absent server's socket is looked for; a stat, no process
-OLD_CLIENT_S = 10.0
 
 
 class TmuxLink:
@@ -87,7 +86,7 @@ class TmuxLink:
             self.state, self.problem = "absent", error.message
             return
         try:
-            await self._others_gone(client)
+            await client.alone()  # what a dead daemon had in its pipe may still run (DELIVERY 2.3)
             for callback in self._on_up:
                 await callback(client)
         except NovaError as error:
@@ -106,12 +105,6 @@ class TmuxLink:
                 notify()
             await client.close()
         log.warning("tmux.down", extra={"socket": self.socket.path})
-
-    async def _others_gone(self, client: ControlClient) -> None:
-        """Wait until no client of a dead daemon is left: what it had in its pipe may still run (DELIVERY 2.3)."""
-        async with asyncio.timeout(OLD_CLIENT_S):
-            while await client.others():  # noqa: ASYNC110 - another process ends: nothing tells us
-                await asyncio.sleep(0.05)
 
 
 def _is_socket(path: str) -> bool:
