@@ -12,13 +12,13 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from nova_torch.errors import StoreFailed, TmuxNotAnswering
+from nova_torch.errors import StoreFailed, TmuxNotAnswering, TmuxUnavailable
 from noval_d.agents.driver import Driver
+from noval_d.tmux.clock import SET_CLOCK, in_time
 from noval_d.tmux.control import Answer, ControlClient, quote
 from noval_d.tmux.link import TmuxLink
 from noval_d.tmux.panes import PaneFacts
 
-CLOCK = "@nova_clock"
 MARKER = "@nova_last"
 ENTERED = ".enter"
 LATE_S = 0.1  # an Enter that tmux gets to later than this (rounded up to its whole seconds) is refused
@@ -47,7 +47,9 @@ class Injector:
     @staticmethod
     async def prepare(client: ControlClient) -> None:
         """Give the server the clock format that the Enter guard reads."""
-        await client.run(f"set-option -g {CLOCK} %s")
+        error = (await client.run(SET_CLOCK)).error
+        if error is not None:
+            raise TmuxUnavailable(f"tmux refused the clock of the Enter guard: {error}.")
 
     async def paste(self, pane: PaneFacts, text: str, token: str, *, enter: Driver | None = None) -> bool:
         """Paste `text` and set the marker to `token`; with `enter` its Enter is part of the same line.
@@ -76,7 +78,7 @@ class Injector:
         self, pane: PaneFacts, driver: Driver, token: str, text: str | None, absent: Sequence[str]
     ) -> bool:
         """Press Enter if `text` is on the screen, none of `absent` is, and tmux gets to it in time."""
-        conditions = [guard(pane), _in_time(self._wall() + LATE_S)]
+        conditions = [guard(pane), in_time(int(self._wall() + LATE_S))]
         if text:
             conditions.append(f"#{{C:{text}}}")
         conditions += [f"#{{?#{{C:{mark}}},0,1}}" for mark in absent]
@@ -87,7 +89,7 @@ class Injector:
 
     async def key(self, pane: PaneFacts, key: str, absent: Sequence[str]) -> bool:
         """Press one harmless key (a space, a clearing key), guarded like Enter."""
-        conditions = [guard(pane), _in_time(self._wall() + LATE_S)]
+        conditions = [guard(pane), in_time(int(self._wall() + LATE_S))]
         conditions += [f"#{{?#{{C:{mark}}},0,1}}" for mark in absent]
         inner = [f"send-keys -t {pane.pane_id} {key}", "display-message -p OK"]
         answer = await self._run(_if(pane, _all(conditions), inner, _NO))
@@ -118,10 +120,6 @@ def _write_private(file: Path, data: bytes) -> None:
     descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
     with open(descriptor, "wb") as sink:
         sink.write(data)
-
-
-def _in_time(deadline: float) -> str:
-    return f"#{{e|<=:#{{T:{CLOCK}}},{int(deadline)}}}"
 
 
 def _all(conditions: Sequence[str]) -> str:

@@ -23,6 +23,8 @@ class ClaudeNode:
     stub: StubModel
     lab: ClaudeLab
     name: str
+    directory: Path
+    """Where the agent works."""
 
     def send(self, body: str, **options: Any) -> str:
         return str(self.node.send(self.name, body, **options)["id"])
@@ -75,4 +77,4 @@ def claude_node(
             made.start()
             made.wait_up()
             made.register("claude-0", lab.pane, "claude")
-            yield ClaudeNode(made, stub, lab, "claude-0")
+            yield ClaudeNode(made, stub, lab, "claude-0", Path(directory))
