@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import shutil
 import signal
 import sys
@@ -18,6 +17,7 @@ from tests.lab.install import InstallError, install_claude
 from tests.lab.tmux import LabTimeout
 
 WIDTH = 78
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 ULID = re.compile(r"\b[0-9A-HJKMNP-TV-Z]{26}\b")
 HELLO = "Good morning, alice: what is on your list today?"
 TO_BOB = "The parser is finished; please review it."
@@ -38,7 +38,7 @@ class Teller:
     def title(self, text: str) -> None:
         """Begin a chapter."""
         self.chapter += 1
-        line = f"── {self.chapter}. {text} "
+        line = f"── {self.chapter}. {text} ──"
         print(f"\n{self._dressed(line.ljust(WIDTH, '─'), '1')}", flush=True)
 
     def say(self, text: str) -> None:
@@ -105,13 +105,15 @@ class Demo:
         message = self._send(alice, BEHIND_DIALOG)
         self.on.wait_message(message, "held", "dialog")
         self._novactl("status")
-        self._check("dialog" == self.on.state_of(alice), "alice's dialog is still open")
+        self._novactl("peek", alice.name, "--lines", "12")
+        self._check(not self.on.tool_ran(), "alice's dialog is open and nobody has approved the tool")
         self._check(alice.received(BEHIND_DIALOG) == 0, "alice has not got the message yet")
         self.tell.say("Now a person answers the dialog, and the message goes in by itself:")
         self.on.tmux.press(alice.pane, "Enter")
         self.on.wait_message(message, "acknowledged")
         self._novactl("trace", message)
         self._check("held" in self._states(message), "it was held, and then delivered")
+        self._check(self.on.tool_ran(), "the tool ran when the person said so")
 
     def draft(self) -> None:
         bob = self.on.bob
@@ -133,17 +135,19 @@ class Demo:
 
     def look_closer(self) -> None:
         self.tell.title("What the agents show now")
+        for actor in (self.on.alice, self.on.bob):
+            self.on.wait_agent(actor, "idle")
         self._novactl("agents")
         self._novactl("peek", self.on.bob.name, "--lines", "12")
 
     def proof(self) -> None:
-        self.tell.title("The proof: how often each message really arrived, counted behind the agents")
+        self.tell.title("The proof: what really arrived, counted behind the agents")
         for actor, text, message in self.sent:
             wait(lambda a=actor, t=text: a.received(t) > 0, 10.0, f"{text!r} arrived")  # type: ignore[misc]
             state = self.on.ask("trace", message)["state"]
             count = actor.received(text)
             self._check(
-                (count, state) == (1, "acknowledged"), f"{count} time, {state}: {actor.name} ← {text}"
+                (count, state) == (1, "acknowledged"), f"arrived {count}×, {state}: {actor.name} ← {text}"
             )
         self._novactl("down")
 
@@ -178,8 +182,8 @@ class Demo:
 
 def main() -> int:
     """Run the demo; 0 when everything was as it should be, 130 when it was interrupted."""
-    signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGHUP, _interrupt)
+    for name in SIGNALS:
+        signal.signal(name, _interrupt)
     colours = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     tell = Teller(colours)
     began = time.monotonic()
@@ -190,7 +194,7 @@ def main() -> int:
             try:
                 Demo(on, tell).run()
             finally:
-                _deaf()  # a second Ctrl-C must not stop the cleaning up
+                _deaf()
     except KeyboardInterrupt:
         print("\ninterrupted; everything that was started is gone", file=sys.stderr)
         return 130
@@ -224,11 +228,13 @@ def _introduce(tell: Teller, agent: str) -> None:
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    _deaf()
     raise KeyboardInterrupt
 
 
 def _deaf() -> None:
-    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    """Hear no further signal: another Ctrl-C must not stop the cleaning up."""
+    for name in SIGNALS:
         signal.signal(name, signal.SIG_IGN)
 
 

@@ -29,7 +29,6 @@ NOVACTL = (sys.executable, "-m", "novactl.main")
 COLUMNS, LINES = 100, 30
 COMMAND_LIMIT_S = 60.0
 LOOK_EVERY_S = 0.05
-HOME = "HOME"
 
 
 class DemoFailed(Exception):
@@ -53,6 +52,8 @@ class Stage:
     tmux: PrivateTmux
     alice: Actor
     bob: Actor
+    tool_ran: Callable[[], bool] = field(repr=False)
+    """Whether somebody has approved the tool that alice asks for."""
     colours: bool
 
     @property
@@ -189,16 +190,14 @@ def _claude_stage(directory: Path, colours: bool) -> Iterator[Stage]:
     where = _novactl_environment(directory, directory, directory)
     told = {name: where[name] for name in ("NOVA_SOCKET", "NOVA_STATE_DIR")}
     settings = json.loads(_hook_settings(directory).read_text(encoding="utf-8"))
-    size = {"columns": COLUMNS, "lines": LINES}
+    work = directory / "work"
     with StubModel.start(mode="tool") as stub:
         first = ClaudeLab.start(
-            directory / "work", stub, settings=settings, env=told, wait_ready=False, **size
+            work, stub, settings=settings, env=told, columns=COLUMNS, lines=LINES, wait_ready=False
         )
         with first:
-            second = ClaudeLab(
-                first.server,
-                first.server.open(str(find_claude()), directory=directory / "work", **size),
-            )
+            pane = first.server.open(str(find_claude()), directory=work, columns=COLUMNS, lines=LINES)
+            second = ClaudeLab(first.server, pane)
             first.wait_ready()
             second.wait_ready()
             yield Stage(
@@ -206,6 +205,7 @@ def _claude_stage(directory: Path, colours: bool) -> Iterator[Stage]:
                 tmux=first.server,
                 alice=Actor(name="alice", pane=first.pane, received=stub.received),
                 bob=Actor(name="bob", pane=second.pane, received=stub.received),
+                tool_ran=(work / "toolran").exists,
                 colours=colours,
             )
 
@@ -227,16 +227,22 @@ def _tui_stage(directory: Path, colours: bool) -> Iterator[Stage]:
             command = shlex.join([*program, "--log", str(log), "--hook", hook])
             pane = tmux.open(command, directory=directory / "work", columns=COLUMNS, lines=LINES)
             tmux.wait_for(pane, "? for shortcuts")
-            return Actor(name=name, pane=pane, received=lambda text: _logged(log, text))
+            return Actor(name=name, pane=pane, received=lambda text: _logged(log, "prompt", text))
 
         yield Stage(
-            directory=directory, tmux=tmux, alice=actor("alice"), bob=actor("bob"), colours=colours
+            directory=directory,
+            tmux=tmux,
+            alice=actor("alice"),
+            bob=actor("bob"),
+            tool_ran=lambda: _logged(directory / "alice.jsonl", "approved", "") > 0,
+            colours=colours,
         )
 
 
-def _logged(log: Path, text: str) -> int:
+def _logged(log: Path, event: str, text: str) -> int:
+    """How many logged events of a kind hold `text`."""
     rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-    return sum(str(row["text"]).count(text) for row in rows if row["event"] == "prompt")
+    return sum(text in row["text"] for row in rows if row["event"] == event)
 
 
 def _hook_settings(directory: Path) -> Path:
@@ -259,7 +265,7 @@ def _hook_settings(directory: Path) -> Path:
 def _novactl_environment(directory: Path, home: Path, tmux: Path) -> dict[str, str]:
     """An environment of the demo's own; of the caller's only where programs are found."""
     return {
-        HOME: str(home),
+        "HOME": str(home),
         "PATH": os.environ.get("PATH", os.defpath),
         "LANG": "C.UTF-8",
         "NOVA_STATE_DIR": str(directory / "state"),
