@@ -1,0 +1,39 @@
+# What a developer runs. Every target sets up what it needs; see CONTRIBUTING.md.
+
+PYTHON ?=
+SOAK_S ?= 600
+RUN := .venv/bin/python
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+export PYTHON
+
+.PHONY: help setup demo test lint bench soak clean
+
+help: ## show this
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
+
+setup: ## make .venv and install tmux when it is missing; the others do it by themselves
+	@tests/lab/setup.sh
+
+demo: setup ## two agents, real commands, a held message, proof: a minute (DEMO_AGENT=claude: the real one)
+	@$(RUN) -m tests.lab.demo
+
+test: setup lint ## lint and all tests; those with the real Claude Code when npm is there (LIVE=0: without)
+	@tests/lab/test.sh
+
+lint: setup ## ruff and mypy, over code and tests
+	@$(RUN) -m ruff check --quiet .
+	@$(RUN) -m ruff format --check --quiet . || { $(RUN) -m ruff format --check .; exit 1; }
+	@$(RUN) -m mypy
+
+bench: setup ## measure; figures on the terminal
+	@for file in benchmarks/[a-z]*.py; do \
+		module=$$(basename "$$file" .py); echo "== $$module"; $(RUN) -m "benchmarks.$$module" || exit 1; \
+	done
+
+soak: setup ## kill the daemon with -9 under load again and again, for SOAK_S seconds (600)
+	@NOVA_SOAK_S=$(SOAK_S) $(RUN) -m pytest -q -s -k soak tests/faults
+
+clean: ## remove .venv, .lab and every cache
+	@rm -rf .venv .lab .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
