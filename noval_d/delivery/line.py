@@ -10,6 +10,7 @@ from nova_torch.errors import TmuxNotAnswering, TmuxUnavailable
 from nova_torch.values import State
 from noval_d.agents.agent import Agent
 from noval_d.tmux.link import TmuxLink
+from noval_d.tmux.tty import in_front
 
 QUEUE_BYTES = 4000  # what a terminal's input queue takes at once; the rest still waits in tmux
 EMPTY_LOOKS = 2
@@ -51,14 +52,16 @@ class LineProver:
             except TmuxUnavailable:
                 yield Finding(State.UNCONFIRMED, "the tmux server went away before the program read it")
                 return
-            if view.facts is None or view.facts.dead:
+            if view.facts is None or not view.present:
                 yield Finding(State.UNCONFIRMED, "the program ended before it read the text")
                 return
-            empty = empty + 1 if view.unread_bytes == 0 else 0
+            # a terminal whose program has ended is empty too, a little before tmux knows of the end
+            consumed = view.unread_bytes == 0 and in_front(view.facts.pid)
+            empty = empty + 1 if consumed else 0
             if empty >= needed:
                 yield Finding(State.SUBMITTED)
                 return
-            if view.unread_bytes:
+            if not consumed:
                 if not told and agent.clock() - began > TELL_S:
                     told = True
                     yield Finding(None, "not_reading")

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 
 from nova_torch.errors import PaneNotFound
 
+_PF_EXITING = 0x4  # linux/sched.h
+
 
 def unread_bytes(tty_path: str) -> int:
     """Return how many bytes wait for the pane's program to read them. Raises PaneNotFound.
@@ -48,3 +50,39 @@ def _opened(tty_path: str) -> Iterator[int]:
         raise PaneNotFound(f"{tty_path} is no terminal of a pane any more: {error}.") from error
     finally:
         os.close(descriptor)
+
+
+def in_front(pane_pid: int) -> bool:
+    """Tell whether what is in the foreground of the pane of process `pane_pid` lives, and is not about to end.
+
+    An ending process is marked (PF_EXITING) before its terminal is closed, and with it what it left unread.
+    """
+    pane = _stat(pane_pid)
+    if pane is None or _ending(pane):
+        return False
+    group = int(pane[5])
+    if group <= 0:
+        return True  # no job control: the pane's own process reads
+    leader = _stat(group)
+    if leader is not None:
+        return not _ending(leader)
+    try:
+        os.killpg(group, 0)  # a pipeline outlives the process that gave it its number
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _stat(pid: int) -> list[str] | None:
+    """Return the fields of /proc/PID/stat after the command: state, parent, group, session, terminal, front…"""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()
+    except OSError:
+        return None
+
+
+def _ending(stat: list[str]) -> bool:
+    return stat[0] in {"Z", "X"} or bool(int(stat[6]) & _PF_EXITING)

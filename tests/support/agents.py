@@ -86,10 +86,16 @@ class Tui:
         self.wait_for("Esc to cancel")
 
     def launch(self) -> None:
-        """Start the program again in the pane's shell."""
+        """Start the program again in the pane's shell, whatever modes its terminal was left in."""
+        before = self.starts()
         self.draft(self.command)
-        self.press("Enter")
+        self.press("C-j")
+        until(lambda: self.starts() > before, 20, f"the program's start, {self.screen()}")
         self.wait_for(READY)
+
+    def starts(self) -> int:
+        rows = self.log.read_text().splitlines() if self.log.exists() else []
+        return sum(json.loads(row)["event"] == "start" for row in rows)
 
     def state(self) -> str:
         (record,) = (a for a in self.node.call("agents") if a["agent_id"] == self.name)
@@ -128,8 +134,7 @@ def tui(
         script.write_text(f"{command}\n")
         made.command = f". {script}"
         node.tmux.wait_for(pane, "$")
-        made.draft(made.command)
-        made.press("Enter")
+        made.launch()
     made.wait_for(READY)
     node.register(name, pane, "claude")
     made.wait_state("idle", "busy")
