@@ -35,16 +35,18 @@ class Transcript:
             descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except (OSError, ValueError):
             return []
-        with open(descriptor, "rb") as file:
-            found = os.fstat(file.fileno())
+        try:
+            found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
                 return []
             if self._position is None or found.st_size < self._position:
                 self._position = found.st_size
                 return []
-            file.seek(self._position)
-            raw = file.read(READ_BYTES)
-        end = raw.rfind(b"\n") + 1
+            raw = os.pread(descriptor, READ_BYTES, self._position)
+        finally:
+            os.close(descriptor)
+        # a line is read when it is whole; one that is longer than all that is read at once is passed over
+        end = raw.rfind(b"\n") + 1 or (len(raw) if len(raw) == READ_BYTES else 0)
         self._position += end
         prompts = (_prompt(line, where, prompt) for line in raw[:end].splitlines())
         return [text for text in prompts if text]

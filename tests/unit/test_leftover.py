@@ -1,0 +1,64 @@
+"""A text that was sent and stayed in the composer is cleared; what a person typed never is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from nova_torch.values import PaneId
+from noval_d.agents.driver_file import load_drivers
+from noval_d.agents.sight import Sight
+from noval_d.delivery.leftover import MAX_KEYS, STAYS_S, Clear, Forget, Later, Left, tidy
+from noval_d.delivery.view import AgentView
+from noval_d.tmux.panes import PaneFacts
+
+FACTS = PaneFacts(
+    pane_id=PaneId("%1"),
+    pid=1,
+    tty="/dev/null",
+    command="claude",
+    dead=False,
+    in_mode=False,
+    input_off=False,
+    synchronized=False,
+    title="",
+    session="s",
+    window_index=0,
+    window_name="w",
+    cursor_x=0,
+    cursor_y=0,
+    cursor_visible=False,
+    width=80,
+    height=24,
+)
+LEFT = Left(typed="do the dishes\nand sing ", at=100.0)
+LATE = 100.0 + STAYS_S + 0.01
+
+
+def view(composer: str | None, *, dialog: str | None = None, present: bool = True) -> AgentView:
+    sight = Sight(composer=composer, dialog=dialog)
+    return AgentView(driver=load_drivers()["claude"], facts=FACTS, sight=sight, present=present)
+
+
+def test_an_agent_gets_time_to_clear_its_composer_itself() -> None:
+    assert isinstance(tidy(LEFT, view("do the dishes\nand sing"), 100.1), Later)
+    assert tidy(LEFT, view(""), 100.1) == Forget()
+
+
+def test_what_stays_is_cleared_key_by_key() -> None:
+    assert tidy(LEFT, view("do the dishes\nand sing"), LATE) == Clear()
+    assert tidy(LEFT, view("do the dishes\nand"), LATE) == Clear()
+    assert tidy(LEFT, view("do the"), LATE) == Clear()
+
+
+def test_what_a_person_typed_is_left_alone() -> None:
+    assert tidy(LEFT, view("do the dishes\nand sing loudly"), LATE) == Forget()
+    assert tidy(LEFT, view("something else"), LATE) == Forget()
+
+
+def test_nothing_is_pressed_without_a_composer_or_an_agent() -> None:
+    assert tidy(LEFT, view(None, dialog="Do you want to proceed?"), LATE) == Forget()
+    assert tidy(LEFT, view("do the dishes\nand sing", present=False), LATE) == Forget()
+
+
+def test_it_ends() -> None:
+    assert tidy(replace(LEFT, keys=MAX_KEYS), view("do the"), LATE) == Forget()
