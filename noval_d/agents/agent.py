@@ -19,6 +19,7 @@ from noval_d.tmux.panes import PaneFacts, observe
 from noval_d.tmux.screen import Screen
 
 ASKING_S = 3.0  # a permission that a hook announced shows its dialog within this, or was settled without one
+STILL_S = 3.0  # a working agent shows that it works; one that does not for this long has stopped
 OLD_PROCESS_S = 60.0  # an agent that has run this long is past its start, whoever saw it start
 
 
@@ -41,6 +42,8 @@ class Agent:
     asking_since: float | None = None
     dialog_shown: bool = False
     prompt_since: float | None = None
+    still_since: float | None = None
+    """Since when the screen has shown no work although the hooks said that there is some."""
     state: AgentState = AgentState.STARTING
     state_since_ms: int = 0
     seen_ms: int = 0
@@ -164,6 +167,12 @@ class Agent:
             self.prompt_since = None
         elif self.prompt_since is None:
             self.prompt_since = now
+        if self.working and sight.composer is not None and not sight.busy:
+            self.still_since = now if self.still_since is None else self.still_since
+            if now - self.still_since > STILL_S:
+                self.working = False  # a turn that was broken off (Escape) reports no end
+        else:
+            self.still_since = None
         if sight.dialog is not None:
             self.dialog_shown = True
         elif self.asking_since is not None and sight.composer is not None:

@@ -389,6 +389,7 @@ class Worker:
         agent = self.agent
         if any(item.phase is Phase.ENTERED for item in self._known.values()):
             await self._read_transcript()
+            await self._look(None)
         for item in tuple(self._known.values()):
             if item.phase is not Phase.ENTERED or agent.working:
                 continue
