@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -138,8 +141,6 @@ def try_dialog(claude: ClaudeNode, number: int, offset_s: float, state: str) -> 
 
 def pause(seconds: float) -> None:
     """Let time pass: here the moment is what is tested."""
-    import time
-
     time.sleep(seconds)
 
 
@@ -155,3 +156,42 @@ def _dialogs(hooked: bool, offsets: list[float]) -> None:
     with claude_node(hooked=hooked) as claude:
         for number, offset_s in enumerate(offsets):
             try_dialog(claude, number, offset_s, "acknowledged" if hooked else "submitted")
+
+
+def test_a_daemon_killed_around_paste_and_enter_delivers_once() -> None:
+    rng = random.Random(5)
+    with claude_node(hooked=True) as claude:
+        first = claude.send("[[first]] hello")
+        claude.node.wait_state(first, "acknowledged")
+        for number in range(10):
+            message = claude.send(f"[[k-{number}]] survive this")
+            pause(rng.uniform(0.0, 0.4))
+            claude.node.kill()
+            claude.node.start()
+            claude.node.wait_up()
+            claude.node.wait_state(message, "acknowledged", timeout_s=60)
+            claude.wait_received(f"[[k-{number}]]")
+
+
+def test_an_enter_that_sat_in_a_stopped_tmux_server_approves_nothing() -> None:
+    rng = random.Random(6)
+    with claude_node(hooked=True) as claude:
+        server = int(claude.lab.server.value(claude.lab.pane, "pid"))
+        for number in range(8):
+            claude.stub.mode, claude.stub.delay_s = "tool", 0.6
+            claude.lab.submit(f"[[t-{number}]] USETOOL")
+            claude.stub.wait_received(f"[[t-{number}]]")
+            pause(rng.uniform(0.0, 0.6))
+            message = claude.send(f"[[s-{number}]] near a dialog and a stop")
+            pause(rng.uniform(0.0, 0.25))
+            os.kill(server, signal.SIGSTOP)
+            pause(2.5)
+            os.kill(server, signal.SIGCONT)
+            claude.lab.wait_for("Do you want", 20)
+            claude.stub.mode, claude.stub.delay_s = "text", 0.0
+            pause(0.7)
+            assert "Do you want" in claude.lab.capture()
+            claude.lab.tmux("send-keys", "-t", claude.lab.pane, "Escape")
+            claude.node.wait_state(message, "acknowledged", timeout_s=40)
+            claude.wait_received(f"[[s-{number}]]")
+            assert not (claude.directory / "toolran").exists()
