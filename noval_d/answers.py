@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import os
 import pwd
 from collections.abc import AsyncIterator, Mapping
@@ -42,7 +44,10 @@ from noval_d.mailroom.outbox import Outbox
 from noval_d.node.node import Node
 from noval_d.tmux.panes import PaneFacts, observe
 
+log = logging.getLogger("nova.answers")
+
 STALE_S = 1.0  # what an agent does is looked up anew when the last look is older than this
+REFRESH_S = 0.5
 INBOX_ROWS = 50
 
 
@@ -430,11 +435,15 @@ class Answers:
         return found
 
     async def _refresh(self) -> None:
-        """Look again at agents that were not looked at lately."""
+        """Look again at agents that were not looked at lately; a tmux that is slow does not hold the answer."""
         now = self._node.clock()
-        for agent in list(self._node.roster.agents.values()):
-            if now - agent.looked_at > STALE_S:
-                await self._look(agent)
+        try:
+            async with asyncio.timeout(REFRESH_S):
+                for agent in list(self._node.roster.agents.values()):
+                    if now - agent.looked_at > STALE_S:
+                        await self._look(agent)
+        except TimeoutError:
+            log.info("answers.refresh_cut_short")
 
     async def _look(self, agent: Agent) -> None:
         if agent.facts is None or self._node.tmux.state == "not_answering":

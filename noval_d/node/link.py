@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 from nova_torch.broker import Broker, BrokerInfo, Owner
 from nova_torch.errors import BrokerUnavailable, NotOwner, NovaError
@@ -56,6 +56,7 @@ class BrokerLink:
         self._beat_now = asyncio.Event()
         self._generation = ""
         self._on_up: list[Callable[[bool], None]] = []
+        self._on_lost: list[Callable[[], Awaitable[None]]] = []
         self.broker: Broker | None = None
         self.owner: Owner | None = None
         self.info: BrokerInfo | None = None
@@ -80,6 +81,10 @@ class BrokerLink:
     def on_up(self, callback: Callable[[bool], None]) -> None:
         """Call `callback(lost)` after each connection; `lost` says that the broker lost its data since."""
         self._on_up.append(callback)
+
+    def on_lost(self, callback: Callable[[], Awaitable[None]]) -> None:
+        """Call (and await) `callback` when the broker lost its data, before it is used again."""
+        self._on_lost.append(callback)
 
     def claimed(self, agent: AgentId) -> bool:
         """Whether this node's claim on the agent's mailbox was taken by the broker."""
@@ -148,13 +153,16 @@ class BrokerLink:
             epoch = await broker.claim_epoch(self._node)
             self.owner = Owner(node=self._node, epoch=epoch)
             await self._beat(broker)
+            lost = bool(self._generation) and generation != self._generation
+            if lost:  # before anybody sends: what was lost goes first, so that the order is kept
+                for repair in self._on_lost:
+                    await repair()
         except (BrokerUnavailable, NotOwner) as error:
             await broker.close()
             raise BrokerUnavailable(error.message, error.hint) from None
         except BaseException:
             await broker.close()
             raise
-        lost = bool(self._generation) and generation != self._generation
         self._generation = generation
         self._broken.clear()
         self.broker, self.state, self.problem = broker, "up", ""
@@ -172,10 +180,11 @@ class BrokerLink:
             if self._broken.is_set():
                 return
             try:
-                await self._beat(broker)
+                # first, so that no mailbox of a wiped broker is claimed before what was lost is sent again
                 if await broker.generation() != self._generation:
                     self.problem = "the broker lost its data"
                     return
+                await self._beat(broker)
             except BrokerUnavailable as error:
                 self.problem = error.message
                 return

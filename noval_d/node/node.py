@@ -190,6 +190,7 @@ class Node:
         self.tmux.on_up(Injector.prepare)
         self.tmux.on_up(self._tmux_up)
         self.tmux.on_down(self.roster.lose_all)
+        self.broker.on_lost(self.outbox.resend_all)
         self.broker.on_up(self._broker_up)
         await self.outbox.resend_all()
         self.inbox.restore()
@@ -304,10 +305,7 @@ class Node:
 
     # -- broker --
 
-    def _broker_up(self, lost: bool) -> None:
-        if lost:
-            assert self._tasks is not None
-            self._tasks.create_task(self.outbox.resend_all(), name="resend")
+    def _broker_up(self, _lost: bool) -> None:
         self.inbox.recheck(pending=True)
         self.outbox.grew.set()
 

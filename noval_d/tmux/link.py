@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import stat
@@ -14,6 +15,7 @@ from noval_d.tmux.server import TmuxSocket
 
 log = logging.getLogger("nova.tmux")
 
+ATTEND_S = 2.0
 PROBE_S = 0.5  # how often an absent server's socket is looked for; a stat, no process
 
 
@@ -83,6 +85,8 @@ class TmuxLink:
             self.state, self.problem = "not_answering", error.message
             return
         except TmuxUnavailable as error:
+            if error.message != self.problem:
+                log.info("tmux.unavailable", extra={"problem": error.message})
             self.state, self.problem = "absent", error.message
             return
         try:
@@ -98,13 +102,29 @@ class TmuxLink:
         log.info("tmux.up", extra={"socket": self.socket.path, "server": client.server.pid})
         self._up.set()
         try:
-            await client.closed()
+            await self._attend(client)
         finally:
             self._client, self.state = None, "absent"
             for notify in self._on_down:
                 notify()
             await client.close()
         log.warning("tmux.down", extra={"socket": self.socket.path})
+
+    async def _attend(self, client: ControlClient) -> None:
+        """Return when the client is gone; ask the server now and then, so that `state` is true without traffic."""
+        while client.alive:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(ATTEND_S):
+                    await client.closed()
+                    return
+            try:
+                await client.run("display-message -p here", timeout_s=ATTEND_S)
+            except TmuxNotAnswering:
+                self.answered(well=False)
+            except TmuxUnavailable:
+                continue
+            else:
+                self.answered(well=True)
 
 
 def _is_socket(path: str) -> bool:
