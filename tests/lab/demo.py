@@ -47,7 +47,7 @@ class Teller:
 
     def command(self, text: str) -> None:
         """Show a command line that runs now."""
-        print(self._dressed(text, "1;36"), flush=True)
+        print(f"\n{self._dressed(text, '1;36')}", flush=True)
 
     def show(self, output: str) -> None:
         """Show what a command said."""
