@@ -27,9 +27,7 @@ lint: setup ## ruff and mypy, over code and tests
 	@$(RUN) -m mypy
 
 bench: setup ## measure; figures on the terminal
-	@for file in benchmarks/[a-z]*.py; do \
-		module=$$(basename "$$file" .py); echo "== $$module"; $(RUN) -m "benchmarks.$$module" || exit 1; \
-	done
+	@$(RUN) -m benchmarks
 
 soak: setup ## kill the daemon with -9 under load again and again, for SOAK_S seconds (600)
 	@NOVA_SOAK_S=$(SOAK_S) $(RUN) -m pytest -q -s -k soak tests/faults
