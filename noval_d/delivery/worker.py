@@ -163,11 +163,27 @@ class Worker:
                 view = await self._look(None)
                 return max(0.001, 0.0 if isinstance(view, Hold) else await self._tidy(view))
             return TRANSCRIPT_S if self._known else 3600.0
+        expires_s = await self._expire()
+        if not self._waiting:
+            return 0.0
         item = min(self._waiting, key=lambda waiting: waiting.order)
         self.current = item
         if item.phase is Phase.TYPING:
             return await self._recover(item)
-        return await self._consider(item)
+        return min(await self._consider(item), expires_s)
+
+    async def _expire(self) -> float:
+        """Settle what waited too long, wherever it stands in the queue; return when the next one will have."""
+        now = self.agent.clock_ms()
+        left_s = 3600.0
+        for item in tuple(self._waiting):
+            if item.phase is not Phase.RECEIVED or item.message.expires_ms is None:
+                continue
+            if now >= item.message.expires_ms:
+                await self._settle(item, State.EXPIRED, "its time to live ran out before it could be typed")
+            else:
+                left_s = min(left_s, (item.message.expires_ms - now) / 1000 + 0.001)
+        return left_s
 
     async def _consider(self, item: Item) -> float:
         view = await self._look(item)
