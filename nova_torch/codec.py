@@ -49,7 +49,7 @@ def decode_message(raw: bytes) -> Message:
     if not all(isinstance(k, str) and isinstance(v, str) for k, v in headers.items()):
         raise InvalidRequest("the message's headers are not texts.")
     expires = data.get("expires_ms")
-    if expires is not None and not isinstance(expires, int):
+    if expires is not None and (not isinstance(expires, int) or isinstance(expires, bool)):
         raise InvalidRequest("the message's expires_ms is not a number.")
     try:
         return Message(

@@ -1,62 +1,51 @@
-"""docker-compose.yml says what the design says. Read as text: no YAML parser is a dependency."""
+"""What cannot be a message is refused by name; times, ids and durations are read strictly."""
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from nova_torch.broker.server_info import DRAGONFLY_FLOOR
-
-TEXT = (Path(__file__).resolve().parents[2] / "docker-compose.yml").read_text(encoding="utf-8")
-LINES = [line.strip() for line in TEXT.splitlines() if line.strip() and not line.strip().startswith("#")]
-
-
-def test_the_image_is_pinned_to_the_floor() -> None:
-    [image] = [line for line in LINES if line.startswith("image:")]
-    assert image.endswith(":v" + ".".join(str(number) for number in DRAGONFLY_FLOOR))
+from nova_torch.communication.compose import compose
+from nova_torch.errors import InvalidRequest
+from nova_torch.ulid import is_ulid, new_ulid
 
 
 @pytest.mark.parametrize(
-    "flag",
+    "options",
     [
-        "--cluster_mode=emulated",
-        "--lock_on_hashtags",
-        "--snapshot_cron=*/1 * * * *",
-        "--dbfilename=nova-{timestamp}",
-        "--pubsub_slow_subscriber_timeout_ms=5000",
+        {"target": ""}, {"target": "a\nb"}, {"target": "x" * 257}, {"message_id": "01J"},
+        {"message_id": "u" * 26}, {"ttl_s": 0}, {"ttl_s": -1}, {"ttl_s": float("nan")},
+        {"ttl_s": float("inf")}, {"priority": "highest"}, {"kind": "spam"}, {"form": "cooked"}, {"body": ""},
     ],
-)
-def test_the_recommended_flags_are_given(flag: str) -> None:
-    assert f"- {flag}" in LINES
+    ids=str,
+)  # fmt: skip
+def test_what_cannot_be_a_message_is_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        compose(**{"target": "a", "body": "b", "now_ms": 0, **options})
+    assert caught.value.hint
 
 
-def test_it_listens_on_loopback_only() -> None:
-    published = [line for line in LINES if re.match(r'- "?[\d.:]+:\d+"?$', line)]
-    assert published == ['- "127.0.0.1:6379:6379"']
+def test_the_defaults_are_those_of_an_ordinary_message() -> None:
+    made = compose("a", "b", now_ms=5, ttl_s=1.5)
+    assert (made.target, made.body, made.created_ms, made.expires_ms) == ("a", "b", 5, 1505)
+    assert is_ulid(made.id)
+    assert compose("a", "b", now_ms=5).expires_ms is None
 
 
-def test_the_password_comes_from_a_file_and_is_no_argument() -> None:
-    assert "file: ./secrets/broker_password" in LINES
-    assert not [
-        line
-        for line in LINES
-        if "requirepass=" in line and "$$(cat /run/secrets/broker_password)" not in line
-    ]
+@given(st.text())
+def test_any_text_is_a_message_or_is_refused(body: str) -> None:
+    try:
+        made = compose("a", body, now_ms=0)
+    except InvalidRequest:
+        return
+    assert made.body == body
 
 
-def test_every_thread_has_the_memory_it_needs() -> None:
-    threads = int(re.findall(r"--proactor_threads=(\d+)", TEXT)[0])
-    gigabytes = int(re.findall(r"--maxmemory=(\d+)gb", TEXT)[0])
-    assert gigabytes * 1024 >= threads * 256
-
-
-def test_its_health_is_checked_and_its_data_are_kept() -> None:
-    assert "healthcheck:" in LINES
-    assert "- dragonfly-data:/data" in LINES
-
-
-def test_no_tab_and_only_even_indents() -> None:
-    assert "\t" not in TEXT
-    assert all((len(line) - len(line.lstrip())) % 2 == 0 for line in TEXT.splitlines())
+def test_ids_are_in_the_order_of_their_time() -> None:
+    assert new_ulid(1) < new_ulid(2) < new_ulid(2**47)
+    assert is_ulid(new_ulid())
+    assert not is_ulid(new_ulid().lower())
+    assert not is_ulid("8" + "0" * 25)

@@ -1,0 +1,113 @@
+"""Outbox and ledger: a final state is final, a repeat is known, and a faster receipt is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from nova_torch.codec import encode_message
+from nova_torch.errors import Conflict, MessageNotFound
+from nova_torch.ulid import new_ulid
+from nova_torch.values import AgentId, Hop, Message, MessageId, NodeId, State
+from noval_d.mailroom.ledger import Ledger, Phase
+from noval_d.mailroom.outbox import Outbox
+from noval_d.mailroom.store import Store
+from tests.support.aio import run
+
+NODE, AGENT = NodeId("n"), AgentId("a")
+
+
+def message(body: str = "hello", message_id: str | None = None) -> Message:
+    made = MessageId(message_id or new_ulid())
+    return Message(id=made, sender="user:x", target="a", body=body, created_ms=1)
+
+
+def hop(of: Message, state: State, *, final: bool = False) -> Hop:
+    return Hop(message=of.id, at_ms=2, node=NODE, state=state, final=final)
+
+
+def within(folder: Path, scenario: Callable[[Store, Outbox, Ledger], Awaitable[None]]) -> None:
+    async def whole() -> None:
+        store = Store(str(folder / "state.db"))
+        await store.open()
+        await scenario(store, Outbox(store, NODE, lambda: 10), Ledger(store))
+        await store.close()
+
+    run(whole())
+
+
+def test_the_same_id_is_the_same_message_and_another_body_a_conflict(tmp_path: Path) -> None:
+    async def scenario(_store: Store, outbox: Outbox, _ledger: Ledger) -> None:
+        one = message()
+        assert (await outbox.accept(one, AGENT)).state is State.ACCEPTED
+        await outbox.apply([hop(one, State.SUBMITTED, final=True)])
+        assert (await outbox.accept(one, AGENT)).state is State.SUBMITTED
+        with pytest.raises(Conflict):
+            await outbox.accept(message("other", one.id), AGENT)
+        with pytest.raises(MessageNotFound):
+            outbox.receipt(MessageId(new_ulid()))
+
+    within(tmp_path, scenario)
+
+
+def test_a_final_state_is_never_left_but_by_an_order(tmp_path: Path) -> None:
+    async def scenario(store: Store, outbox: Outbox, _ledger: Ledger) -> None:
+        one = message()
+        await outbox.accept(one, AGENT)
+        await outbox.apply([hop(one, State.UNCONFIRMED, final=True)])
+        await outbox.apply([hop(one, State.HELD)])
+        await outbox.advance([hop(one, State.QUEUED)])
+        await outbox.resend_all()
+        assert outbox.receipt(one.id).state is State.UNCONFIRMED
+        assert outbox.depth() == 0
+        await store.write(Outbox.reopened(one.id, 11))
+        assert outbox.receipt(one.id).state is State.QUEUED
+        assert outbox.depth() == 1
+
+    within(tmp_path, scenario)
+
+
+def test_a_receipt_that_is_faster_than_the_note_of_sending_is_kept(tmp_path: Path) -> None:
+    async def scenario(_store: Store, outbox: Outbox, _ledger: Ledger) -> None:
+        one = message()
+        await outbox.accept(one, AGENT)
+        await outbox.apply([hop(one, State.TYPED)])
+        await outbox.advance([hop(one, State.QUEUED)])
+        assert outbox.receipt(one.id).state is State.TYPED
+
+    within(tmp_path, scenario)
+
+
+def test_what_is_unsent_comes_back_in_the_order_it_was_accepted(tmp_path: Path) -> None:
+    async def scenario(_store: Store, outbox: Outbox, _ledger: Ledger) -> None:
+        sent = [message(str(n)) for n in range(5)]
+        for one in sent:
+            await outbox.accept(one, AGENT)
+        await outbox.advance([hop(one, State.QUEUED) for one in sent[:3]])
+        assert [out.message.body for out in outbox.unsent(10)] == ["3", "4"]
+        await outbox.resend_all()
+        assert [out.message.body for out in outbox.unsent(10)] == ["0", "1", "2", "3", "4"]
+
+    within(tmp_path, scenario)
+
+
+def test_the_ledger_knows_how_far_each_message_got(tmp_path: Path) -> None:
+    async def scenario(store: Store, _outbox: Outbox, ledger: Ledger) -> None:
+        one = message()
+        received = Ledger.received(one, AGENT, encode_message(one), 1)
+        await store.write(received, Ledger.typing(one.id, 0, "pane", 2))
+        await store.write(received)  # a repeat
+        (entry,) = ledger.unsettled()
+        assert (entry.phase, entry.pane, entry.token) == (Phase.TYPING, "pane", f"{one.id}.0")
+        await store.write(Ledger.settled(one.id, State.UNCONFIRMED, "why", 3))
+        assert ledger.unsettled() == []
+        assert [found.message for found, _ in ledger.undelivered()] == [one]
+        await store.write(Ledger.dropped(one.id, 4))
+        assert ledger.undelivered() == []
+        known = ledger.find(one.id)
+        assert known is not None
+        assert known.phase is Phase.SETTLED
+
+    within(tmp_path, scenario)

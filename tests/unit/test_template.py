@@ -1,0 +1,50 @@
+"""What is typed into an agent is never taken for a command, and a line program gets the body alone."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nova_torch.clean import clean
+from nova_torch.values import Form, Kind, Message, MessageId
+from noval_d.agents.driver_file import load_drivers
+from noval_d.delivery.template import dress
+
+DRIVERS = load_drivers(None)
+CLAUDE, LINE = DRIVERS["claude"], DRIVERS["line"]
+bodies = st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(
+    lambda body: clean(body).strip()
+)
+
+
+def message(
+    body: str, *, sender: str = "user:x", form: Form = Form.AUTO, kind: Kind = Kind.MESSAGE
+) -> Message:
+    return Message(
+        id=MessageId("01J"), sender=sender, target="a", body=body, created_ms=0, kind=kind,
+        headers={"form": form.value},
+    )  # fmt: skip
+
+
+@given(bodies, st.sampled_from(Form), st.sampled_from(["user:x", "claude-2", ""]))
+def test_a_line_program_gets_the_cleaned_body_and_nothing_else(body: str, form: Form, sender: str) -> None:
+    assert dress(LINE, message(body, form=form, sender=sender)) == clean(body)
+
+
+@given(bodies, st.sampled_from([Form.AUTO, Form.RAW]), st.sampled_from(["user:x", "claude-2", ""]))
+def test_no_body_begins_like_a_command_or_ends_like_a_picker(body: str, form: Form, sender: str) -> None:
+    typed = dress(CLAUDE, message(body, form=form, sender=sender))
+    assert typed[0] not in "/!#@$&❯\\ \t\n"
+    assert typed.endswith(" ")
+    assert clean(body) in typed
+
+
+def test_between_agents_the_first_line_names_sender_and_id() -> None:
+    typed = dress(CLAUDE, message("do it", sender="claude-2", kind=Kind.TASK))
+    first, rest = typed.split("\n", 1)
+    assert first == '[nova 01J from claude-2] Answer with: novactl reply 01J "..."'
+    assert rest == "do it "
+
+
+def test_a_command_goes_in_as_it_is() -> None:
+    assert dress(CLAUDE, message("/compact", form=Form.COMMAND)).rstrip() == "/compact"
