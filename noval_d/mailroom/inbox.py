@@ -50,6 +50,8 @@ class Inbox:
         self._answer = answer
         self._unread: set[AgentId] = set()
         self._pending: set[AgentId] = set()
+        self._full: set[AgentId] = set()
+        """Agents whose mailboxes hold more than their workers had room for."""
         self._news = asyncio.Event()
         self._letting_go: asyncio.Queue[tuple[Item, State, str]] = asyncio.Queue()
 
@@ -128,7 +130,7 @@ class Inbox:
         while True:
             count = min(READ, worker.room)
             if count <= 0:
-                worker.roomy.clear()
+                self._full.add(agent)
                 return  # `release` has it read again when there is room
             entries = await broker.read(agent, owner, count=count)
             for entry in entries:
@@ -186,8 +188,8 @@ class Inbox:
         if item.entries:
             self._letting_go.put_nowait((item, state, reason))
         worker = self._workers.get(item.agent)
-        if worker is not None and not worker.roomy.is_set() and worker.room >= READ // 2:
-            worker.roomy.set()
+        if item.agent in self._full and worker is not None and worker.room >= READ // 2:
+            self._full.discard(item.agent)
             self._unread.add(item.agent)
             self._news.set()
 

@@ -1,0 +1,100 @@
+"""The state file: grouped writes, a bad one among good ones, a locked file, and the end."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from pathlib import Path
+
+import pytest
+
+from nova_torch.errors import StoreFailed
+from noval_d.mailroom.store import Statement, Store
+from tests.support.aio import run
+
+PUT = "INSERT INTO agents (agent, spec) VALUES (?, ?)"
+
+
+def put(name: str) -> Statement:
+    return Statement(PUT, (name, b""))
+
+
+def names(path: Path) -> list[str]:
+    connection = sqlite3.connect(path)
+    try:
+        return [row[0] for row in connection.execute("SELECT agent FROM agents ORDER BY rowid")]
+    finally:
+        connection.close()
+
+
+def test_many_writes_at_once_are_all_durable_in_the_order_of_the_calls(tmp_path: Path) -> None:
+    async def work() -> None:
+        store = Store(str(tmp_path / "db"))
+        await store.open()
+        await asyncio.gather(*(store.write(put(f"a{n}"), put(f"b{n}")) for n in range(200)))
+        assert names(tmp_path / "db") == [f"{letter}{n}" for n in range(200) for letter in "ab"]
+        await store.close()
+
+    run(work())
+
+
+def test_a_bad_write_fails_alone_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    async def work() -> None:
+        store = Store(str(tmp_path / "db"))
+        await store.open()
+        outcome = await asyncio.gather(
+            store.write(put("first")),
+            store.write(put("half"), put("first")),
+            store.write(put("last")),
+            return_exceptions=True,
+        )
+        assert outcome[0] is None
+        assert isinstance(outcome[1], StoreFailed)
+        assert outcome[2] is None
+        assert [row["agent"] for row in store.read("SELECT agent FROM agents")] == ["first", "last"]
+        assert store.failing == ""
+        await store.write(put("after"))
+        await store.close()
+
+    run(work())
+    assert names(tmp_path / "db") == ["first", "last", "after"]
+
+
+def test_a_file_that_another_process_has_locked_is_waited_for_and_the_loop_goes_on(tmp_path: Path) -> None:
+    async def work() -> None:
+        store = Store(str(tmp_path / "db"))
+        await store.open()
+        other = sqlite3.connect(tmp_path / "db", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        writing = asyncio.ensure_future(store.write(put("patient")))
+        longest_s, before = 0.0, time.monotonic()
+        for _ in range(20):
+            await asyncio.sleep(0.01)
+            now = time.monotonic()
+            longest_s, before = max(longest_s, now - before), now
+        assert not writing.done()
+        assert longest_s < 0.15
+        other.execute("ROLLBACK")
+        other.close()
+        await writing
+        await store.close()
+
+    run(work())
+    assert names(tmp_path / "db") == ["patient"]
+
+
+def test_close_finishes_what_was_begun(tmp_path: Path) -> None:
+    async def work() -> None:
+        store = Store(str(tmp_path / "db"))
+        await store.open()
+        begun = [store.begin(put(f"{n}")) for n in range(50)]
+        await asyncio.sleep(0)
+        begun += [store.begin(put(f"{n}")) for n in range(50, 100)]
+        await store.close()
+        assert all(one.done() and one.exception() is None for one in begun)
+        with pytest.raises(StoreFailed):
+            store.begin(put("late"))
+
+    run(work())
+    assert names(tmp_path / "db") == [f"{n}" for n in range(100)]
