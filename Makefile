@@ -23,7 +23,7 @@ test: setup lint ## lint and all tests; those with the real Claude Code when npm
 
 lint: setup ## ruff and mypy, over code and tests
 	@$(RUN) -m ruff check --quiet .
-	@$(RUN) -m ruff format --check --quiet . || { $(RUN) -m ruff format --check .; exit 1; }
+	@$(RUN) -m ruff format --check --quiet .
 	@$(RUN) -m mypy
 
 bench: setup ## measure; figures on the terminal
