@@ -173,7 +173,7 @@ class Dispatch:
         while True:
             try:
                 broker = await self._link.wait_up()
-                mail = await broker.mail(self._node, block_s=2.0)
+                mail = await self._link.while_up(broker.mail(self._node, block_s=2.0))
                 if not mail:
                     continue
                 hops = [_read(piece.payload) for piece in mail]

@@ -86,7 +86,7 @@ class Inbox:
         while True:
             try:
                 broker = await self._link.wait_up()
-                bells = await broker.bells(self._node, block_s=2.0)
+                bells = await self._link.while_up(broker.bells(self._node, block_s=2.0))
             except BrokerUnavailable as error:
                 self._link.failed(error)
                 continue

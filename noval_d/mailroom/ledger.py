@@ -118,9 +118,10 @@ class Ledger:
 
     @staticmethod
     def settled(message: MessageId, state: State, reason: str, now_ms: int) -> Statement:
-        """Note the final verdict."""
+        """Note the final verdict; the first one stands until it is `reopened`."""
         return Statement(
-            "UPDATE ledger SET phase = 'settled', state = ?, reason = ?, updated_ms = ? WHERE id = ?",
+            "UPDATE ledger SET phase = 'settled', state = ?, reason = ?, updated_ms = ?"
+            " WHERE id = ? AND phase != 'settled'",
             (str(state), reason, now_ms, message),
         )
 
@@ -129,7 +130,7 @@ class Ledger:
         """Take a verdict back because somebody ordered the message to be typed again."""
         return Statement(
             "UPDATE ledger SET phase = 'received', state = ?, reason = '', attempt = attempt + 1, updated_ms = ?"
-            " WHERE id = ?",
+            " WHERE id = ? AND phase = 'settled'",
             (str(State.QUEUED), now_ms, message),
         )
 

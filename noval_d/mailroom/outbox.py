@@ -153,7 +153,7 @@ class Outbox:
     def reopened(message: MessageId, now_ms: int) -> Statement:
         """Take a final state back because somebody ordered the message to be sent again."""
         return Statement(
-            "UPDATE outbox SET state = 'queued', reason = '', final = 0, updated_ms = ? WHERE id = ?",
+            "UPDATE outbox SET state = 'queued', reason = '', final = 0, updated_ms = ? WHERE id = ? AND final = 1",
             (now_ms, message),
         )
 

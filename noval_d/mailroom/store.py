@@ -177,7 +177,7 @@ class Store:
         units, self._waiting = self._waiting, []
         try:
             _execute(self._writer, units)
-        except sqlite3.Error:  # a bad unit, or the file is locked: the thread has the time to sort it out
+        except Exception:  # noqa: BLE001 - a bad unit, or the file is locked: the thread sorts it out
             self._queue.put(_Work(units, ran=False))
         else:
             self._queue.put(_Work(units, ran=True))
@@ -233,7 +233,7 @@ def _commit(connection: sqlite3.Connection, work: _Work) -> list[tuple[_Unit, st
         try:
             _execute(connection, [unit])
             connection.execute("COMMIT")
-        except sqlite3.Error as error:
+        except Exception as error:  # noqa: BLE001 - a value that SQLite cannot take is no sqlite3.Error
             _roll_back(connection)
             problem = f"{error}"
         outcome.append((unit, problem))

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar
 
 from nova_torch.broker import Broker, BrokerInfo, Owner
 from nova_torch.errors import BrokerUnavailable, NotOwner, NovaError
@@ -16,6 +17,8 @@ from nova_torch.values import AgentId, NodeId
 from noval_d.node.embedded import EmbeddedKeeper
 
 log = logging.getLogger("nova.broker")
+
+T = TypeVar("T")
 
 RETRY_S = (0.2, 0.5, 1.0, 2.0)
 LEASE_MARGIN = 0.2  # of the lease: how much earlier the node itself believes it to be over
@@ -110,6 +113,19 @@ class BrokerLink:
             self._up.clear()
             await self._up.wait()
         return self.broker
+
+    async def while_up(self, blocking: Awaitable[list[T]]) -> list[T]:
+        """Await a blocking read; nothing is read when this link gave its connection up meanwhile.
+
+        That ends the read with a cancellation, which nobody asked the caller's task for.
+        """
+        try:
+            return await blocking
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            return []
 
     async def claim(self, agent: AgentId) -> None:
         """Claim one mailbox now. Raises BrokerUnavailable, or NotOwner when another node has it."""
