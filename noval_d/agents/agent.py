@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from nova_torch.errors import PaneNotFound
 from nova_torch.values import AgentId, AgentSpec, AgentState
 from noval_d.agents.driver import Driver
 from noval_d.agents.reports import Meaning, Report
@@ -78,14 +79,17 @@ class Agent:
 
     def moved(self, facts: PaneFacts | None, server: str) -> None:
         """Take over new facts of the pane; another pane or another program forgets what hooks told."""
+        self._take(facts, server)
+        self.wake.set()
+        self.restate()
+
+    def _take(self, facts: PaneFacts | None, server: str) -> None:
         before = self.pane_key
         was_present = self.present
         self.facts, self.server = facts, server
         if self.pane_key != before or (was_present and not self.present):
             self.started = self.working = False
             self.hooked = self.asking_since = self.prompt_since = self.sight = None
-        self.wake.set()
-        self.restate()
 
     def heard(self, report: Report) -> None:
         """Take over what a hook reported."""
@@ -122,22 +126,28 @@ class Agent:
 
     async def view(self, client: ControlClient) -> AgentView:
         """Look at the pane now: one control line, and the terminal's own count of unread bytes."""
-        facts = self.facts
         seen = None
-        if facts is not None:
+        while (facts := self.facts) is not None:
+            aimed_at = self.pane_key
             seen = await observe(client, facts.pane_id, capture=self.driver.kind != "line")
-            # the pane with this number may have been respawned: then it is another one
-            if seen is None or seen.facts.pid != facts.pid:
+            if self.pane_key != aimed_at:
+                seen = None
+                continue  # it moved to another pane meanwhile: what was seen is not the agent's
+            # the pane with this number may have been respawned, or be no agent's any more
+            if seen is None or seen.facts.pid != facts.pid or seen.facts.nova_agent != self.id:
                 self.moved(None, self.server)
                 seen = None
+            break
         if seen is None:
             return AgentView(driver=self.driver, facts=None, paused=self.paused)
-        self.facts, self.seen_ms, self.looked_at = seen.facts, self.clock_ms(), self.clock()
+        self._take(seen.facts, self.server)
+        self.seen_ms, self.looked_at = self.clock_ms(), self.clock()
         self.screen = seen.screen
         self.sight = look(self.driver, seen.screen) if seen.screen is not None else None
         self._follow_screen()
         self.restate()
-        unread, buffered = self._terminal(seen.facts)
+        terminal = self._terminal(seen.facts)
+        unread, buffered = terminal or (0, False)
         return AgentView(
             driver=self.driver,
             facts=seen.facts,
@@ -147,17 +157,19 @@ class Agent:
             paused=self.paused,
             unread_bytes=unread,
             line_buffered=buffered,
+            terminal=terminal is not None,
             asking=self.asking_since is not None,
         )
 
-    def _terminal(self, facts: PaneFacts) -> tuple[int, bool]:
+    def _terminal(self, facts: PaneFacts) -> tuple[int, bool] | None:
+        """Return the unread bytes and whether lines are buffered; None when the terminal cannot be asked."""
         if facts.dead:
             return 0, False
         try:
             unread = tty.unread_bytes(facts.tty)
             return unread, self.driver.kind == "line" and tty.is_line_buffered(facts.tty)
-        except OSError:
-            return 0, False  # it ended between the look and this: the guard of the paste will notice
+        except (PaneNotFound, OSError):
+            return None  # it ended between the look and this, or is not ours to open
 
     def _follow_screen(self) -> None:
         sight, now = self.sight, self.clock()

@@ -78,6 +78,8 @@ def _pane_hold(view: AgentView) -> Hold | None:
         return Hold(HoldReason.INPUT_OFF, "input into its pane is switched off (select-pane -e allows it)")
     if facts.in_mode:
         return Hold(HoldReason.COPY_MODE, "somebody reads in copy mode (q leaves it)")
+    if not view.terminal and view.driver.kind == "line":
+        return Hold(HoldReason.NOT_READING, "its terminal cannot be asked what was read")
     if view.unread_bytes > 0:
         return Hold(HoldReason.NOT_READING, f"the program leaves {view.unread_bytes} bytes unread", 0.25)
     return None

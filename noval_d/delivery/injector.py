@@ -35,14 +35,17 @@ class Injector:
 
     def sweep(self) -> None:
         """Remove message files that a daemon which has died left behind. Raises StoreFailed."""
+        self._make_directory()
+        for file in self._directory.glob("m-*"):
+            file.unlink(missing_ok=True)
+
+    def _make_directory(self) -> None:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = self._directory.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
             raise StoreFailed(
                 f"the directory {self._directory} for messages is not this user's alone.", "Remove it."
             )
-        for file in self._directory.glob("m-*"):
-            file.unlink(missing_ok=True)
 
     @staticmethod
     async def prepare(client: ControlClient) -> None:
@@ -59,13 +62,13 @@ class Injector:
         """
         file = self._directory / f"m-{os.getpid()}-{next(self._count)}"
         buffer = f"nova-{file.name}"
-        _write_private(file, text.encode())
+        self._write(file, text.encode())
         target = pane.pane_id
         inner = [f"paste-buffer -p -r -d -b {buffer} -t {target}"]
         if enter is not None:
             inner.append(_enter_key(enter, pane))
             token += ENTERED
-        inner += [f"set-option -p -t {target} {MARKER} {token}", "display-message -p OK"]
+        inner += [f"set-option -p -t {target} {MARKER} {quote(token)}", "display-message -p OK"]
         answer = await self._run(
             f"load-buffer -b {buffer} {quote(str(file))} ; "
             + _if(pane, guard(pane), inner, [f"delete-buffer -b {buffer}", "display-message -p NO"])
@@ -73,6 +76,19 @@ class Injector:
         # kept while it is not known whether the line ran; the next start sweeps it
         file.unlink(missing_ok=True)
         return b"OK" in answer.lines
+
+    def _write(self, file: Path, data: bytes) -> None:
+        try:
+            try:
+                _write_private(file, data)
+            except FileNotFoundError:  # memory file systems are swept, for example at a logout
+                self._make_directory()
+                _write_private(file, data)
+        except OSError as error:
+            file.unlink(missing_ok=True)
+            raise StoreFailed(
+                f"the message file {file} cannot be written: {error.strerror}.", "Make room there."
+            ) from None
 
     async def enter(
         self, pane: PaneFacts, driver: Driver, token: str, text: str | None, absent: Sequence[str]
@@ -83,7 +99,7 @@ class Injector:
             conditions.append(f"#{{C:{text}}}")
         conditions += [f"#{{?#{{C:{mark}}},0,1}}" for mark in absent]
         target = pane.pane_id
-        inner = [_enter_key(driver, pane), f"set-option -p -t {target} {MARKER} {token}{ENTERED}"]
+        inner = [_enter_key(driver, pane), f"set-option -p -t {target} {MARKER} {quote(token + ENTERED)}"]
         answer = await self._run(_if(pane, _all(conditions), [*inner, "display-message -p OK"], _NO))
         return b"OK" in answer.lines
 
@@ -109,10 +125,13 @@ _NO = ["display-message -p NO"]
 
 
 def guard(pane: PaneFacts) -> str:
-    """Return the tmux condition that this is still the pane that was looked at: alive, no mode, input on."""
+    """Return the tmux condition that this is still the pane that was looked at: alive, no mode, input on.
+
+    It still carries its agent's name, too: an agent that moves or is unregistered is not typed into here.
+    """
     command = pane.command.replace("#", "##").replace(",", "#,").replace("}", "#}")
-    seen = "#{pane_dead} #{pane_in_mode} #{pane_input_off} #{pane_synchronized} #{pane_pid}"
-    known = f"0 0 0 {int(pane.synchronized)} {pane.pid}"
+    seen = "#{pane_dead} #{pane_in_mode} #{pane_input_off} #{pane_synchronized} #{pane_pid} #{@nova_agent}"
+    known = f"0 0 0 {int(pane.synchronized)} {pane.pid} {pane.nova_agent}"
     return f"#{{==:{seen} #{{pane_current_command}},{known} {command}}}"
 
 

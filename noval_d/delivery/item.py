@@ -33,6 +33,10 @@ class Item:
     """The ledger has a row for it."""
     refusals: int = 0
     """How often the guard refused a paste that the gate had allowed."""
+    settling: bool = False
+    """Its verdict is being written."""
+    defects: int = 0
+    """How often something of ours failed with it in hand that is no known kind of failure."""
 
     def __repr__(self) -> str:
         return f"<Item {self.message.id} {self.phase} attempt={self.attempt} told={self.told[0]}>"

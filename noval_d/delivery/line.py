@@ -32,8 +32,8 @@ class LineProver:
     def __init__(self, link: TmuxLink) -> None:
         self._link = link
 
-    async def follow(self, agent: Agent, typed_bytes: int) -> AsyncIterator[Finding]:
-        """Yield `not_reading` when it takes long, then one verdict.
+    async def follow(self, agent: Agent, pane: str, typed_bytes: int) -> AsyncIterator[Finding]:
+        """Yield `not_reading` when it takes long, then one verdict; `pane` is the key of the pane typed into.
 
         The queue counts as read when it was empty in several looks, with a turn of tmux's own loop between
         them, in which tmux would have refilled it.
@@ -50,13 +50,15 @@ class LineProver:
                 self._link.answered(well=False)
                 continue
             except TmuxUnavailable:
-                yield Finding(State.UNCONFIRMED, "the tmux server went away before the program read it")
+                return  # the server may live on without our client: the marker and the terminal tell later
+            if agent.pane_key != pane:
+                yield Finding(State.UNCONFIRMED, "its pane went away before the program read it")
                 return
             if view.facts is None or not view.present:
                 yield Finding(State.UNCONFIRMED, "the program ended before it read the text")
                 return
             # a terminal whose program has ended is empty too, a little before tmux knows of the end
-            consumed = view.unread_bytes == 0 and in_front(view.facts.pid)
+            consumed = view.terminal and view.unread_bytes == 0 and in_front(view.facts.pid)
             empty = empty + 1 if consumed else 0
             if empty >= needed:
                 yield Finding(State.SUBMITTED)

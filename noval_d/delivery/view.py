@@ -24,6 +24,8 @@ class AgentView:
     unread_bytes: int = 0
     """What the terminal holds that the program has not read (FIONREAD)."""
     line_buffered: bool = False
+    terminal: bool = True
+    """The terminal could be asked; if not, the two above say nothing."""
     asking: bool = False
     """A hook reported a permission request that is not settled yet."""
     lease_ok: bool = True

@@ -34,6 +34,8 @@ CAPACITY = 64  # messages in hand; the others wait in the mailbox
 SILENT_HOOK_S = 30.0  # an idle agent whose hook has not told of a submitted message by then will not
 FIRST_HOOK_S = 2.0  # an agent of which no hook was heard yet has none, if a submitted message brings none
 TRANSCRIPT_S = 1.0  # between two looks into the transcript while submitted messages wait for a hook
+TROUBLED_S = 0.5  # before the next try when the state file or something of ours failed
+MAX_DEFECTS = 5
 TELL_S = 1.0  # a typed message that waits for a person this long is reported with the reason
 
 
@@ -116,9 +118,9 @@ class Worker:
 
     async def heard(self, report: Report) -> None:
         """Take over a hook's report: what a prompt proves is acknowledged."""
+        self.agent.heard(report)
         if report.meaning is Meaning.PROMPT:
             await self._acknowledge(report.prompt, cut=report.cut)
-        self.agent.heard(report)
         await self._read_transcript()
 
     async def _acknowledge(self, prompt: str, *, cut: bool = False) -> None:
@@ -143,16 +145,35 @@ class Worker:
     # -- the loop --
 
     async def run(self) -> None:
-        """Work until stopped. What goes wrong with one message never ends the worker."""
+        """Work until stopped. What goes wrong with one message never ends the worker, nor the node."""
         while not self._stopping:
             self.agent.wake.clear()
             try:
                 wait_s = await self._pass()
             except NovaError as error:
                 log.warning("delivery.troubled", extra={"agent": self.agent.id, "problem": error.message})
-                wait_s = 0.5
+                wait_s = TROUBLED_S
+            except Exception:  # a defect of ours, met by one message: the others must not wait for its cure
+                log.exception("delivery.failed", extra={"agent": self.agent.id})
+                await self._give_up(self.current)
+                wait_s = TROUBLED_S
             if wait_s > 0 and not self._stopping:
                 await self._pause(wait_s)
+
+    async def _give_up(self, item: Item | None) -> None:
+        """Settle the message that a defect was met with too often, as far as it is known what became of it."""
+        if item is None or item.phase is Phase.SETTLED:
+            return
+        item.defects += 1
+        if item.defects < MAX_DEFECTS:
+            return
+        typed = item.phase is not Phase.RECEIVED
+        try:
+            await self._settle(
+                item, State.UNCONFIRMED if typed else State.DEAD, "a defect: see the node's log"
+            )
+        except NovaError as error:
+            log.warning("delivery.troubled", extra={"agent": self.agent.id, "problem": error.message})
 
     async def _pass(self) -> float:
         """Do one thing for the message whose turn it is; return how long to wait before the next look."""
@@ -161,7 +182,7 @@ class Worker:
             self.current, self.hold = None, None
             if self._left is not None:
                 view = await self._look(None)
-                return max(0.001, 0.0 if isinstance(view, Hold) else await self._tidy(view))
+                return view.recheck_s if isinstance(view, Hold) else max(0.001, await self._tidy(view))
             return TRANSCRIPT_S if self._known else 3600.0
         expires_s = await self._expire()
         if not self._waiting:
@@ -248,7 +269,7 @@ class Worker:
 
     async def _prove_line(self, item: Item) -> float:
         """Wait until the program has read everything: its proof (DELIVERY 4.3)."""
-        async for finding in self._prover.follow(self.agent, len(item.typed.encode()) + 1):
+        async for finding in self._prover.follow(self.agent, item.pane, len(item.typed.encode()) + 1):
             if finding.verdict is not None:
                 await self._settle(item, finding.verdict, finding.reason)
             elif not self._stopping:
@@ -292,7 +313,7 @@ class Worker:
                 case steps.Space():
                     progress = await self._space(progress)
                 case steps.Wait(seconds, why):
-                    if self._stopping:
+                    if self._stopping and why:  # that may last; the node ends this after a grace anyway
                         return 0.0
                     if why and agent.clock() - waiting_since > TELL_S:
                         await self._desk.tell(item, State.TYPED, why)
@@ -362,8 +383,8 @@ class Worker:
     async def _verdict(self, item: Item, state: State, reason: str) -> float:
         if state is State.SUBMITTED and self.agent.driver.hooks and self.agent.hooked is not False:
             item.entered_at = self.agent.clock()
-            self._pop(item)
             await self._desk.entered(item)
+            self._pop(item)
             if item.acknowledged:  # the hook reported while that was written
                 await self._settle(item, State.ACKNOWLEDGED)
             return 0.0
@@ -407,7 +428,12 @@ class Worker:
             await self._read_transcript()
             await self._look(None)
         for item in tuple(self._known.values()):
-            if item.phase is not Phase.ENTERED or agent.working:
+            if item.phase is not Phase.ENTERED:
+                continue
+            if item.acknowledged:  # its hook came when the state file could not be written
+                await self._settle(item, State.ACKNOWLEDGED)
+                continue
+            if agent.working:
                 continue
             item.entered_at = item.entered_at or agent.clock()
             waited_s = agent.clock() - item.entered_at
@@ -438,8 +464,15 @@ class Worker:
     # -- small things --
 
     async def _settle(self, item: Item, state: State, reason: str = "") -> None:
+        if item.settling:
+            return
+        item.settling = True
+        try:
+            await self._desk.settle(item, state, reason)
+        finally:
+            item.settling = False
+        # it leaves the queue only with a verdict that is durable: the next paste takes its marker away
         self._pop(item)
-        await self._desk.settle(item, state, reason)
         self._forget(item)
 
     def _pop(self, item: Item) -> None:
