@@ -1,11 +1,12 @@
 """Measure the control socket: a call on an open connection, a whole connection, what importing the client costs.
 
-Run: python -m benchmarks.control [calls]
+`python -m benchmarks control` shows it; this module alone prints every time as JSON.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -16,12 +17,14 @@ from typing import Any
 
 import uvloop
 
+from benchmarks.figures import Report, median, ms, percentile
 from nova_torch.protocol.client import Client
 from noval_d.control.calls import Access, Call, Peer
 from noval_d.control.peers import Permissions
 from noval_d.control.server import ControlServer
 
 STARTS = 40
+CALLS = 5000
 BODY = b"x" * (1 << 20)
 
 
@@ -34,9 +37,19 @@ async def _take(peer: Peer, args: Mapping[str, Any]) -> int:
 
 
 def _report(name: str, times_s: list[float]) -> None:
-    times = sorted(times_s)
-    p50, p99 = times[len(times) // 2] * 1e6, times[int(len(times) * 0.99)] * 1e6
-    print(f"{name:44} n={len(times):6} p50={p50:9.0f} us  p99={p99:9.0f} us")
+    print(json.dumps([name, times_s]), flush=True)
+
+
+def run() -> list[Report]:
+    """Run this module as a process of its own, the server's, and shape what it and its client print."""
+    argv = [sys.executable, "-m", "benchmarks.control", str(CALLS)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=300)
+    report = Report(title="The control socket", columns=("n", "p50 ms", "p99 ms"))
+    for line in done.stdout.splitlines():
+        name, times = json.loads(line)
+        report.add(name, str(len(times)), ms(median(times)), ms(percentile(times, 0.99)))
+    report.notes.append("Client and server are two processes; the calls do nothing but answer.")
+    return [report]
 
 
 def _timed(name: str, count: int, act: Callable[[], object]) -> None:
@@ -89,7 +102,7 @@ async def serve(count: int) -> None:
 
 
 if __name__ == "__main__":
-    calls_wanted = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
+    calls_wanted = int(sys.argv[1]) if len(sys.argv) > 1 else CALLS
     if len(sys.argv) > 2:
         ask(sys.argv[2], calls_wanted)
     else:

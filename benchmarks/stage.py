@@ -65,12 +65,21 @@ class BenchNode(TestNode):
         return await Broker.connect(f"unix://{self.state / 'broker' / 'broker.sock'}")
 
 
+def new_state() -> Path:
+    """Make a state directory for a node that is yet to be started; the node removes it."""
+    return Path(tempfile.mkdtemp(prefix="nova-b-", dir="/tmp"))
+
+
 @contextlib.contextmanager
 def bench_node(
-    *, module: str = "noval_d", env: Mapping[str, str] | None = None, tmux: PrivateTmux | None = None
+    *,
+    module: str = "noval_d",
+    env: Mapping[str, str] | None = None,
+    tmux: PrivateTmux | None = None,
+    state: Path | None = None,
 ) -> Iterator[BenchNode]:
     """Give a running node; it serves `tmux`, or a private server of its own. Leaves nothing behind."""
-    state = Path(tempfile.mkdtemp(prefix="nova-b-", dir="/tmp"))
+    state = state or new_state()
     (state / "home").mkdir()
     with contextlib.ExitStack() as stack:
         if tmux is None:
