@@ -1,4 +1,4 @@
-"""Measure a message into an idle, real Claude Code: how long until it is `acknowledged`, and on what it is spent."""
+"""Measure how long a message into an idle, real Claude Code takes to be `acknowledged`, and on what it is spent."""
 
 from __future__ import annotations
 

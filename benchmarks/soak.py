@@ -1,0 +1,234 @@
+"""Run traffic for an hour and watch that nothing grows: `python -m benchmarks.soak [--minutes M] [--rate R]`.
+
+Every minute: memory, processor time, open files and threads of the daemon, its broker's memory, the queues, the
+state file. At the end: whether they stayed constant, and whether each message arrived exactly once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import json
+import os
+import random
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+from benchmarks.figures import median
+from benchmarks.idle import usage
+from benchmarks.machine import describe, load
+from benchmarks.stage import BenchNode, Panes, bench_node, body, once, register_all, remote
+from nova_torch.broker import Broker
+from nova_torch.protocol.aclient import AsyncClient
+from tests.support.agents import Tui, tui
+from tests.support.node import until
+
+LINES, TUIS = 30, 2
+TUI_EVERY_S = 2.0
+SAMPLE_S = 60.0
+DRAIN_S = 60.0
+WARM_UP = 2
+"""Samples that do not count: caches fill, code is loaded."""
+GROWTH, GROWTH_MB = 0.05, 2.0
+OPEN_FILES, QUEUED = 3, 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """The node at one moment; `cpu` is the share of a core since the sample before."""
+
+    minute: float
+    sent: int
+    cpu: float
+    rss_mb: float
+    pss_mb: float
+    broker_mb: float
+    files: int
+    threads: int
+    outbox: int
+    mailboxes: int
+    state_mb: float
+
+
+@dataclass(slots=True)
+class Traffic:
+    """What was sent: the words of the line agents' messages, and of the composer agents'."""
+
+    lines: list[str] = field(default_factory=list)
+    tuis: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def count(self) -> int:
+        return len(self.lines) + sum(map(len, self.tuis.values()))
+
+
+class Soak:
+    """Sends at a steady rate, half from the node itself, half from another one, and samples the node."""
+
+    def __init__(self, node: BenchNode, panes: Panes, tuis: Sequence[Tui], rate: float) -> None:
+        self._node = node
+        self._panes = panes
+        self._names = register_all(node, panes)
+        self._tuis = tuis
+        self._rate = rate
+        self._numbers = itertools.count()
+        self._rng = random.Random(1)
+        self._cpu = (time.monotonic(), usage(node.pid).cpu_s)
+        self._began = time.monotonic()
+        self.traffic = Traffic(tuis={one.name: [] for one in tuis})
+        self.samples: list[Sample] = []
+
+    async def run(self, minutes: float) -> None:
+        broker = await self._node.broker()
+        client = await AsyncClient.connect(self._node.socket)
+        end = time.monotonic() + minutes * 60
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._to_lines(client, broker, end))
+                for one in self._tuis:
+                    group.create_task(self._to_tui(client, one, end))
+                group.create_task(self._watch(broker, end))
+            await self._drain(broker)
+        finally:
+            await client.close()
+            await broker.close()
+
+    async def _to_lines(self, client: AsyncClient, broker: Broker, end: float) -> None:
+        begin = time.monotonic()
+        for n in itertools.count():
+            due = begin + n / self._rate
+            if due >= end:
+                return
+            await asyncio.sleep(due - time.monotonic())
+            word = f"soak-{next(self._numbers)}"
+            name = self._rng.choice(self._names)
+            text = body(word) + "x" * self._rng.choice((0, 0, 0, 500, 3000))
+            if n % 2:
+                (result,) = await broker.enqueue([remote(name, text)])
+                assert not result.error, result
+            else:
+                await client.call("send", {"target": name, "body": text, "sender": "user:soak"})
+            self.traffic.lines.append(word)
+
+    async def _to_tui(self, client: AsyncClient, one: Tui, end: float) -> None:
+        while time.monotonic() < end:
+            text = f"soak {next(self._numbers)} for {one.name}"
+            await client.call("send", {"target": one.name, "body": text, "sender": "user:soak"})
+            self.traffic.tuis[one.name].append(text)
+            await asyncio.sleep(TUI_EVERY_S)
+
+    async def _watch(self, broker: Broker, end: float) -> None:
+        print(" ".join(f"{one.name:>9}" for one in fields(Sample)), flush=True)
+        while (left := end - time.monotonic()) > 1:
+            await asyncio.sleep(min(SAMPLE_S, left))
+            self.samples.append(await self._sample(broker))
+            row = self.samples[-1]
+            values = (getattr(row, one.name) for one in fields(Sample))
+            print(" ".join(f"{v:9.2f}" if isinstance(v, float) else f"{v:9}" for v in values), flush=True)
+
+    async def _sample(self, broker: Broker) -> Sample:
+        node = self._node
+        pid = node.pid
+        now, daemon = time.monotonic(), usage(pid)
+        before_at, before_cpu = self._cpu
+        self._cpu = (now, daemon.cpu_s)
+        status = await asyncio.to_thread(node.call, "status")
+        names = [*self._names, *(one.name for one in self._tuis)]
+        files = (node.state / name for name in ("state.db", "state.db-wal"))
+        return Sample(
+            minute=(now - self._began) / 60,
+            sent=self.traffic.count,
+            cpu=(daemon.cpu_s - before_cpu) / (now - before_at),
+            rss_mb=daemon.rss_mb,
+            pss_mb=daemon.pss_mb,
+            broker_mb=usage(int((node.state / "broker" / "broker.pid").read_text())).rss_mb,
+            files=len(os.listdir(f"/proc/{pid}/fd")),
+            threads=len(os.listdir(f"/proc/{pid}/task")),
+            outbox=int(status["outbox"]),
+            mailboxes=sum((await broker.backlog(names)).values()),
+            state_mb=sum(file.stat().st_size for file in files if file.exists()) / 1e6,
+        )
+
+    async def _drain(self, broker: Broker) -> None:
+        end = time.monotonic() + DRAIN_S
+        while time.monotonic() < end:
+            row = await self._sample(broker)
+            arrived = self._panes.count() >= len(self.traffic.lines)
+            if arrived and not row.outbox and not row.mailboxes:
+                break
+            await asyncio.sleep(0.5)
+        await asyncio.sleep(1.0)  # what came twice would come now
+
+    def verdicts(self) -> list[tuple[str, bool]]:
+        """Return each question of the soak, answered, and whether the answer is good."""
+        found = once(self._panes.arrived(), self.traffic.lines)
+        said = [
+            (f"{len(self.traffic.lines)} messages into {LINES} line agents: {found}", "LOST" not in found)
+        ]
+        for one in self._tuis:
+            sent, got = self.traffic.tuis[one.name], [text.rstrip() for text in one.prompts()]
+            said.append(
+                (
+                    f"{len(sent)} messages into {one.name}: {len(got)} prompts, in order: {got == sent}",
+                    got == sent,
+                )
+            )
+        return [*said, *constant(self.samples)]
+
+
+def constant(samples: Sequence[Sample]) -> list[tuple[str, bool]]:
+    """Compare the last third with the first third after the warm-up."""
+    counted = samples[WARM_UP:]
+    if len(counted) < 3:
+        return [("too short to say whether anything grows: give it 6 minutes or more", True)]
+    third = max(1, len(counted) // 3)
+    said: list[tuple[str, bool]] = []
+    for name in ("rss_mb", "pss_mb", "broker_mb", "cpu"):
+        first = median([getattr(row, name) for row in counted[:third]])
+        last = median([getattr(row, name) for row in counted[-third:]])
+        slack = 0.05 if name == "cpu" else GROWTH_MB
+        said.append(
+            (f"{name}: {first:.2f} at first, {last:.2f} at last", last <= first * (1 + GROWTH) + slack)
+        )
+    files = [row.files for row in counted]
+    said.append((f"open files: {min(files)} to {max(files)}", max(files) - min(files) <= OPEN_FILES))
+    for name in ("outbox", "mailboxes"):
+        most = max(getattr(row, name) for row in counted)
+        said.append((f"{name}: {most} at most", most <= QUEUED))
+    return said
+
+
+def main() -> int:
+    """Run the soak; return 0 when everything stayed constant and arrived once."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.soak", description=(__doc__ or "").splitlines()[0]
+    )
+    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--rate", type=float, default=50.0, help="messages a second into the line agents")
+    options = parser.parse_args()
+    print("\n".join(describe()))
+    print(
+        f"{options.rate:g} messages a second into {LINES} line agents, and {TUIS} that draw like Claude Code"
+    )
+    with bench_node() as node, tempfile.TemporaryDirectory(prefix="nova-k-", dir="/tmp") as directory:
+        folder = Path(directory)
+        panes = Panes.open(node.tmux, folder, LINES)
+        tuis = [tui(node, folder, f"tui-{n}", hooks=True) for n in range(TUIS)]
+        until(lambda: all(a["state"] == "idle" for a in node.call("agents")), 30.0, "every agent idle")
+        soak = Soak(node, panes, tuis, options.rate)
+        asyncio.run(soak.run(options.minutes))
+        verdicts = soak.verdicts()
+        dead = node.call("dead_list")
+        verdicts.append((f"dead letters: {json.dumps(dead)[:200]}", not dead))
+    for text, good in verdicts:
+        print(f"{'ok  ' if good else 'BAD '} {text}")
+    print(f"load of the machine (1, 5, 15 minutes): {load()}")
+    return 0 if all(good for _, good in verdicts) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
