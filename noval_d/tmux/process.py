@@ -9,8 +9,6 @@ import signal
 from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
-import psutil
-
 KEPT_STDERR_BYTES = 4096
 EXIT_GRACE_S = 1.0
 KILL_GRACE_S = 5.0
@@ -22,6 +20,8 @@ def end_orphan(pid: int) -> bool:
 
     It is one when its environment names the daemon that started it and another process is its parent by now.
     """
+    import psutil  # 2 MB and 10 ms that only the start after a crash needs
+
     try:
         process = psutil.Process(pid)
         parent = process.environ().get(PARENT, "")
