@@ -155,9 +155,17 @@ class Link:
 
     @contextlib.asynccontextmanager
     async def _limited(self) -> AsyncIterator[None]:
-        with self._translated():
-            async with asyncio.timeout(self.timeout_s):
-                yield
+        task = asyncio.current_task()
+        asked = task.cancelling() if task is not None else 0
+        try:
+            with self._translated():
+                async with asyncio.timeout(self.timeout_s):
+                    yield
+        finally:
+            # redis writes through asyncio.wait_for, which before Python 3.12 drops a cancellation that comes
+            # just as the write ends: the task would go on for ever
+            if task is not None and task.cancelling() > asked:
+                raise asyncio.CancelledError
 
     @contextlib.contextmanager
     def _translated(self) -> Any:
