@@ -18,6 +18,7 @@ from nova_torch.errors import (
     Conflict,
     InvalidRequest,
     MessageNotFound,
+    NotOwner,
     PaneNotFound,
     ShuttingDown,
     TmuxUnavailable,
@@ -26,6 +27,7 @@ from nova_torch.nearest import suggestion
 from nova_torch.values import (
     UNDELIVERED,
     AgentId,
+    AgentRecord,
     AgentSpec,
     Kind,
     Message,
@@ -48,6 +50,7 @@ log = logging.getLogger("nova.answers")
 
 STALE_S = 1.0  # what an agent does is looked up anew when the last look is older than this
 REFRESH_S = 0.5
+STATUS_S = 0.1  # between two statuses of a stream, at least
 INBOX_ROWS = 50
 
 
@@ -96,18 +99,28 @@ class Answers:
         """Say who answers."""
         return {"node": self._node.name, "version": VERSION, "pid": os.getpid()}
 
-    async def status(self, _peer: Peer, _args: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
-        """Return the node's status; as a stream, again after every event."""
+    async def status(self, peer: Peer, _args: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
+        """Return the node's status; as a stream, again soon after events."""
+        private = peer.access >= Access.WRITE
         await self._refresh()
-        yield health.status(self._node)
-        with self._node.events.subscribe() as events:
-            async for _ in events:
-                yield health.status(self._node)
+        news = False
 
-    async def doctor(self, _peer: Peer, _args: Mapping[str, Any]) -> list[dict[str, str]]:
+        def first(_: object) -> bool:
+            nonlocal news
+            known, news = news, True
+            return not known
+
+        with self._node.events.subscribe(first) as events:
+            yield health.status(self._node, private=private)
+            async for _ in events:
+                await asyncio.sleep(STATUS_S)  # a thousand events a second are no thousand statuses
+                news = False
+                yield health.status(self._node, private=private)
+
+    async def doctor(self, peer: Peer, _args: Mapping[str, Any]) -> list[dict[str, str]]:
         """Return every finding about the node, good ones too."""
         await self._refresh()
-        return health.checks(self._node)
+        return health.checks(self._node, private=peer.access >= Access.WRITE)
 
     async def config(self, _peer: Peer, _args: Mapping[str, Any]) -> dict[str, Any]:
         """Return the effective configuration without secrets."""
@@ -171,16 +184,20 @@ class Answers:
             client = None
         agent, worker = await node.roster.unregister(Args(args).text("agent_id"), client)
         node.end_worker(agent.id)
+        why = f"agent {agent.id} was unregistered"
         dropped = worker.take_all()
         for item in dropped:
-            await node.desk.settle(item, State.FAILED, f"agent {agent.id} was unregistered")
+            await node.desk.settle(item, State.FAILED, why)
         for item in worker.items:
-            await node.desk.settle(item, State.UNCONFIRMED, f"agent {agent.id} was unregistered")
+            proven = item.phase is Phase.ENTERED
+            await node.desk.settle(item, State.SUBMITTED if proven else State.UNCONFIRMED, why)
+        waiting = await node.inbox.drain(agent.id, why)
         try:
             await node.broker.release(agent.id)
-        except BrokerUnavailable as error:
-            node.broker.failed(error)
-        return {"agent_id": agent.id, "dropped": len(dropped)}
+        except (BrokerUnavailable, NotOwner) as error:
+            log.warning("answers.not_released", extra={"agent": agent.id, "problem": error.message})
+        waiting += await node.dispatch.fail_all(agent.id, why)
+        return {"agent_id": agent.id, "dropped": len(dropped) + waiting}
 
     async def pause(self, _peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
         """Hold an agent's messages."""
@@ -431,7 +448,7 @@ class Answers:
         found: list[dict[str, Any]] = []
         for lease in leases:
             if lease.alive and lease.node != self._node.name and lease.blob:
-                found += msgpack.unpackb(lease.blob)["agents"]
+                found += _records(lease.blob)
         return found
 
     async def _refresh(self) -> None:
@@ -473,6 +490,16 @@ class Answers:
             "created_ms": message.created_ms,
             "body": message.body,
         }
+
+
+def _records(blob: bytes) -> list[dict[str, Any]]:
+    """Return the agents of another node's blob; what cannot be read is left out."""
+    try:
+        agents = msgpack.unpackb(blob)["agents"]
+        return [{**agent, **AgentRecord.from_json(agent).to_json()} for agent in agents]
+    except (ValueError, KeyError, TypeError, msgpack.UnpackException):
+        log.warning("answers.unreadable_node")
+        return []
 
 
 def _person(peer: Peer) -> str:

@@ -26,8 +26,8 @@ class Check:
         return {"code": self.code, "severity": self.severity, "message": self.message, "hint": self.hint}
 
 
-def status(node: Node) -> dict[str, Any]:
-    """Return the object of `status --json`."""
+def status(node: Node, *, private: bool) -> dict[str, Any]:
+    """Return the object of `status --json`; with `private` also what panes show."""
     info = node.broker.info
     return {
         "node": node.name,
@@ -44,12 +44,12 @@ def status(node: Node) -> dict[str, Any]:
         "agents": dict(Counter(agent.state.value for agent in node.roster.agents.values())),
         "outbox": node.outbox.depth(),
         "paused": sorted(agent.id for agent in node.roster.agents.values() if agent.paused),
-        "held": held(node),
-        "health": [check.to_json() for check in findings(node) if check.severity != "ok"],
+        "held": held(node, private=private),
+        "health": [check.to_json() for check in findings(node, private=private) if check.severity != "ok"],
     }
 
 
-def held(node: Node) -> list[dict[str, Any]]:
+def held(node: Node, *, private: bool) -> list[dict[str, Any]]:
     """Return the messages that wait at the head of an agent's queue, with the reason."""
     rows: list[dict[str, Any]] = []
     now = node.clock_ms()
@@ -60,6 +60,8 @@ def held(node: Node) -> list[dict[str, Any]]:
         state, reason = item.told
         if worker.hold is not None:
             reason, detail, since = worker.hold.reason.value, worker.hold.detail, worker.hold_since_ms
+            if private and worker.hold.shown:
+                detail += f": {worker.hold.shown}"
         elif state == "typed" and reason:
             detail, since = "typed, waiting for it to be taken", worker.hold_since_ms or now
         else:
@@ -77,12 +79,12 @@ def held(node: Node) -> list[dict[str, Any]]:
     return rows
 
 
-def checks(node: Node) -> list[dict[str, str]]:
+def checks(node: Node, *, private: bool) -> list[dict[str, str]]:
     """Return every finding, the good ones too."""
-    return [check.to_json() for check in findings(node)]
+    return [check.to_json() for check in findings(node, private=private)]
 
 
-def findings(node: Node) -> list[Check]:
+def findings(node: Node, *, private: bool) -> list[Check]:
     """Return what there is to say of each part."""
     return [
         _broker(node),
@@ -90,7 +92,8 @@ def findings(node: Node) -> list[Check]:
         _tmux(node),
         _store(node),
         *_claims(node),
-        *_held(node),
+        *_ownerless(node),
+        *_held(node, private=private),
         *_agents(node),
     ]
 
@@ -157,7 +160,21 @@ def _claims(node: Node) -> list[Check]:
     ]
 
 
-def _held(node: Node) -> list[Check]:
+def _ownerless(node: Node) -> list[Check]:
+    if node.broker.state != "up":
+        return []
+    return [
+        Check(
+            "no_mailbox",
+            "warning",
+            f"{waiting} messages wait for {agent}, which no node serves now.",
+            "Register it again; a message with a time to live ends by itself.",
+        )
+        for agent, waiting in node.outbox.ownerless().items()
+    ]
+
+
+def _held(node: Node, *, private: bool) -> list[Check]:
     limit_s = node.config.delivery.held_warning_s
     return [
         Check(
@@ -166,7 +183,7 @@ def _held(node: Node) -> list[Check]:
             f"A message for {row['agent']} has waited {spoken(row['held_s'])}: {row['detail']}.",
             f"Look: novactl peek {row['agent']}",
         )
-        for row in held(node)
+        for row in held(node, private=private)
         if row["held_s"] > limit_s
     ]
 

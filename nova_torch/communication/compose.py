@@ -40,6 +40,8 @@ def compose(
     """
     if not target or len(target) > MAX_TARGET_CHARS or not target.isprintable():
         raise InvalidRequest(f"{target[:40]!r} is not a target.", "Name an agent: novactl agents")
+    if sender and (len(sender) > MAX_TARGET_CHARS or not sender.isprintable()):
+        raise InvalidRequest(f"{sender[:40]!r} is not a sender.", "Give an agent's name, or none.")
     if message_id is not None and not is_ulid(message_id):
         raise InvalidRequest(
             f"{message_id!r} is not a ULID.", "Leave the id away, or give 26 letters of base 32."

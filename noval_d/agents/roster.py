@@ -87,10 +87,9 @@ class Roster:
             raise Conflict(
                 f"pane {pane.pane_id} belongs to agent {holder.id}.", f"First: novactl unregister {holder.id}"
             )
-        before = self.agents.get(spec.agent_id)
-        old_pane = before.facts.pane_id if before is not None and before.facts is not None else None
-        if old_pane is not None and old_pane != pane.pane_id:
-            await self._unmark(client, old_pane)
+        for other in await list_panes(client):  # one name, one pane: also one whose agent is lost right now
+            if other.nova_agent == spec.agent_id and other.pane_id != pane.pane_id:
+                await self._unmark(client, other.pane_id)
         packed = write_spec(spec)
         await set_pane_options(client, pane.pane_id, {AGENT_OPTION: spec.agent_id, SPEC_OPTION: packed})
         await self._store.write(
@@ -123,7 +122,11 @@ class Roster:
         """Hold, or stop holding, every message of an agent; lasts over restarts."""
         agent = self.get(agent_id)
         await self._store.write(
-            Statement("UPDATE agents SET paused = ? WHERE agent = ?", (int(paused), agent.id))
+            Statement(
+                "INSERT INTO agents (agent, spec, paused) VALUES (?, ?, ?)"
+                " ON CONFLICT (agent) DO UPDATE SET paused = excluded.paused",
+                (agent.id, write_spec(agent.spec).encode(), int(paused)),
+            )
         )
         agent.paused = paused
         agent.restate()

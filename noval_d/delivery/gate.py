@@ -18,11 +18,15 @@ class Type:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Do not type yet. `recheck_s` is when to look again if nothing is heard before; `detail` is for people."""
+    """Do not type yet. `recheck_s` is when to look again if nothing is heard before; `detail` is for people.
+
+    `shown` is what the pane shows of it: only for those who may write.
+    """
 
     reason: HoldReason
     detail: str
     recheck_s: float = 1.0
+    shown: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +95,14 @@ def _screen_hold(view: AgentView) -> Hold | None:
     if sight is None:
         return None
     if sight.dialog is not None or view.asking:
-        question = sight.dialog or "it asks for a permission"
-        return Hold(HoldReason.DIALOG, f"a dialog is open: {question}", 0.5)
+        return Hold(HoldReason.DIALOG, "a dialog is open", 0.5, sight.dialog or "it asks for a permission")
     if not view.ready:
         return Hold(HoldReason.STARTING, "it has just started", 0.25)
     if sight.composer is None:
         return Hold(HoldReason.DIALOG, "its input box is not on the screen (another view is open)", 0.5)
     if sight.composer:
-        return Hold(HoldReason.DRAFT, f"a half-typed line is in its input box: {sight.composer[:60]!r}", 0.5)
+        draft = repr(sight.composer[:60])
+        return Hold(HoldReason.DRAFT, "a half-typed line is in its input box", 0.5, draft)
     if sight.busy and not view.driver.queues_while_busy:
         return Hold(HoldReason.BUSY, "it works and takes no text meanwhile", 0.25)
     return None

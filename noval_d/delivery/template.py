@@ -32,7 +32,9 @@ def from_agent(message: Message) -> bool:
 
 
 def _headline(message: Message) -> str:
-    first = f"[nova {message.id} from {message.sender}]"
+    # the sender's name is another node's word: a control character in it would be typed
+    sender = " ".join(clean(message.sender).split())
+    first = f"[nova {message.id} from {sender}]"
     if message.kind is Kind.TASK or message.headers.get("answer") == "wanted":
         return f'{first} Answer with: novactl reply {message.id} "..."'
     return first

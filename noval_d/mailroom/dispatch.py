@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Mapping
 
-from nova_torch.broker import Broker, Enqueue, Lane
+from nova_torch.broker import Broker, Enqueue, Enqueued, Lane
 from nova_torch.codec import decode_hop, encode_hop
 from nova_torch.errors import BrokerUnavailable, InvalidRequest, NotOwner, StoreFailed
-from nova_torch.values import AgentId, Hop, MessageId, NodeId, Priority, State
+from nova_torch.values import AgentId, HoldReason, Hop, MessageId, NodeId, Priority, State
+from noval_d.delivery.item import Item
 from noval_d.delivery.worker import Worker
 from noval_d.mailroom.inbox import Inbox
 from noval_d.mailroom.outbox import Outbox, Outgoing
@@ -19,8 +21,9 @@ log = logging.getLogger("nova.outbox")
 
 BATCH = 128
 TICK_S = 1.0
-SILENT_S = 60.0  # a queued message without any receipt for this long is sent again
-LOCAL_BATCH = 256
+SILENT_S = 60.0  # a message without any receipt for this long is sent again
+MAX_MS = 1 << 53
+LOST_MS = 600_000  # how long after its time to live the owner of a message may still tell of it
 
 
 class Dispatch:
@@ -44,8 +47,9 @@ class Dispatch:
         self._workers = workers
         self._clock_ms = clock_ms
         self._limit = mailbox_limit
-        self._given: set[MessageId] = set()
+        self._expired_to = 0
         self._receipts: asyncio.Queue[tuple[NodeId, Hop]] = asyncio.Queue()
+        self._own_receipts: asyncio.Queue[Hop] = asyncio.Queue()
 
     @property
     def mode(self) -> str:
@@ -54,14 +58,16 @@ class Dispatch:
 
     async def run(self) -> None:
         """Send until cancelled."""
+        expire_ms = 0
         while True:
-            try:
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(TICK_S):
                     await self._outbox.grew.wait()
-            except TimeoutError:
-                await self._expire()
             self._outbox.grew.clear()
             try:
+                if abs(self._clock_ms() - expire_ms) >= TICK_S * 1000:
+                    expire_ms = self._clock_ms()
+                    await self._expire()
                 await self._round()
             except BrokerUnavailable as error:
                 self._link.failed(error)
@@ -76,22 +82,66 @@ class Dispatch:
         if broker is None:
             await self._straight()
             return
-        self._given.clear()
-        while batch := self._outbox.unsent(BATCH):
-            moved = await self._enqueue(broker, batch)
-            if moved < len(batch):
-                return  # the rest waits for its owner; the next tick tries again
+        stuck: set[AgentId] = set()  # theirs waits for its owner, in order; the next tick tries again
+        while batch := self._outbox.unsent(BATCH, skip=stuck):
+            stuck |= await self._send(broker, batch)
         silent = self._outbox.silent(self._clock_ms() - int(SILENT_S * 1000), BATCH)
-        lost = [out.message.id for out in silent if not self._in_hand(out)]
-        if lost:
-            await self._outbox.resend(lost)
+        if silent:
+            await self._ask_again(broker, [out for out in silent if self._in_hand(out) is None])
+            await self._outbox.asked_again(out.message.id for out in silent)
 
-    def _in_hand(self, outgoing: Outgoing) -> bool:
+    def _in_hand(self, outgoing: Outgoing) -> Item | None:
         worker = self._workers.get(outgoing.agent)
-        return worker is not None and worker.find(outgoing.message.id) is not None
+        return worker.find(outgoing.message.id) if worker is not None else None
 
-    async def _enqueue(self, broker: Broker, batch: list[Outgoing]) -> int:
-        answers = await broker.enqueue(
+    async def _send(self, broker: Broker, batch: list[Outgoing]) -> set[AgentId]:
+        """Move messages on into mailboxes; return the agents that take none now."""
+        hops: list[Hop] = []
+        outside: list[Outgoing] = []
+        for out in batch:
+            item = self._in_hand(out)
+            if item is None:
+                outside.append(out)
+            else:  # given straight, or read before the broker lost it: its mailbox has no say any more
+                state, reason = item.told
+                hops.append(self._hop(out, State(state or State.QUEUED), reason))
+        stuck: set[AgentId] = set()
+        lost: set[AgentId] = set()
+        unowned: list[MessageId] = []
+        for out, answer in zip(outside, await self._enqueue(broker, outside), strict=True):
+            if not answer.error:
+                hops.append(self._hop(out, State.QUEUED, "", node=NodeId(answer.owner_node or "")))
+            elif answer.error == "full" and not self._outbox.handed_on(out.message.id):
+                why = f"the mailbox of {out.agent} is full ({self._limit} messages)"
+                hops.append(self._hop(out, State.FAILED, why, final=True))
+            else:
+                stuck.add(out.agent)
+                if answer.error != "full":
+                    lost.add(out.agent)
+                    if not out.reason:
+                        unowned.append(out.message.id)
+        for agent in lost & self._workers.keys():
+            self._link.claim_again(agent)
+        # a receipt of the owner may be faster than this note: it must not be overwritten
+        await self._outbox.advance(hops)
+        if unowned:
+            await self._outbox.note(unowned, HoldReason.NO_AGENT.value)
+        return stuck
+
+    async def _ask_again(self, broker: Broker, lost: list[Outgoing]) -> None:
+        """Send messages again of which nothing was heard: their owner takes them, or tells what became of them.
+
+        Whatever the mailbox answers is no verdict: they may have been typed long ago.
+        """
+        answers = await self._enqueue(broker, lost)
+        pairs = zip(lost, answers, strict=True)
+        unowned = {out.message.id for out, answer in pairs if answer.error and answer.error != "full"}
+        queued = [o.message.id for o in lost if o.message.id in unowned and o.state is State.QUEUED]
+        if queued:  # no node has the mailbox: they are sent as soon as one does
+            await self._outbox.resend(queued)
+
+    async def _enqueue(self, broker: Broker, batch: list[Outgoing]) -> list[Enqueued]:
+        return await broker.enqueue(
             [
                 Enqueue(
                     agent=out.agent,
@@ -103,37 +153,45 @@ class Dispatch:
                 for out in batch
             ]
         )
-        hops: list[Hop] = []
-        for out, answer in zip(batch, answers, strict=True):
-            if answer.error == "full":
-                why = f"the mailbox of {out.agent} is full ({self._limit} messages)"
-                hops.append(self._hop(out, State.FAILED, why, final=True))
-            elif answer.error:
-                if out.agent in self._workers:
-                    self._link.claim_again(out.agent)
-            else:
-                hops.append(self._hop(out, State.QUEUED, "", node=NodeId(answer.owner_node or "")))
-        # a receipt of the owner may be faster than this note: it must not be overwritten
-        await self._outbox.advance(hops)
-        return len(hops)
 
     async def _straight(self) -> None:
         """Give messages for local agents to their workers, in order, as far as they have room."""
-        room = {agent: worker.room for agent, worker in self._workers.items()}
-        for out in self._outbox.open([agent for agent, free in room.items() if free > 0], LOCAL_BATCH):
-            if out.message.id in self._given or room[out.agent] <= 0:
+        room = {agent: worker.room for agent, worker in self._workers.items() if worker.room > 0}
+        for seq, message, agent in self._outbox.near(room):
+            worker = self._workers.get(agent)
+            if worker is None or room[agent] <= 0 or worker.find(message) is not None:
                 continue
-            room[out.agent] -= 1
-            self._given.add(out.message.id)
-            await self._inbox.deliver(out)
+            out = self._outbox.at(seq)
+            if out is not None:
+                room[agent] -= 1
+                await self._inbox.deliver(out)
+
+    async def fail_all(self, agent: AgentId, why: str) -> int:
+        """Fail what waits here for an agent that is unregistered and was handed to no other node."""
+        failed = 0
+        while batch := self._outbox.of(agent, BATCH):
+            for out in batch:
+                await self._inbox.fail(agent, out.message, why)
+            failed += len(batch)
+        return failed
 
     async def _expire(self) -> None:
+        """Look at the next of the messages that wait here; those whose time ran out are final."""
         now = self._clock_ms()
-        late = [
-            self._hop(out, State.EXPIRED, "its time to live ran out in the outbox", final=True)
-            for out in self._outbox.unsent(BATCH)
-            if out.message.expires_ms is not None and now >= out.message.expires_ms
-        ]
+        waiting = self._outbox.unsent(BATCH, after=self._expired_to)
+        self._expired_to = waiting[-1].seq if len(waiting) == BATCH else 0
+        late: list[Hop] = []
+        for out in waiting:
+            expires_ms = out.message.expires_ms
+            if expires_ms is None or now < expires_ms or self._in_hand(out) is not None:
+                continue
+            if not self._outbox.handed_on(out.message.id):
+                late.append(
+                    self._hop(out, State.EXPIRED, "its time to live ran out in the outbox", final=True)
+                )
+            elif now >= expires_ms + LOST_MS:
+                why = "its time to live ran out, and no node tells what became of it"
+                late.append(self._hop(out, State.UNCONFIRMED, why, final=True))
         if late:
             await self._outbox.apply(late)
 
@@ -153,20 +211,32 @@ class Dispatch:
 
     def post(self, node: NodeId, hop: Hop) -> None:
         """Send a receipt to the node of a sender."""
-        self._receipts.put_nowait((node, hop))
+        if node == self._node:
+            self._own_receipts.put_nowait(hop)
+        else:
+            self._receipts.put_nowait((node, hop))
+
+    async def run_own(self) -> None:
+        """Take receipts for this node's own messages until cancelled."""
+        while True:
+            hop = await self._own_receipts.get()
+            try:
+                await self._outbox.apply([hop])
+            except StoreFailed as error:  # asked for again like one that was lost on its way
+                log.warning("outbox.store_failed", extra={"problem": error.message})
 
     async def run_post(self) -> None:
         """Send receipts until cancelled. One that is lost is asked for again by the sender's resend."""
         while True:
             node, hop = await self._receipts.get()
-            if node == self._node:
-                await self._outbox.apply([hop])
-                continue
-            try:
-                broker = await self._link.wait_up()
-                await broker.post(node, [encode_hop(hop)])
-            except BrokerUnavailable as error:
-                self._link.failed(error)
+            while True:
+                try:
+                    broker = await self._link.wait_up()
+                    await broker.post(node, [encode_hop(hop)])
+                    break
+                except BrokerUnavailable as error:
+                    self._link.failed(error)
+                    await asyncio.sleep(0.05)
 
     async def run_mail(self) -> None:
         """Read receipts of other nodes until cancelled."""
@@ -184,13 +254,20 @@ class Dispatch:
             except NotOwner:
                 self._link.beat_soon()  # another daemon bears this node's name: the beat says so
                 await asyncio.sleep(TICK_S)
+            except StoreFailed as error:  # it stays in the mail until it can be written
+                log.warning("outbox.store_failed", extra={"problem": error.message})
+                await asyncio.sleep(TICK_S)
             except BrokerUnavailable as error:
                 self._link.failed(error)
 
 
 def _read(raw: bytes) -> Hop | None:
     try:
-        return decode_hop(raw)
+        hop = decode_hop(raw)
     except InvalidRequest as error:
         log.warning("outbox.unreadable_receipt", extra={"problem": error.message})
         return None
+    if not 0 <= hop.at_ms < MAX_MS:
+        log.warning("outbox.unreadable_receipt", extra={"problem": "its time is none"})
+        return None
+    return hop

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from nova_torch.broker import Entry, Lane
 from nova_torch.codec import decode_message
-from nova_torch.errors import BrokerUnavailable, InvalidRequest, MailboxLost, NotOwner
-from nova_torch.values import UNDELIVERED, AgentId, Hop, NodeId, State
+from nova_torch.errors import BrokerUnavailable, InvalidRequest, MailboxLost, NotOwner, StoreFailed
+from nova_torch.ulid import is_ulid
+from nova_torch.values import UNDELIVERED, AgentId, Form, Hop, Message, NodeId, State
 from noval_d.delivery.item import Item
 from noval_d.delivery.worker import Worker
 from noval_d.mailroom.ledger import Entry as LedgerEntry
@@ -27,6 +28,7 @@ SWEEP_S = 12.0  # a lost bell costs at most this (BROKER 4)
 READ = 32
 
 Answer = Callable[[NodeId, Hop], None]
+Settle = Callable[[Item, State, str], Awaitable[None]]
 
 
 class Inbox:
@@ -41,6 +43,7 @@ class Inbox:
         workers: Mapping[AgentId, Worker],
         clock_ms: Callable[[], int],
         answer: Answer,
+        settle: Settle,
     ) -> None:
         self._node = node
         self._ledger = ledger
@@ -48,6 +51,7 @@ class Inbox:
         self._workers = workers
         self._clock_ms = clock_ms
         self._answer = answer
+        self._settle = settle
         self._unread: set[AgentId] = set()
         self._pending: set[AgentId] = set()
         self._full: set[AgentId] = set()
@@ -115,7 +119,11 @@ class Inbox:
                     self._unread.add(agent)
                 except (NotOwner, MailboxLost):
                     log.warning("inbox.not_owner", extra={"agent": agent})
+                    self._pending.add(agent)  # what another owner read meanwhile is not new any more
                     self._link.claim_again(agent)
+                except StoreFailed as error:
+                    log.warning("inbox.store_failed", extra={"agent": agent, "problem": error.message})
+                    self._pending.add(agent)
 
     async def _read(self, agent: AgentId) -> None:
         worker = self._workers.get(agent)
@@ -144,7 +152,7 @@ class Inbox:
         if worker is None:
             return
         try:
-            message = decode_message(envelope)
+            message = _checked(decode_message(envelope))
         except InvalidRequest as error:
             log.warning("inbox.unreadable", extra={"agent": agent, "problem": error.message})
             if place is not None:
@@ -180,6 +188,40 @@ class Inbox:
         broker, owner = self._link.broker, self._link.owner
         if broker is not None and owner is not None:
             await broker.bury(agent, owner, place, state=State.DEAD.value, reason=why)
+
+    async def drain(self, agent: AgentId, why: str) -> int:
+        """Fail what waits in the mailbox of an agent that is unregistered; return how many messages.
+
+        What was typed before keeps its verdict. Stops where the broker does not answer.
+        """
+        broker, owner = self._link.broker, self._link.owner
+        failed = 0
+        if broker is None or owner is None:
+            return failed
+        try:
+            while entries := await broker.read(agent, owner, count=READ):
+                for entry in entries:
+                    failed += await self._fail_entry(agent, entry, why)
+        except (BrokerUnavailable, NotOwner, MailboxLost) as error:
+            log.warning("inbox.not_drained", extra={"agent": agent, "problem": error.message})
+        return failed
+
+    async def fail(self, agent: AgentId, message: Message, why: str) -> None:
+        """Settle a message that is in nobody's hand and was never typed; a repeat of it is known from now on."""
+        await self._settle(Item(message=message, agent=agent, arrival=0), State.FAILED, why)
+
+    async def _fail_entry(self, agent: AgentId, entry: Entry, why: str) -> int:
+        try:
+            message = _checked(decode_message(entry.payload))
+        except InvalidRequest:
+            return 0
+        known = self._ledger.find(message.id)
+        if known is not None:
+            if known.phase is Phase.SETTLED:
+                self._answer(message.origin, self._settled_hop(known))
+            return 0
+        await self.fail(agent, message, why)
+        return 1
 
     # -- out --
 
@@ -218,6 +260,18 @@ class Inbox:
             acks.setdefault(item.agent, []).extend((place.lane, place.entry_id) for place in places)
         for agent, entries in acks.items():
             await broker.ack(agent, owner, entries)
+
+
+def _checked(message: Message) -> Message:
+    """Return what another node sent if it can be typed. Raises InvalidRequest.
+
+    An id becomes a word of a tmux command, and a form that this version does not know has no rules here.
+    """
+    if not is_ulid(message.id):
+        raise InvalidRequest("the message's id is no ULID.")
+    if message.headers.get("form", Form.AUTO) not in list(Form):
+        raise InvalidRequest("the message's form is unknown here.", "Upgrade this node.")
+    return message
 
 
 def _item(entry: LedgerEntry) -> Item:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from nova_torch.codec import decode_message, encode_message
 from nova_torch.errors import Conflict, MessageNotFound
-from nova_torch.values import AgentId, Hop, Message, MessageId, NodeId, Receipt, State
+from nova_torch.values import AgentId, HoldReason, Hop, Message, MessageId, NodeId, Receipt, State
 from noval_d.mailroom.store import Statement, Store
 
 TIMED = (State.ACCEPTED, State.QUEUED, State.TYPED, State.SUBMITTED, State.ACKNOWLEDGED)
@@ -27,6 +27,7 @@ class Outgoing:
     envelope: bytes
     state: State
     updated_ms: int
+    reason: str = ""
 
 
 class Outbox:
@@ -62,33 +63,96 @@ class Outbox:
             ),
             _hop_row(hop),
         )
+        # two at once may have brought the same id: the file keeps the first
+        kept = self._store.read("SELECT message FROM outbox WHERE id = ?", (message.id,))
+        receipt = self._known(message, bytes(kept[0]["message"]))
         self._tell(hop, agent)
         self.grew.set()
-        return self.receipt(message.id)
+        return receipt
 
-    def unsent(self, limit: int) -> list[Outgoing]:
-        """Return the oldest accepted messages that no mailbox has yet, in order."""
-        return self._rows("final = 0 AND state = 'accepted' ORDER BY seq LIMIT ?", (limit,))
+    def unsent(self, limit: int, *, skip: Iterable[AgentId] = (), after: int = 0) -> list[Outgoing]:
+        """Return the oldest accepted messages that no mailbox has yet, in order.
 
-    def open(self, agents: Iterable[AgentId], limit: int) -> list[Outgoing]:
-        """Return messages for `agents` that are neither final nor known to be with their owner, in order."""
-        names = list(agents)
+        Without those for the agents in `skip`, and from behind the place `after`.
+        """
+        names = list(skip)
         marks = ",".join("?" * len(names))
         return self._rows(
-            f"final = 0 AND state IN ('accepted', 'queued') AND agent IN ({marks}) ORDER BY seq LIMIT ?",
-            (*names, limit),
+            f"final = 0 AND state = 'accepted' AND seq > ? AND agent NOT IN ({marks}) ORDER BY seq LIMIT ?",
+            (after, *names, limit),
+        )
+
+    def near(self, agents: Iterable[AgentId]) -> list[tuple[int, MessageId, AgentId]]:
+        """Return place, id and agent of what is for `agents` and not known to be with their owner, in order."""
+        names = list(agents)
+        marks = ",".join("?" * len(names))
+        rows = self._store.read(
+            "SELECT seq, id, agent FROM outbox"
+            f" WHERE final = 0 AND state IN ('accepted', 'queued') AND agent IN ({marks}) ORDER BY seq",
+            names,
+        )
+        return [(row["seq"], MessageId(row["id"]), AgentId(row["agent"])) for row in rows]
+
+    def at(self, seq: int) -> Outgoing | None:
+        """Return the message at this place, if it is not final."""
+        return next(iter(self._rows("final = 0 AND seq = ?", (seq,))), None)
+
+    def of(self, agent: AgentId, limit: int) -> list[Outgoing]:
+        """Return messages for `agent` that are not final and with no other node, in order."""
+        return self._rows(
+            "final = 0 AND agent = ? AND node = ? ORDER BY seq LIMIT ?", (agent, self._node, limit)
         )
 
     def silent(self, before_ms: int, limit: int) -> list[Outgoing]:
-        """Return queued messages of which no receipt came since `before_ms`."""
+        """Return messages that were handed on, are not final, and of which no receipt came since `before_ms`."""
         return self._rows(
-            "final = 0 AND state = 'queued' AND updated_ms < ? ORDER BY seq LIMIT ?", (before_ms, limit)
+            "final = 0 AND state != 'accepted' AND updated_ms < ? ORDER BY seq LIMIT ?", (before_ms, limit)
+        )
+
+    def handed_on(self, message: MessageId) -> bool:
+        """Tell whether it ever left this outbox: what became of it then only its owner knows."""
+        return bool(
+            self._store.read(
+                "SELECT 1 FROM hops WHERE message = ? AND state != 'accepted' LIMIT 1", (message,)
+            )
+        )
+
+    def ownerless(self) -> dict[AgentId, int]:
+        """Return how many messages wait for each agent whose mailbox no node has."""
+        rows = self._store.read(
+            "SELECT agent, COUNT(*) AS n FROM outbox"
+            " WHERE final = 0 AND state = 'accepted' AND reason = ? GROUP BY agent",
+            (HoldReason.NO_AGENT.value,),
+        )
+        return {AgentId(row["agent"]): int(row["n"]) for row in rows}
+
+    async def note(self, messages: Iterable[MessageId], reason: str) -> None:
+        """Note why these messages are still only accepted."""
+        await self._store.write(
+            *(
+                Statement(
+                    "UPDATE outbox SET reason = ? WHERE id = ? AND state = 'accepted'", (reason, message)
+                )
+                for message in messages
+            )
+        )
+
+    async def asked_again(self, messages: Iterable[MessageId]) -> None:
+        """Note that the owners of these messages were just asked for news."""
+        await self._store.write(
+            *(
+                Statement("UPDATE outbox SET updated_ms = ? WHERE id = ?", (self._clock_ms(), message))
+                for message in messages
+            )
         )
 
     async def resend_all(self) -> None:
         """Treat what is not typed as not sent: the broker may have lost it. Repeats are dropped by the ledger."""
         await self._store.write(
-            Statement("UPDATE outbox SET state = 'accepted' WHERE final = 0 AND state IN ('queued', 'held')")
+            Statement(
+                "UPDATE outbox SET state = 'accepted', reason = ''"
+                " WHERE final = 0 AND state IN ('queued', 'held')"
+            )
         )
         self.grew.set()
 
@@ -129,8 +193,9 @@ class Outbox:
                 continue
             made.append(
                 Statement(
-                    "UPDATE outbox SET state = ?, node = ?, updated_ms = ? WHERE id = ? AND state = 'accepted'",
-                    (hop.state.value, hop.node, self._clock_ms(), hop.message),
+                    "UPDATE outbox SET state = ?, reason = ?, node = ?, updated_ms = ?"
+                    " WHERE id = ? AND state = 'accepted' AND final = 0",
+                    (hop.state.value, hop.reason, hop.node, self._clock_ms(), hop.message),
                 )
             )
             made.append(_hop_row(hop))
@@ -192,7 +257,7 @@ class Outbox:
 
     def _rows(self, where: str, values: tuple[object, ...]) -> list[Outgoing]:
         rows = self._store.read(
-            f"SELECT seq, agent, message, state, updated_ms FROM outbox WHERE {where}", values
+            f"SELECT seq, agent, message, state, reason, updated_ms FROM outbox WHERE {where}", values
         )
         return [
             Outgoing(
@@ -202,6 +267,7 @@ class Outbox:
                 envelope=bytes(row["message"]),
                 state=State(row["state"]),
                 updated_ms=row["updated_ms"],
+                reason=row["reason"],
             )
             for row in rows
         ]

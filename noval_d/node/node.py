@@ -17,7 +17,7 @@ import msgpack
 from nova_torch import paths
 from nova_torch.communication import AsyncNovaOrchestrator
 from nova_torch.config import Config, changes, read_password
-from nova_torch.errors import ConfigInvalid, NovaError, TmuxUnavailable
+from nova_torch.errors import ConfigInvalid, NovaError, StoreFailed, TmuxUnavailable
 from nova_torch.values import AgentId, Hop, Message, MessageId, NodeId, Receipt
 from noval_d.agents.agent import Agent
 from noval_d.agents.driver_file import load_drivers
@@ -68,6 +68,7 @@ class Node:
         self._tasks: asyncio.TaskGroup | None = None
         self._worker_tasks: dict[AgentId, asyncio.Task[None]] = {}
         self._late_hooks: list[Mapping[str, Any]] = []
+        self._panes_changed = asyncio.Event()
         directory = Path(config.state.dir)
         self.store = Store(str(directory / "state.db"))
         self.outbox = Outbox(self.store, self.name, self.clock_ms)
@@ -103,6 +104,7 @@ class Node:
             workers=self.roster.workers,
             clock_ms=self.clock_ms,
             answer=lambda node, hop: self.dispatch.post(node, hop),  # noqa: PLW0108 - made below
+            settle=lambda item, state, why: self.desk.settle(item, state, why),  # noqa: PLW0108 - the same
         )
         self.dispatch = Dispatch(
             node=self.name,
@@ -146,6 +148,7 @@ class Node:
                         ("dispatch", self.dispatch.run()),
                         ("receipts-out", self.dispatch.run_post()),
                         ("receipts-in", self.dispatch.run_mail()),
+                        ("receipts-own", self.dispatch.run_own()),
                         ("purge", self._purge()),
                         ("control", serve(self)),
                     )
@@ -190,6 +193,7 @@ class Node:
         self.tmux.on_up(Injector.prepare)
         self.tmux.on_up(self._tmux_up)
         self.tmux.on_down(self.roster.lose_all)
+        self.tmux.on_down(self._panes_changed.set)  # the watch of the next client begins at once
         self.broker.on_lost(self.outbox.resend_all)
         self.broker.on_up(self._broker_up)
         await self.outbox.resend_all()
@@ -251,14 +255,27 @@ class Node:
         self.inbox.restore()
         late, self._late_hooks = self._late_hooks, []
         for record in late:
-            await self.hook(record.get("pane"), record.get("event"), record.get("payload"))
+            if not self._of_server(record.get("tmux"), client):
+                continue
+            try:
+                await self.hook(record.get("pane"), record.get("event"), record.get("payload"))
+            except NovaError as error:
+                log.warning("node.late_hook_refused", extra={"problem": error.message})
         self.broker.beat_soon()
+
+    def _of_server(self, tmux: object, client: ControlClient) -> bool:
+        """Tell whether a kept $TMUX (socket,pid,session) is this very server: pane numbers begin anew in each."""
+        if not isinstance(tmux, str):
+            return False
+        path, _, rest = tmux.partition(",")
+        same = os.path.realpath(path) == os.path.realpath(self.tmux.socket.path)
+        return same and rest.partition(",")[0] == str(client.server.pid)
 
     async def _follow_panes(self) -> None:
         """Follow the panes by one subscription; list them all after each change that matters."""
         while True:
             client = await self.tmux.wait_up()
-            changed = asyncio.Event()
+            changed = self._panes_changed
             watch = PaneWatch(client, functools.partial(self._noticed, changed))
             try:
                 await watch.start()
@@ -267,10 +284,12 @@ class Node:
                         async with asyncio.timeout(FOLLOW_S):
                             await changed.wait()
                     changed.clear()
-                    self.roster.follow(await list_panes(client))
+                    if client.alive:
+                        self.roster.follow(await list_panes(client))
             except TmuxUnavailable as error:
                 self.tmux.answered(well=False)
                 log.warning("tmux.follow_failed", extra={"problem": error.message})
+                await watch.stop()  # the same client may be watched again
                 await asyncio.sleep(1.0)
 
     def _noticed(self, changed: asyncio.Event, changes: Changes) -> None:
@@ -352,7 +371,10 @@ class Node:
     async def _purge(self) -> None:
         while True:
             before = self.clock_ms() - int(self.config.state.keep_days * 86_400_000)
-            await self.store.write(Ledger.purge(before), *Outbox.purge(before))
+            try:
+                await self.store.write(Ledger.purge(before), *Outbox.purge(before))
+            except StoreFailed as error:
+                log.warning("node.purge_failed", extra={"problem": error.message})
             await asyncio.sleep(PURGE_S)
 
 
