@@ -100,7 +100,7 @@ class TestNode:
 
         def up() -> bool:
             status = self.call("status")
-            return status["broker"]["state"] == "up" and status["tmux"][0]["state"] == "up"
+            return bool(status["broker"]["state"] == "up" and status["tmux"][0]["state"] == "up")
 
         until(up, START_S, f"broker and tmux ({self.log()[-2000:]})")
         if self.capture is None and "NOVA_BROKER_URL" not in self.env:
