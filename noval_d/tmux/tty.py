@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import select
 import struct
 import termios
 from collections.abc import Iterator
@@ -23,6 +24,11 @@ def unread_bytes(tty_path: str) -> int:
     A line-buffered terminal counts only whole lines, so text without its Enter is 0 there.
     """
     with _opened(tty_path) as descriptor:
+        # What tmux wrote reaches the terminal's queue through a work queue of the kernel, late on a busy
+        # machine; a poll that finds nothing waits for that, FIONREAD does not (n_tty_poll of Linux).
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        poll.poll(0)
         packed = fcntl.ioctl(descriptor, termios.FIONREAD, b"\0" * 4)
     (count,) = struct.unpack("i", packed)
     return int(count)
