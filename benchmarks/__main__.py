@@ -58,8 +58,8 @@ def document(reports: list[Report]) -> str:
         "",
         *(f"- {line}" for line in describe()),
         "",
-        "What a figure covers is said under its table; ratios are against what was measured in the same run. Run it "
-        "on your own machine with `make bench`, and an hour of traffic with `python -m benchmarks.soak`.",
+        "What a figure covers is said under its table; ratios are against what the same run measured.",
+        "On your own machine: `make bench`; an hour of traffic: `python -m benchmarks.soak`.",
     ]
     return "\n".join(head) + "\n\n" + "\n\n".join(as_markdown(report) for report in reports) + "\n"
 

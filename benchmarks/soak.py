@@ -14,6 +14,7 @@ import os
 import random
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -21,9 +22,11 @@ from pathlib import Path
 from benchmarks.figures import median
 from benchmarks.idle import usage
 from benchmarks.machine import describe, load
-from benchmarks.stage import BenchNode, Panes, bench_node, body, once, register_all, remote
+from benchmarks.stage import SENDER_NODE, BenchNode, Panes, bench_node, body, once, register_all, remote
 from nova_torch.broker import Broker
+from nova_torch.codec import decode_hop
 from nova_torch.protocol.aclient import AsyncClient
+from nova_torch.values import State
 from tests.support.agents import Tui, tui
 from tests.support.node import until
 
@@ -60,6 +63,10 @@ class Traffic:
 
     lines: list[str] = field(default_factory=list)
     tuis: dict[str, list[str]] = field(default_factory=dict)
+    remote: set[str] = field(default_factory=set)
+    """Ids of what the other node sent."""
+    told: Counter[str] = field(default_factory=Counter)
+    """How often the other node was told that a message of its own is submitted."""
 
     @property
     def count(self) -> int:
@@ -84,6 +91,7 @@ class Soak:
 
     async def run(self, minutes: float) -> None:
         broker = await self._node.broker()
+        receipts = asyncio.create_task(self._receipts(broker))
         client = await AsyncClient.connect(self._node.socket)
         end = time.monotonic() + minutes * 60
         try:
@@ -94,6 +102,8 @@ class Soak:
                 group.create_task(self._watch(broker, end))
             await self._drain(broker)
         finally:
+            receipts.cancel()
+            await asyncio.wait([receipts])
             await client.close()
             await broker.close()
 
@@ -108,7 +118,9 @@ class Soak:
             name = self._rng.choice(self._names)
             text = body(word) + "x" * self._rng.choice((0, 0, 0, 500, 3000))
             if n % 2:
-                (result,) = await broker.enqueue([remote(name, text)])
+                item = remote(name, text)
+                self.traffic.remote.add(item.message_id)
+                (result,) = await broker.enqueue([item])
                 assert not result.error, result
             else:
                 await client.call("send", {"target": name, "body": text, "sender": "user:soak"})
@@ -120,6 +132,15 @@ class Soak:
             await client.call("send", {"target": one.name, "body": text, "sender": "user:soak"})
             self.traffic.tuis[one.name].append(text)
             await asyncio.sleep(TUI_EVERY_S)
+
+    async def _receipts(self, broker: Broker) -> None:
+        """Read the other node's mail, as it does."""
+        epoch = await broker.claim_epoch(SENDER_NODE)
+        while True:
+            mail = await broker.mail(SENDER_NODE, block_s=2.0)
+            hops = [decode_hop(piece.payload) for piece in mail]
+            self.traffic.told.update(hop.message for hop in hops if hop.state is State.SUBMITTED)
+            await broker.mail_done(SENDER_NODE, epoch, [piece.entry_id for piece in mail])
 
     async def _watch(self, broker: Broker, end: float) -> None:
         print(" ".join(f"{one.name:>9}" for one in fields(Sample)), flush=True)
@@ -169,6 +190,9 @@ class Soak:
         said = [
             (f"{len(self.traffic.lines)} messages into {LINES} line agents: {found}", "LOST" not in found)
         ]
+        told = sum(self.traffic.told[message] == 1 for message in self.traffic.remote)
+        text = f"{told} of the other node's {len(self.traffic.remote)} messages have one receipt: submitted"
+        said.append((text, told == len(self.traffic.remote)))
         for one in self._tuis:
             sent, got = self.traffic.tuis[one.name], [text.rstrip() for text in one.prompts()]
             said.append(

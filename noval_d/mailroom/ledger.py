@@ -137,7 +137,8 @@ class Ledger:
     @staticmethod
     def purge(before_ms: int) -> Statement:
         """Forget what was settled before `before_ms`."""
-        return Statement("DELETE FROM ledger WHERE phase = 'settled' AND updated_ms < ?", (before_ms,))
+        sql = "DELETE FROM ledger WHERE phase = 'settled' AND updated_ms < ?"
+        return Statement(sql, (before_ms,), slow=True)
 
 
 def _entry(row: sqlite3.Row) -> Entry:

@@ -251,8 +251,8 @@ class Outbox:
     def purge(before_ms: int) -> tuple[Statement, ...]:
         """Forget what became final before `before_ms`."""
         return (
-            Statement("DELETE FROM outbox WHERE final = 1 AND updated_ms < ?", (before_ms,)),
-            Statement("DELETE FROM hops WHERE message NOT IN (SELECT id FROM outbox)"),
+            Statement("DELETE FROM outbox WHERE final = 1 AND updated_ms < ?", (before_ms,), slow=True),
+            Statement("DELETE FROM hops WHERE message NOT IN (SELECT id FROM outbox)", slow=True),
         )
 
     def _rows(self, where: str, values: tuple[object, ...]) -> list[Outgoing]:

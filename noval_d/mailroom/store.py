@@ -56,10 +56,11 @@ Values = Sequence[Any]
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One SQL statement and its values."""
+    """One SQL statement and its values. A `slow` one (it walks through a table) runs in the thread."""
 
     sql: str
     values: Values = ()
+    slow: bool = False
 
 
 @dataclass(slots=True)
@@ -70,7 +71,7 @@ class _Unit:
 
 @dataclass(slots=True)
 class _Work:
-    """What the thread gets: units whose statements have run, or (not `ran`) that went wrong together."""
+    """What the thread gets: units whose statements have run, or (not `ran`) that it runs itself, each alone."""
 
     units: list[_Unit]
     ran: bool
@@ -175,6 +176,9 @@ class Store:
         """Run what waits in one transaction and have it committed."""
         assert self._writer is not None
         units, self._waiting = self._waiting, []
+        if any(statement.slow for unit in units for statement in unit.statements):
+            self._queue.put(_Work(units, ran=False))
+            return
         try:
             _execute(self._writer, units)
         except Exception:  # noqa: BLE001 - a bad unit, or the file is locked: the thread sorts it out
@@ -217,7 +221,8 @@ class Store:
 def _commit(connection: sqlite3.Connection, work: _Work) -> list[tuple[_Unit, str]]:
     """Commit what ran; return each unit with what went wrong.
 
-    Units that went wrong together are done again, each alone, so that one bad unit hurts no other.
+    Units that went wrong together are done again, each alone, so that one bad unit hurts no other. Slow ones
+    are done here in the first place.
     """
     if work.ran:
         try:

@@ -84,6 +84,28 @@ def test_a_file_that_another_process_has_locked_is_waited_for_and_the_loop_goes_
     assert names(tmp_path / "db") == ["patient"]
 
 
+def test_a_slow_statement_leaves_the_loop_free_and_later_writes_in_order(tmp_path: Path) -> None:
+    count = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000000) "
+    slow = Statement(
+        f"{count} INSERT INTO agents (agent, spec) SELECT 'slow', x'' FROM n WHERE i = 1", slow=True
+    )
+
+    async def work() -> None:
+        store = Store(str(tmp_path / "db"))
+        await store.open()
+        writing = [store.begin(slow), store.begin(put("after"))]
+        turns = 0
+        while not writing[0].done():
+            await asyncio.sleep(0.005)
+            turns += 1
+        assert turns > 5
+        await asyncio.gather(*writing)
+        await store.close()
+
+    run(work())
+    assert names(tmp_path / "db") == ["slow", "after"]
+
+
 def test_close_finishes_what_was_begun(tmp_path: Path) -> None:
     async def work() -> None:
         store = Store(str(tmp_path / "db"))
