@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from nova_torch.config import Config, load
 from nova_torch.errors import NovaError
 from nova_torch.version import VERSION
-from noval_d.answers import Answers
+from noval_d.calls.table import Answers
 from noval_d.control.peers import Permissions
 from noval_d.control.server import ControlServer
 from noval_d.node.node import Node

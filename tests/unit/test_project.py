@@ -22,7 +22,7 @@ from nova_torch.values import HoldReason, State
 from novactl.options import COMMON, Command
 from novactl.table import COMMANDS
 from noval_d.agents.driver_file import _KEYS
-from noval_d.answers import Answers
+from noval_d.calls.table import Answers
 from noval_d.node.node import Node
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -1,0 +1,102 @@
+"""What every call needs: who asks from which pane, what is known of the agents here and elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from typing import Any
+
+import msgpack
+
+from nova_torch.errors import (
+    BrokerUnavailable,
+    TmuxUnavailable,
+)
+from nova_torch.values import (
+    AgentRecord,
+)
+from noval_d.agents.agent import Agent
+from noval_d.control.args import Args
+from noval_d.node.node import Node
+
+log = logging.getLogger("nova.answers")
+STALE_S = 1.0  # what an agent does is looked up anew when the last look is older than this
+REFRESH_S = 0.5
+
+
+class Base:
+    """The node, and what several calls ask of it."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    def _agent_of(self, asked: Args) -> Agent | None:
+        """Return the agent in whose pane the caller runs, if any."""
+        pane = asked.optional_text("pane")
+        if pane is None or not self._same_server(asked.optional_text("tmux")):
+            return None
+        return self._node.roster.of_pane(pane)
+
+    def _same_server(self, tmux: str | None) -> bool:
+        """Tell whether the caller's $TMUX (socket,pid,session) is the server of this node."""
+        if not tmux:
+            return True
+        return os.path.realpath(tmux.split(",", 1)[0]) == os.path.realpath(self._node.tmux.socket.path)
+
+    async def _target(self, target: str) -> str:
+        """Return the pane id of `session:window[.pane]`."""
+        from noval_d.tmux.admin import resolve_target  # libtmux: only who names a window pays for it
+
+        return await resolve_target(self._node.tmux.socket, target)
+
+    def _record(self, agent: Agent) -> dict[str, Any]:
+        return self._node.roster.record(agent, self._node.roster.workers[agent.id].in_hand).to_json()
+
+    def _local(self) -> list[dict[str, Any]]:
+        return [self._record(agent) for agent in self._node.roster.agents.values()]
+
+    async def _elsewhere(self) -> list[dict[str, Any]]:
+        """Return the agents of the other live nodes, as they last beat; none while the broker is down."""
+        broker = self._node.broker.broker
+        if broker is None:
+            return []
+        try:
+            leases = await broker.nodes()
+        except BrokerUnavailable as error:
+            self._node.broker.failed(error)
+            return []
+        found: list[dict[str, Any]] = []
+        for lease in leases:
+            if lease.alive and lease.node != self._node.name and lease.blob:
+                found += _records(lease.blob)
+        return found
+
+    async def _refresh(self) -> None:
+        """Look again at agents that were not looked at lately; a tmux that is slow does not hold the answer."""
+        now = self._node.clock()
+        try:
+            async with asyncio.timeout(REFRESH_S):
+                for agent in list(self._node.roster.agents.values()):
+                    if now - agent.looked_at > STALE_S:
+                        await self._look(agent)
+        except TimeoutError:
+            log.info("answers.refresh_cut_short")
+
+    async def _look(self, agent: Agent) -> None:
+        if agent.facts is None or self._node.tmux.state == "not_answering":
+            return
+        try:
+            await agent.view(self._node.tmux.client)
+        except TmuxUnavailable:
+            self._node.tmux.answered(well=False)
+
+
+def _records(blob: bytes) -> list[dict[str, Any]]:
+    """Return the agents of another node's blob; what cannot be read is left out."""
+    try:
+        agents = msgpack.unpackb(blob)["agents"]
+        return [{**agent, **AgentRecord.from_json(agent).to_json()} for agent in agents]
+    except (ValueError, KeyError, TypeError, msgpack.UnpackException):
+        log.warning("answers.unreadable_node")
+        return []

@@ -1,0 +1,163 @@
+"""Answer the calls about agents: list, register, unregister, pause, resume, peek."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from nova_torch.errors import (
+    BrokerUnavailable,
+    Conflict,
+    InvalidRequest,
+    NotOwner,
+    PaneNotFound,
+    TmuxUnavailable,
+)
+from nova_torch.values import (
+    AgentId,
+    AgentSpec,
+    PaneId,
+    State,
+)
+from noval_d.calls.base import Base
+from noval_d.control.args import Args
+from noval_d.control.calls import Peer
+from noval_d.mailroom.ledger import Phase
+from noval_d.tmux.panes import PaneFacts, observe
+
+log = logging.getLogger("nova.answers")
+
+
+class Fleet(Base):
+    """One method a call."""
+
+    async def agents(self, _peer: Peer, args: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Return the agents of the fleet that match."""
+        asked = Args(args)
+        role, node, state = (asked.optional_text(name) for name in ("role", "node", "state"))
+        skills = set(asked.texts("skills"))
+        await self._refresh()
+        found = [
+            record
+            for record in [*self._local(), *await self._elsewhere()]
+            if (role is None or record["role"] == role)
+            and (node is None or record["node"] == node)
+            and (state is None or record["state"] == state)
+            and skills <= set(record["skills"])
+        ]
+        return sorted(found, key=lambda record: str(record["agent_id"]))
+
+    async def register(self, _peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
+        """Make a pane an agent."""
+        asked = Args(args)
+        node = self._node
+        pane = await self._pane(asked)
+        spec = AgentSpec(
+            agent_id=AgentId(asked.text("agent_id")),
+            role=asked.optional_text("role") or "",
+            skills=asked.texts("skills"),
+            driver=asked.optional_text("driver") or self._driver_of(pane),
+            program=pane.command,
+        )
+        await self._refuse_foreign(spec.agent_id)
+        agent = await node.roster.register(spec, pane, node.tmux.client)
+        try:
+            await node.broker.claim(agent.id)
+        except BrokerUnavailable as error:
+            node.broker.failed(error)  # claimed with the next connection; until then it is reached directly
+        node.inbox.recheck(pending=True)
+        await self._look(agent)
+        return self._record(agent)
+
+    async def unregister(self, _peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
+        """Forget an agent; what was not typed fails, what may be typed is unconfirmed."""
+        node = self._node
+        try:
+            client = node.tmux.client
+        except TmuxUnavailable:
+            client = None
+        agent, worker = await node.roster.unregister(Args(args).text("agent_id"), client)
+        node.end_worker(agent.id)
+        why = f"agent {agent.id} was unregistered"
+        dropped = worker.take_all()
+        for item in dropped:
+            await node.desk.settle(item, State.FAILED, why)
+        for item in worker.items:
+            proven = item.phase is Phase.ENTERED
+            await node.desk.settle(item, State.SUBMITTED if proven else State.UNCONFIRMED, why)
+        waiting = await node.inbox.drain(agent.id, why)
+        try:
+            await node.broker.release(agent.id)
+        except (BrokerUnavailable, NotOwner) as error:
+            log.warning("answers.not_released", extra={"agent": agent.id, "problem": error.message})
+        waiting += await node.dispatch.fail_all(agent.id, why)
+        return {"agent_id": agent.id, "dropped": len(dropped) + waiting}
+
+    async def pause(self, _peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
+        """Hold an agent's messages."""
+        return self._record(await self._node.roster.pause(Args(args).text("agent_id"), True))
+
+    async def resume(self, _peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
+        """Hold an agent's messages no longer."""
+        agent = await self._node.roster.pause(Args(args).text("agent_id"), False)
+        await self._look(agent)
+        return self._record(agent)
+
+    async def peek(self, _peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what an agent's pane shows."""
+        asked = Args(args)
+        agent = self._node.roster.get(asked.text("agent_id"))
+        lines = asked.optional_integer("lines", least=1, most=1000)
+        if agent.facts is None:
+            raise PaneNotFound(
+                f"agent {agent.id} has no pane now.", "Register it in its new one: novactl register"
+            )
+        seen = await observe(self._node.tmux.client, agent.facts.pane_id, capture=True)
+        if seen is None or seen.screen is None:
+            raise PaneNotFound(f"the pane of agent {agent.id} is gone.", "novactl agents")
+        text = [seen.screen.text(row) for row in range(len(seen.screen.rows))]
+        while text and not text[-1]:
+            text.pop()
+        return {
+            "agent_id": agent.id,
+            "pane": seen.facts.pane_id,
+            "state": agent.state.value,
+            "lines": text[-lines:] if lines else text,
+        }
+
+    async def _pane(self, asked: Args) -> PaneFacts:
+        """Return the pane that register is about: %N, session:window[.pane], or the caller's own."""
+        named = asked.optional_text("pane") or asked.optional_text("pane_env")
+        if named is None:
+            raise InvalidRequest("no pane is named.", "Give --pane %N, or --here inside the agent's pane.")
+        if asked.optional_text("pane") is None and not self._same_server(asked.optional_text("tmux")):
+            raise Conflict(
+                "this pane is on another tmux server than the daemon serves.",
+                f"The daemon serves {self._node.tmux.socket.path}; set NOVA_TMUX for it.",
+            )
+        client = self._node.tmux.client
+        pane_id = named if named.startswith("%") else await self._target(named)
+        seen = await observe(client, PaneId(pane_id), capture=False)
+        if seen is None:
+            raise PaneNotFound(f"there is no pane {named}.", "List them: tmux list-panes -a")
+        if seen.facts.session == client.session:
+            raise Conflict(f"pane {named} is the daemon's own.", "Name the pane of an agent.")
+        return seen.facts
+
+    def _driver_of(self, pane: PaneFacts) -> str:
+        drivers = self._node.roster.drivers.values()
+        found = [driver.name for driver in drivers if pane.command in driver.commands]
+        if len(found) == 1:
+            return found[0]
+        raise InvalidRequest(
+            f"pane {pane.pane_id} runs {pane.command!r}, which no driver claims.",
+            f"Say how it is typed into: --driver {'|'.join(sorted(self._node.roster.drivers))}",
+        )
+
+    async def _refuse_foreign(self, agent_id: str) -> None:
+        for record in await self._elsewhere():
+            if record["agent_id"] == agent_id:
+                raise Conflict(
+                    f"agent {agent_id} is registered on node {record['node']}.", "Unregister it there first."
+                )

@@ -1,0 +1,45 @@
+"""The table of the calls that the control socket serves, and what each needs to be asked."""
+
+from __future__ import annotations
+
+from noval_d.calls.about import About
+from noval_d.calls.fleet import Fleet
+from noval_d.calls.messages import Messages
+from noval_d.control.calls import Access, Call
+
+
+class Answers(About, Fleet, Messages):
+    """The daemon's side of every call. One method a call."""
+
+    def table(self) -> dict[str, Call]:
+        """Return what the control server serves."""
+        read, write = Access.READ, Access.WRITE
+        plain = {
+            "ping": (self.ping, read),
+            "agents": (self.agents, read),
+            "trace": (self.trace, read),
+            "doctor": (self.doctor, read),
+            "config": (self.config, read),
+            "dead_list": (self.dead_list, read),
+            "register": (self.register, write),
+            "unregister": (self.unregister, write),
+            "inbox": (self.inbox, write),
+            "peek": (self.peek, write),
+            "pause": (self.pause, write),
+            "resume": (self.resume, write),
+            "dead_retry": (self.dead_retry, write),
+            "dead_drop": (self.dead_drop, write),
+            "hook": (self.hook, write),
+            "reload": (self.reload, write),
+            "stop": (self.stop, write),
+        }
+        streams = {
+            "status": (self.status, read),
+            "watch": (self.watch, read),
+            "follow": (self.follow, read),
+            "send": (self.send, write),
+        }
+        calls = {name: Call(handler=handler, access=access) for name, (handler, access) in plain.items()}
+        for name, (stream, access) in streams.items():
+            calls[name] = Call(handler=stream, access=access, streams=True)
+        return calls
