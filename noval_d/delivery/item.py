@@ -33,6 +33,8 @@ class Item:
     """The ledger has a row for it."""
     refusals: int = 0
     """How often the guard refused a paste that the gate had allowed."""
+    pasting: bool = False
+    """Its paste is on its way: no prompt can be its own yet."""
     settling: bool = False
     """Its verdict is being written."""
     defects: int = 0

@@ -129,6 +129,11 @@ def spaced(progress: Progress, now: float) -> Progress:
     return replace(progress, spaces=progress.spaces + 1, spaced_at=now)
 
 
+def untouched(progress: Progress, look: Look) -> bool:
+    """Tell whether our text certainly stands in the composer as it was pasted, with no Enter of ours."""
+    return look.here and progress.enters == 0 and not progress.resumed
+
+
 def next_step(rules: Rules, progress: Progress, look: Look, now: float) -> tuple[Progress, Step]:
     """Return the progress with what `look` adds to it, and what to do at `now`."""
     if look.acknowledged:
