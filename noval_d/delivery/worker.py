@@ -15,14 +15,12 @@ from nova_torch.errors import NovaError, TmuxNotAnswering, TmuxUnavailable
 from nova_torch.values import HoldReason, MessageId, State
 from noval_d.agents.agent import Agent
 from noval_d.agents.reports import Meaning, Report
-from noval_d.agents.sight import guard_text, landed
-from noval_d.delivery import proof, steps
+from noval_d.delivery import proof
 from noval_d.delivery.gate import Hold, Refuse, decide
-from noval_d.delivery.injector import ENTERED, Injector
+from noval_d.delivery.injector import Injector
 from noval_d.delivery.item import Item
-from noval_d.delivery.leftover import LOOK_S, Forget, Later, Left, tidy
-from noval_d.delivery.line import LineProver
 from noval_d.delivery.template import dress
+from noval_d.delivery.typist import Outcome, Postponed, Typist, pause
 from noval_d.delivery.view import AgentView
 from noval_d.mailroom.desk import Desk
 from noval_d.mailroom.ledger import Phase
@@ -36,7 +34,7 @@ FIRST_HOOK_S = 2.0  # an agent of which no hook was heard yet has none, if a sub
 TRANSCRIPT_S = 1.0  # between two looks into the transcript while submitted messages wait for a hook
 TROUBLED_S = 0.5  # before the next try when the state file or something of ours failed
 MAX_DEFECTS = 5
-TELL_S = 1.0  # a typed message that waits for a person this long is reported with the reason
+MAX_REFUSALS = 50  # of the guard, although the look before had found nothing in the way
 
 
 class Worker:
@@ -55,17 +53,14 @@ class Worker:
     ) -> None:
         self.agent = agent
         self._link = link
-        self._injector = injector
         self._desk = desk
         self._lease_ok = lease_ok
         self.max_attempts = max_attempts
-        self._server_alive = server_alive
-        self._prover = LineProver(link)
+        self._typist = Typist(agent, link=link, injector=injector, desk=desk, server_alive=server_alive)
         self._waiting: list[Item] = []
         self._known: dict[MessageId, Item] = {}
         self._arrivals = 0
         self._stopping = False
-        self._left: Left | None = None
         self.current: Item | None = None
         self.hold: Hold | None = None
         self.hold_since_ms = 0
@@ -124,7 +119,8 @@ class Worker:
         await self._read_transcript()
 
     async def _acknowledge(self, prompt: str, *, cut: bool = False) -> None:
-        typed = [item for item in self._known.values() if item.phase in (Phase.TYPING, Phase.ENTERED)]
+        known = [item for item in self._known.values() if item.phase in (Phase.TYPING, Phase.ENTERED)]
+        typed = [item for item in known if not item.pasting]
         texts = [item.typed or dress(self.agent.driver, item.message) for item in typed]
         for index in proof.matched(prompt, texts, cut=cut):
             item = typed[index]
@@ -139,7 +135,7 @@ class Worker:
 
     def stop(self) -> None:
         """Begin no further message; the one in hand is finished if its proof comes soon."""
-        self._stopping = True
+        self._stopping = self._typist.stopping = True
         self.agent.wake.set()
 
     # -- the loop --
@@ -158,7 +154,7 @@ class Worker:
                 await self._give_up(self.current)
                 wait_s = TROUBLED_S
             if wait_s > 0 and not self._stopping:
-                await self._pause(wait_s)
+                await pause(self.agent, wait_s)
 
     async def _give_up(self, item: Item | None) -> None:
         """Settle the message that a defect was met with too often, as far as it is known what became of it."""
@@ -180,9 +176,9 @@ class Worker:
         await self._give_up_on_hooks()
         if not self._waiting:
             self.current, self.hold = None, None
-            if self._left is not None:
+            if self._typist.left is not None:
                 view = await self._look(None)
-                return view.recheck_s if isinstance(view, Hold) else max(0.001, await self._tidy(view))
+                return view.recheck_s if isinstance(view, Hold) else max(0.001, await self._typist.tidy(view))
             return TRANSCRIPT_S if self._known else 3600.0
         expires_s = await self._expire()
         if not self._waiting:
@@ -190,7 +186,7 @@ class Worker:
         item = min(self._waiting, key=lambda waiting: waiting.order)
         self.current = item
         if item.phase is Phase.TYPING:
-            return await self._recover(item)
+            return await self._take(item, await self._typist.recover(item))
         return min(await self._consider(item), expires_s)
 
     async def _expire(self) -> float:
@@ -210,7 +206,7 @@ class Worker:
         view = await self._look(item)
         if isinstance(view, Hold):
             return await self._held(item, view)
-        if (wait_s := await self._tidy(view)) > 0:
+        if (wait_s := await self._typist.tidy(view)) > 0:
             return wait_s
         decision = decide(item.message, view, self.agent.clock_ms())
         if isinstance(decision, Refuse):
@@ -219,7 +215,17 @@ class Worker:
         if isinstance(decision, Hold):
             return await self._held(item, decision)
         self.hold = None
-        return await self._type(item, view)
+        if item.attempt >= self.max_attempts or item.refusals >= MAX_REFUSALS:
+            await self._settle(item, State.DEAD, "it could not be typed in many tries")
+            return 0.0
+        return await self._take(item, await self._typist.type(item, view))
+
+    async def _take(self, item: Item, outcome: Outcome) -> float:
+        """Write down what the typist found; return how long to wait before the next look."""
+        if isinstance(outcome, Postponed):
+            return outcome.seconds
+        await self._verdict(item, outcome.state, outcome.reason)
+        return 0.0
 
     async def _look(self, item: Item | None) -> AgentView | Hold:
         agent = self.agent
@@ -241,185 +247,15 @@ class Worker:
         await self._desk.tell(item, State.HELD, hold.reason.value)
         return hold.recheck_s
 
-    # -- typing --
-
-    async def _type(self, item: Item, view: AgentView) -> float:
-        agent, facts = self.agent, view.facts
-        assert facts is not None
-        if item.attempt >= self.max_attempts or item.refusals >= 50:
-            await self._settle(item, State.DEAD, "it could not be typed in many tries")
-            return 0.0
-        item.typed = dress(agent.driver, item.message)
-        await self._desk.typing(item, agent.pane_key)
-        line_driver = agent.driver if agent.driver.kind == "line" else None
-        sent_at = agent.clock()
-        try:
-            ran = await self._injector.paste(facts, item.typed, item.token, enter=line_driver)
-        except TmuxUnavailable:
-            return 0.0  # whether it ran is not known: the next pass asks the marker
-        if not ran:
-            item.refusals += 1
-            await self._desk.untyped(item)
-            return 0.01 if item.refusals < 10 else 0.5
-        item.refusals = 0
-        if line_driver is not None:
-            return await self._prove_line(item)
-        await self._desk.tell(item, State.TYPED)
-        return await self._bring_home(item, steps.Progress(pasted_at=sent_at))
-
-    async def _prove_line(self, item: Item) -> float:
-        """Wait until the program has read everything: its proof (DELIVERY 4.3)."""
-        async for finding in self._prover.follow(self.agent, item.pane, len(item.typed.encode()) + 1):
-            if finding.verdict is not None:
-                await self._settle(item, finding.verdict, finding.reason)
-            elif not self._stopping:
-                await self._desk.tell(item, State.TYPED, finding.reason)
-            if self._stopping:
-                break
-        return 0.0
-
-    async def _bring_home(self, item: Item, progress: steps.Progress) -> float:
-        """Follow a pasted message to its verdict, step by step."""
-        agent = self.agent
-        driver = agent.driver
-        rules = steps.Rules(
-            settle_s=driver.settle_s,
-            enter_window_s=driver.enter_window_s,
-            space_wait_s=driver.space_wait_s,
-            landed_within_s=driver.landed_within_s,
-            defers_dialogs=driver.defers_dialogs,
-        )
-        waiting_since = agent.clock()
-        while True:
-            agent.wake.clear()
-            look = await self._glance(item)
-            if look is None:
-                progress = replace(progress, calm=False, spaced_at=None)
-                await self._pause(0.2)
-                continue
-            progress, step = steps.next_step(rules, progress, look, agent.clock())
-            match step:
-                case steps.Done(state, reason):
-                    if look.here and state is not State.UNCONFIRMED:
-                        self._left = Left(typed=item.typed, at=agent.clock())
-                    return await self._verdict(item, state, reason)
-                case steps.Again():
-                    item.attempt += 1
-                    await self._desk.untyped(item)
-                    return 0.0
-                case steps.Enter():
-                    progress = await self._enter(item, progress)
-                    waiting_since = agent.clock()
-                case steps.Space():
-                    progress = await self._space(progress)
-                case steps.Wait(seconds, why):
-                    if self._stopping and why:  # that may last; the node ends this after a grace anyway
-                        return 0.0
-                    if why and agent.clock() - waiting_since > TELL_S:
-                        await self._desk.tell(item, State.TYPED, why)
-                    await self._pause(seconds)
-
-    async def _glance(self, item: Item) -> steps.Look | None:
-        """Look at the pane of a pasted message; None while tmux does not answer."""
-        agent = self.agent
-        try:
-            view = await agent.view(self._link.client)
-        except TmuxNotAnswering:
-            self._link.answered(well=False)
-            return None
-        except TmuxUnavailable:
-            if self._server_alive(item.pane):
-                return None
-            view = AgentView(driver=agent.driver, facts=None)
-        sight, facts = view.sight, view.facts
-        same = facts is not None and agent.pane_key == item.pane
-        return steps.Look(
-            here=sight is not None and landed(agent.driver, sight, item.typed),
-            composer=sight.composer if sight is not None else None,
-            dialog=view.asking or (sight is not None and sight.dialog is not None),
-            unread_bytes=view.unread_bytes,
-            running=same and view.present,
-            reading=facts is not None and (facts.in_mode or facts.input_off),
-            acknowledged=item.acknowledged,
-            hooked=bool(agent.hooked),
-            busy=sight is not None and sight.busy,
-            echoed=item.echoes is not None and agent.echoes(item.typed) > item.echoes,
-        )
-
-    async def _enter(self, item: Item, progress: steps.Progress) -> steps.Progress:
-        agent = self.agent
-        sight, facts = agent.sight, agent.facts
-        assert sight is not None
-        assert facts is not None
-        text = guard_text(sight, item.typed)
-        item.echoes = agent.echoes(item.typed)
-        try:
-            ran = await self._injector.enter(facts, agent.driver, item.token, text, self._absent())
-        except TmuxUnavailable:
-            return replace(progress, calm=False, resumed=True)
-        if ran:
-            return steps.entered(progress, agent.clock(), busy=sight.busy)
-        if agent.clock() - progress.pasted_at > agent.driver.enter_window_s:
-            await self._pause(0.05)
-        return replace(progress, calm=False, spaced_at=None)
-
-    async def _space(self, progress: steps.Progress) -> steps.Progress:
-        assert self.agent.facts is not None
-        sent_at = self.agent.clock()
-        try:
-            ran = await self._injector.key(self.agent.facts, "Space", self._absent())
-        except TmuxUnavailable:
-            ran = False
-        if ran:
-            return steps.spaced(progress, sent_at)
-        await self._pause(0.05)
-        return progress
-
-    def _absent(self) -> tuple[str, ...]:
-        """Return the dialog's marks that the screen does not show now: none may appear before an Enter runs."""
-        sight = self.agent.sight
-        return sight.absent_marks if sight is not None else ()
-
-    async def _verdict(self, item: Item, state: State, reason: str) -> float:
+    async def _verdict(self, item: Item, state: State, reason: str) -> None:
         if state is State.SUBMITTED and self.agent.driver.hooks and self.agent.hooked is not False:
             item.entered_at = self.agent.clock()
             await self._desk.entered(item)
             self._pop(item)
             if item.acknowledged:  # the hook reported while that was written
                 await self._settle(item, State.ACKNOWLEDGED)
-            return 0.0
+            return
         await self._settle(item, state, reason)
-        return 0.0
-
-    # -- after a crash, or when tmux did not answer --
-
-    async def _recover(self, item: Item) -> float:
-        """Find out from the pane whether a paste ran, and go on from there (DELIVERY 2.3)."""
-        agent = self.agent
-        item.typed = item.typed or dress(agent.driver, item.message)
-        if item.acknowledged:
-            await self._settle(item, State.ACKNOWLEDGED)
-            return 0.0
-        try:
-            view = await agent.view(self._link.client)
-        except TmuxUnavailable:
-            if self._server_alive(item.pane):
-                return 0.5
-            view = AgentView(driver=agent.driver, facts=None)
-        facts = view.facts
-        if facts is None or agent.pane_key != item.pane:
-            await self._settle(item, State.UNCONFIRMED, "its pane went away while it was being typed")
-            return 0.0
-        now = agent.clock()
-        progress = steps.Progress(pasted_at=now, calm=False, resumed=True)
-        if facts.nova_last == item.token + ENTERED:
-            if agent.driver.kind == "line":
-                return await self._prove_line(item)
-            progress = replace(progress, enters=1, entered_at=now)
-        elif facts.nova_last != item.token:
-            await self._desk.untyped(item)
-            return 0.0
-        return await self._bring_home(item, progress)
 
     async def _give_up_on_hooks(self) -> None:
         """Settle submitted messages whose hook stays silent although the agent has nothing left to do."""
@@ -443,24 +279,6 @@ class Worker:
                 agent.hooked = False
                 await self._settle(item, State.SUBMITTED)
 
-    async def _tidy(self, view: AgentView) -> float:
-        """Take away what is left of the last sent text; return how long to wait, 0 when nothing is left."""
-        left, agent = self._left, self.agent
-        if left is None:
-            return 0.0
-        step = tidy(left, view, agent.clock())
-        if isinstance(step, Later):
-            return step.seconds
-        if isinstance(step, Forget) or view.facts is None or view.sight is None:
-            self._left = None
-            return 0.0
-        try:
-            await self._injector.key(view.facts, agent.driver.clear_key, view.sight.absent_marks)
-        except TmuxUnavailable:
-            return 0.5
-        self._left = replace(left, keys=left.keys + 1)
-        return LOOK_S
-
     # -- small things --
 
     async def _settle(self, item: Item, state: State, reason: str = "") -> None:
@@ -481,11 +299,3 @@ class Worker:
     def _forget(self, item: Item) -> None:
         self._known.pop(item.message.id, None)
         self.roomy.set()
-
-    async def _pause(self, seconds: float) -> None:
-        """Wait, but no longer than until somebody has news."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self.agent.wake.wait()
-        except TimeoutError:
-            pass

@@ -1,0 +1,270 @@
+"""Type one message into its pane and follow it to a verdict: paste, look, Enter, proof. DELIVERY, throughout.
+
+What to do is decided in `steps` and `leftover`; tmux is told by the injector. After anything unclear the pane's
+marker says what happened, never a guess.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from nova_torch.errors import TmuxNotAnswering, TmuxUnavailable
+from nova_torch.values import State
+from noval_d.agents.agent import Agent
+from noval_d.agents.driver import Driver
+from noval_d.agents.sight import guard_text, landed
+from noval_d.delivery import steps
+from noval_d.delivery.injector import ENTERED, Injector
+from noval_d.delivery.item import Item
+from noval_d.delivery.leftover import LOOK_S, Forget, Later, Left, tidy
+from noval_d.delivery.line import LineProver
+from noval_d.delivery.template import dress
+from noval_d.delivery.view import AgentView
+from noval_d.mailroom.desk import Desk
+from noval_d.tmux.link import TmuxLink
+
+TELL_S = 1.0  # a typed message that waits for a person this long is reported with the reason
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of a message, on proof."""
+
+    state: State
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Postponed:
+    """Nothing is known for sure yet: ask again after `seconds`."""
+
+    seconds: float
+
+
+Outcome = Verdict | Postponed
+
+
+class Typist:
+    """Types into the pane of one agent, one message at a time."""
+
+    def __init__(
+        self,
+        agent: Agent,
+        *,
+        link: TmuxLink,
+        injector: Injector,
+        desk: Desk,
+        server_alive: Callable[[str], bool],
+    ) -> None:
+        self.agent = agent
+        self._link = link
+        self._injector = injector
+        self._desk = desk
+        self._server_alive = server_alive
+        self._prover = LineProver(link)
+        self.stopping = False
+        self.left: Left | None = None
+        """A text that was sent and was still in the composer then."""
+
+    def __repr__(self) -> str:
+        return f"<Typist {self.agent!r}{' stopping' if self.stopping else ''}>"
+
+    async def type(self, item: Item, view: AgentView) -> Outcome:
+        """Paste a message that the gate let through, and follow it to its verdict."""
+        agent, facts = self.agent, view.facts
+        assert facts is not None
+        item.typed = dress(agent.driver, item.message)
+        line_driver = agent.driver if agent.driver.kind == "line" else None
+        item.pasting = True
+        try:
+            await self._desk.typing(item, agent.pane_key)
+            sent_at = agent.clock()
+            ran = await self._injector.paste(facts, item.typed, item.token, enter=line_driver)
+        except TmuxUnavailable:
+            return Postponed(0.0)  # whether it ran is not known: `recover` asks the marker
+        finally:
+            item.pasting = False
+        if not ran:
+            item.refusals += 1
+            await self._desk.untyped(item)
+            return Postponed(0.01 if item.refusals < 10 else 0.5)
+        item.refusals = 0
+        if line_driver is not None:
+            return await self._prove_line(item)
+        await self._desk.tell(item, State.TYPED)
+        return await self._bring_home(item, steps.Progress(pasted_at=sent_at))
+
+    async def _prove_line(self, item: Item) -> Outcome:
+        """Wait until the program has read everything: its proof (DELIVERY 4.3)."""
+        async for finding in self._prover.follow(self.agent, item.pane, len(item.typed.encode()) + 1):
+            if finding.verdict is not None:
+                return Verdict(finding.verdict, finding.reason)
+            if self.stopping:
+                break
+            await self._desk.tell(item, State.TYPED, finding.reason)
+        return Postponed(0.0)
+
+    async def _bring_home(self, item: Item, progress: steps.Progress) -> Outcome:
+        """Follow a pasted message to its verdict, step by step."""
+        agent, rules = self.agent, _rules(self.agent.driver)
+        waiting_since = agent.clock()
+        while True:
+            agent.wake.clear()
+            look = await self._glance(item, progress)
+            if look is None:
+                progress = replace(progress, calm=False, spaced_at=None)
+                await pause(agent, 0.2)
+                continue
+            progress, step = steps.next_step(rules, progress, look, agent.clock())
+            match step:
+                case steps.Done(state, reason):
+                    if look.here and state is not State.UNCONFIRMED:
+                        self.left = Left(typed=item.typed, at=agent.clock())
+                    return Verdict(state, reason)
+                case steps.Again():
+                    item.attempt += 1
+                    await self._desk.untyped(item)
+                    return Postponed(0.0)
+                case steps.Enter():
+                    after = await self._enter(item, progress)
+                    if after is None:  # whether it was pressed is not known: `recover` asks the marker
+                        return Postponed(0.1)
+                    progress, waiting_since = after, agent.clock()
+                case steps.Space():
+                    progress = await self._space(progress)
+                case steps.Wait(seconds, why):
+                    if self.stopping and why:  # that may last; the node ends this after a grace anyway
+                        return Postponed(0.0)
+                    if why and agent.clock() - waiting_since > TELL_S:
+                        await self._desk.tell(item, State.TYPED, why)
+                    await pause(agent, seconds)
+
+    async def _glance(self, item: Item, progress: steps.Progress) -> steps.Look | None:
+        """Look at the pane of a pasted message; None while tmux does not answer."""
+        agent = self.agent
+        try:
+            view = await agent.view(self._link.client)
+        except TmuxNotAnswering:
+            self._link.answered(well=False)
+            return None
+        except TmuxUnavailable:
+            if self._server_alive(item.pane):
+                return None
+            view = AgentView(driver=agent.driver, facts=None)
+        sight, facts = view.sight, view.facts
+        same = facts is not None and agent.pane_key == item.pane
+        seen = steps.Look(
+            here=sight is not None and landed(agent.driver, sight, item.typed),
+            composer=sight.composer if sight is not None else None,
+            dialog=view.asking or (sight is not None and sight.dialog is not None),
+            unread_bytes=view.unread_bytes,
+            running=same and view.present,
+            reading=facts is not None and (facts.in_mode or facts.input_off),
+            acknowledged=item.acknowledged,
+            hooked=bool(agent.hooked),
+            busy=sight is not None and sight.busy,
+            echoed=item.echoes is not None and agent.echoes(item.typed) > item.echoes,
+        )
+        if item.acknowledged and steps.untouched(progress, seen):
+            item.acknowledged = False  # somebody else's prompt of the same words
+            seen = replace(seen, acknowledged=False)
+        return seen
+
+    async def _enter(self, item: Item, progress: steps.Progress) -> steps.Progress | None:
+        """Press Enter; return the progress, None when it is not known whether tmux ran it."""
+        agent = self.agent
+        sight, facts = agent.sight, agent.facts
+        assert sight is not None
+        assert facts is not None
+        text = guard_text(sight, item.typed)
+        item.echoes = agent.echoes(item.typed)
+        try:
+            ran = await self._injector.enter(facts, agent.driver, item.token, text, self._absent())
+        except TmuxUnavailable:
+            return None
+        if ran:
+            return steps.entered(progress, agent.clock(), busy=sight.busy)
+        if agent.clock() - progress.pasted_at > agent.driver.enter_window_s:
+            await pause(agent, 0.05)
+        return replace(progress, calm=False, spaced_at=None)
+
+    async def _space(self, progress: steps.Progress) -> steps.Progress:
+        assert self.agent.facts is not None
+        sent_at = self.agent.clock()
+        try:
+            ran = await self._injector.key(self.agent.facts, "Space", self._absent())
+        except TmuxUnavailable:
+            ran = False
+        if ran:
+            return steps.spaced(progress, sent_at)
+        await pause(self.agent, 0.05)
+        return progress
+
+    def _absent(self) -> tuple[str, ...]:
+        """Return the dialog's marks that the screen does not show now: none may appear before an Enter runs."""
+        sight = self.agent.sight
+        return sight.absent_marks if sight is not None else ()
+
+    async def recover(self, item: Item) -> Outcome:
+        """Find out from the pane whether a paste ran, and go on from there (DELIVERY 2.3)."""
+        agent = self.agent
+        item.typed = item.typed or dress(agent.driver, item.message)
+        if item.acknowledged:
+            return Verdict(State.ACKNOWLEDGED)
+        try:
+            view = await agent.view(self._link.client)
+        except TmuxUnavailable:
+            if self._server_alive(item.pane):
+                return Postponed(0.5)
+            view = AgentView(driver=agent.driver, facts=None)
+        facts = view.facts
+        if facts is None or agent.pane_key != item.pane:
+            return Verdict(State.UNCONFIRMED, "its pane went away while it was being typed")
+        now = agent.clock()
+        progress = steps.Progress(pasted_at=now, calm=False, resumed=True)
+        if facts.nova_last == item.token + ENTERED:
+            if agent.driver.kind == "line":
+                return await self._prove_line(item)
+            progress = replace(progress, enters=1, entered_at=now)
+        elif facts.nova_last != item.token:
+            await self._desk.untyped(item)
+            return Postponed(0.0)
+        return await self._bring_home(item, progress)
+
+    async def tidy(self, view: AgentView) -> float:
+        """Take away what is left of the last sent text; return how long to wait, 0 when nothing is left."""
+        left, agent = self.left, self.agent
+        if left is None:
+            return 0.0
+        step = tidy(left, view, agent.clock())
+        if isinstance(step, Later):
+            return step.seconds
+        if isinstance(step, Forget) or view.facts is None or view.sight is None:
+            self.left = None
+            return 0.0
+        try:
+            await self._injector.key(view.facts, agent.driver.clear_key, view.sight.absent_marks)
+        except TmuxUnavailable:
+            return 0.5
+        self.left = replace(left, keys=left.keys + 1)
+        return LOOK_S
+
+
+def _rules(driver: Driver) -> steps.Rules:
+    return steps.Rules(
+        settle_s=driver.settle_s,
+        enter_window_s=driver.enter_window_s,
+        space_wait_s=driver.space_wait_s,
+        landed_within_s=driver.landed_within_s,
+        defers_dialogs=driver.defers_dialogs,
+    )
+
+
+async def pause(agent: Agent, seconds: float) -> None:
+    """Wait, but no longer than until somebody has news of the agent."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await agent.wake.wait()
