@@ -274,6 +274,8 @@ def test_ctrl_c_is_130_without_a_traceback() -> None:
             env=clean_environment(NOVA_SOCKET=daemon.path),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            # a shell's background job, as which these tests may run, ignores it, and so would our child
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         assert program.stdout is not None
         assert json.loads(program.stdout.readline()) == {"node": "fake"}
