@@ -269,13 +269,12 @@ def test_a_reader_that_goes_away_is_no_error_message() -> None:
 
 def test_ctrl_c_is_130_without_a_traceback() -> None:
     with fake_daemon(watch=Stream([{"node": "fake"}, HANG])) as daemon:
+        # a shell's background job, as which these tests may run, ignores it, and so would our child
         program = subprocess.Popen(
-            [sys.executable, "-m", "novactl.main", "watch", "--json"],
+            ["env", "--default-signal=INT", sys.executable, "-m", "novactl.main", "watch", "--json"],
             env=clean_environment(NOVA_SOCKET=daemon.path),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            # a shell's background job, as which these tests may run, ignores it, and so would our child
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         assert program.stdout is not None
         assert json.loads(program.stdout.readline()) == {"node": "fake"}
