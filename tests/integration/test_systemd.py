@@ -110,7 +110,11 @@ def test_nothing_is_said_of_being_ready_while_the_socket_cannot_be_made(
     second = subprocess.run(
         [sys.executable, "-m", "noval_d"],
         cwd=ROOT,
-        env={**service.environment, "NOVA_STATE_DIR": f"{service.state}/second"},
+        env={
+            **service.environment,
+            "NOVA_STATE_DIR": f"{service.state}/second",
+            "NOVA_BROKER_URL": "unix:///none",
+        },
         capture_output=True,
         text=True,
         timeout=TOLD_S,
