@@ -96,11 +96,16 @@ def echoes(driver: Driver, screen: Screen, typed: str) -> int:
     return max(above.count(head), above.count(tail))
 
 
-def is_rest(sight: Sight, typed: str) -> bool:
-    """Tell whether the composer holds `typed`, or its beginning, and nothing else that anybody typed."""
+def is_rest(driver: Driver, sight: Sight, typed: str, *, begun: bool = False) -> bool:
+    """Tell whether the composer holds `typed` and nothing else; with `begun` its beginning is enough."""
     if not sight.composer or sight.cut:
         return False
-    return sight.pasted or _letters(typed).startswith(_letters(sight.composer))
+    if sight.pasted:
+        marker = driver.marker
+        alone = marker is not None and marker.fullmatch("".join(sight.composer.split("\n")).strip())
+        return bool(alone) and _stands_for(driver, sight.composer, typed)
+    wanted, seen = _letters(typed), _letters(sight.composer)
+    return bool(seen) and (wanted.startswith(seen) if begun else wanted == seen)
 
 
 def guard_text(sight: Sight, typed: str) -> str | None:

@@ -1,7 +1,8 @@
 """Decide what to do with a text that was sent and is still in the composer. No I/O, no clock.
 
-Claude Code takes a text that is sent at the very end of a turn and leaves it in its input box as well. There it
-would look like a draft, hold every later message, and be sent again by the next Enter of a person.
+Claude Code takes a text that is sent at the very end of a turn and leaves it in its input box as well, or puts it
+back a moment later. There it would look like a draft, hold every later message, and be sent again by the next Enter
+of a person. A text that is only queued is not touched: a person may have called it back to edit it.
 """
 
 from __future__ import annotations
@@ -12,13 +13,15 @@ from noval_d.agents.sight import is_rest
 from noval_d.delivery.view import AgentView
 
 STAYS_S = 0.5  # an agent clears its input box within this after it took the text
+RETURNS_S = 10.0  # a taken text comes back within this, or not at all
 MAX_KEYS = 32
 LOOK_S = 0.04
+AGAIN_S = 2.0  # between two looks at an empty composer while nothing waits to be typed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Left:
-    """A text that was proven to be sent and seen in the composer after that; `at` in monotonic seconds."""
+    """A text that the agent has surely taken; `at` in monotonic seconds is when that was proven."""
 
     typed: str
     at: float
@@ -28,7 +31,12 @@ class Left:
 
 @dataclass(frozen=True, slots=True)
 class Forget:
-    """It is gone, or no longer ours to touch."""
+    """It did not come back, or what is there is no longer ours to touch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Nothing of it is there now; it may still come back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +51,16 @@ class Clear:
     """Press the driver's clearing key once."""
 
 
-def tidy(left: Left, view: AgentView, now: float) -> Forget | Later | Clear:
-    """Return what to do with the rest of a sent text."""
+def tidy(left: Left, view: AgentView, now: float) -> Forget | Keep | Later | Clear:
+    """Return what to do with a taken text that is, or may come back, in the composer."""
     sight = view.sight
-    if view.facts is None or not view.present or sight is None or not sight.composer:
+    if view.facts is None or not view.present or sight is None or not view.driver.clear_key:
         return Forget()
-    if now - left.at < STAYS_S:
+    age_s = now - left.at
+    if not sight.composer:
+        return Keep() if age_s < RETURNS_S and not left.keys else Forget()
+    if not is_rest(view.driver, sight, left.typed, begun=left.keys > 0) or left.keys >= MAX_KEYS:
+        return Later(LOOK_S) if age_s < STAYS_S else Forget()
+    if age_s < STAYS_S:
         return Later(LOOK_S)
-    ours = is_rest(sight, left.typed) and view.driver.clear_key and left.keys < MAX_KEYS
-    return Clear() if ours else Forget()
+    return Clear() if left.keys or age_s < RETURNS_S else Forget()

@@ -19,7 +19,7 @@ from noval_d.agents.sight import guard_text, landed
 from noval_d.delivery import steps
 from noval_d.delivery.injector import ENTERED, Injector
 from noval_d.delivery.item import Item
-from noval_d.delivery.leftover import LOOK_S, Forget, Later, Left, tidy
+from noval_d.delivery.leftover import LOOK_S, Forget, Keep, Later, Left, tidy
 from noval_d.delivery.line import LineProver
 from noval_d.delivery.template import dress
 from noval_d.delivery.view import AgentView
@@ -121,8 +121,8 @@ class Typist:
             progress, step = steps.next_step(rules, progress, look, agent.clock())
             match step:
                 case steps.Done(state, reason):
-                    if look.here and state is not State.UNCONFIRMED:
-                        self.left = Left(typed=item.typed, at=agent.clock())
+                    if look.here and state is State.SUBMITTED and not agent.hooked:
+                        self.taken(item)  # an acknowledged one is noted by the worker
                     return Verdict(state, reason)
                 case steps.Again():
                     item.attempt += 1
@@ -234,14 +234,21 @@ class Typist:
             return Postponed(0.0)
         return await self._bring_home(item, progress)
 
+    def taken(self, item: Item) -> None:
+        """Note that the agent has surely taken this text: what comes back of it may be cleared."""
+        if self.agent.driver.kind != "line":
+            self.left = Left(typed=item.typed, at=self.agent.clock())
+
     async def tidy(self, view: AgentView) -> float:
-        """Take away what is left of the last sent text; return how long to wait, 0 when nothing is left."""
+        """Take away what is left of the last taken text; return how long nothing may be typed, 0 for not at all."""
         left, agent = self.left, self.agent
         if left is None:
             return 0.0
         step = tidy(left, view, agent.clock())
         if isinstance(step, Later):
             return step.seconds
+        if isinstance(step, Keep):
+            return 0.0
         if isinstance(step, Forget) or view.facts is None or view.sight is None:
             self.left = None
             return 0.0

@@ -19,6 +19,7 @@ from noval_d.delivery import proof
 from noval_d.delivery.gate import Hold, Refuse, decide
 from noval_d.delivery.injector import Injector
 from noval_d.delivery.item import Item
+from noval_d.delivery.leftover import AGAIN_S
 from noval_d.delivery.template import dress
 from noval_d.delivery.typist import Outcome, Postponed, Typist, pause
 from noval_d.delivery.view import AgentView
@@ -178,7 +179,7 @@ class Worker:
             self.current, self.hold = None, None
             if self._typist.left is not None:
                 view = await self._look(None)
-                return view.recheck_s if isinstance(view, Hold) else max(0.001, await self._typist.tidy(view))
+                return view.recheck_s if isinstance(view, Hold) else await self._typist.tidy(view) or AGAIN_S
             return TRANSCRIPT_S if self._known else 3600.0
         expires_s = await self._expire()
         if not self._waiting:
@@ -289,6 +290,8 @@ class Worker:
             await self._desk.settle(item, state, reason)
         finally:
             item.settling = False
+        if state is State.ACKNOWLEDGED:
+            self._typist.taken(item)
         # it leaves the queue only with a verdict that is durable: the next paste takes its marker away
         self._pop(item)
         self._forget(item)
