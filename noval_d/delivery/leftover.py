@@ -36,7 +36,7 @@ class Forget:
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """Nothing of it is there now; it may still come back."""
+    """It is not there now, or there is something else; it may still come back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +57,11 @@ def tidy(left: Left, view: AgentView, now: float) -> Forget | Keep | Later | Cle
     if view.facts is None or not view.present or sight is None or not view.driver.clear_key:
         return Forget()
     age_s = now - left.at
+    later = Keep() if age_s < RETURNS_S else Forget()
     if not sight.composer:
-        return Keep() if age_s < RETURNS_S and not left.keys else Forget()
-    if not is_rest(view.driver, sight, left.typed, begun=left.keys > 0) or left.keys >= MAX_KEYS:
-        return Later(LOOK_S) if age_s < STAYS_S else Forget()
+        return Forget() if left.keys else later
+    if not is_rest(view.driver, sight, left.typed, begun=left.keys > 0):
+        return Forget() if left.keys else Later(LOOK_S) if age_s < STAYS_S else later
     if age_s < STAYS_S:
         return Later(LOOK_S)
-    return Clear() if left.keys or age_s < RETURNS_S else Forget()
+    return Clear() if left.keys < MAX_KEYS and (left.keys or age_s < RETURNS_S) else Forget()

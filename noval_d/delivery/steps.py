@@ -18,6 +18,7 @@ STAYED_S = 0.5  # an echo above a composer that keeps the text for this long: se
 STAYS_S = 10.0  # how long a busy agent may take to show what became of a text that stays
 SWALLOWED_S = 0.5  # an empty composer for this long after a dialog closed: the dialog ate the paste
 VANISHED_S = 10.0  # how long a hook may come after the text left the composer before our Enter
+NEVER_SEEN = "the text never appeared in the input box"
 LOOK_S = 0.006  # between two looks while something is about to happen
 IDLE_LOOK_S = 0.1  # between two looks while a person has to act
 
@@ -141,7 +142,7 @@ def next_step(rules: Rules, progress: Progress, look: Look, now: float) -> tuple
     if not look.running:
         return progress, Done(State.UNCONFIRMED, "the agent ended before the delivery was proven")
     if look.unread_bytes > 0:
-        return progress, Wait(LOOK_S, "not_reading")
+        return replace(progress, gone_at=None), Wait(LOOK_S, "not_reading")
     if look.dialog or look.composer is None:
         seen = progress.dialog_seen or look.dialog
         return replace(progress, dialog_seen=seen, calm=False, spaced_at=None, gone_at=None), Wait(
@@ -216,8 +217,7 @@ def _gone(rules: Rules, progress: Progress, look: Look, now: float) -> tuple[Pro
         return progress, Wait(IDLE_LOOK_S)
     if progress.dialog_seen and look.composer == "" and gone_for >= SWALLOWED_S:
         return progress, Again()
-    if not progress.dialog_seen and now - progress.pasted_at >= rules.landed_within_s:
-        return progress, Done(State.UNCONFIRMED, "the text never appeared in the input box")
-    if progress.dialog_seen and gone_for >= rules.landed_within_s:
-        return progress, Done(State.UNCONFIRMED, "after a dialog the input box shows another text")
+    if gone_for >= rules.landed_within_s:
+        why = "after a dialog the input box shows another text" if progress.dialog_seen else NEVER_SEEN
+        return progress, Done(State.UNCONFIRMED, why)
     return progress, Wait(LOOK_S)

@@ -57,15 +57,16 @@ def test_a_taken_text_that_comes_back_is_cleared_key_by_key() -> None:
 
 def test_what_a_person_typed_is_left_alone() -> None:
     for draft in ("do the dishes\nand sing loudly", "something else", "do the", "[Pasted text #1 +9 lines]"):
-        assert tidy(LEFT, view(draft), LATE) == Forget()
+        assert tidy(LEFT, view(draft), LATE) == Keep()
+        assert tidy(replace(LEFT, keys=1), view(draft + "?"), LATE) == Forget()
 
 
 def test_a_pasted_marker_is_ours_when_it_stands_alone_for_as_many_lines() -> None:
     long = Left(typed="line\n" * 9 + "end ", at=100.0)
     marker = view("[Pasted text #3 +9 lines]", pasted=True)
     assert tidy(long, marker, LATE) == Clear()
-    assert tidy(long, view("[Pasted text #3 +8 lines]", pasted=True), LATE) == Forget()
-    assert tidy(long, view("see [Pasted text #3 +9 lines]", pasted=True), LATE) == Forget()
+    assert tidy(long, view("[Pasted text #3 +8 lines]", pasted=True), LATE) == Keep()
+    assert tidy(long, view("see [Pasted text #3 +9 lines]", pasted=True), LATE) == Keep()
 
 
 def test_a_text_that_comes_back_much_later_is_a_persons() -> None:
