@@ -219,6 +219,16 @@ def test_every_link_between_papers_leads_somewhere() -> None:
             )
 
 
+def test_every_source_file_that_a_paper_names_exists() -> None:
+    there = {path.relative_to(ROOT).as_posix() for path in tracked()}
+    for paper in PAPERS:
+        for name in re.findall(r"`([a-z_/]+\.(?:py|toml|sh|service))`", paper.read_text()):
+            if name != "config.toml":
+                assert any(path == name or path.endswith(f"/{name}") for path in there), (
+                    f"{paper.name}: {name}"
+                )
+
+
 def test_no_tracked_file_names_a_path_of_one_machine() -> None:
     homes = "|".join(["/ro" + "ot/", "/wo" + "rk/", "/fa" + "rm/", "/Us" + "ers/", "bash" + "_jobs"])
     named = re.compile(rf"(?<![\w.)}}-])(?:{homes})")
