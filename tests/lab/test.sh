@@ -19,7 +19,7 @@ if [ "${LIVE:-1}" = 0 ]; then
     echo "LIVE=0: the tests with the real Claude Code were left out."
 elif has_claude || command -v npm >/dev/null; then
     if has_claude || .venv/bin/python -m tests.lab.install claude; then
-        NOVA_REQUIRE_LIVE=1 .venv/bin/python -m pytest -q -n 2 tests/live || failed=1
+        NOVA_REQUIRE_LIVE=1 .venv/bin/python -m pytest -q tests/live || failed=1
     else
         echo "The tests with the real Claude Code could not run. Without them: make test LIVE=0" >&2
         failed=1
