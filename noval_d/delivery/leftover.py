@@ -7,6 +7,7 @@ of a person. A text that is only queued is not touched: a person may have called
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from noval_d.agents.sight import is_rest
@@ -15,6 +16,7 @@ from noval_d.delivery.view import AgentView
 STAYS_S = 0.5  # an agent clears its input box within this after it took the text
 RETURNS_S = 10.0  # a taken text comes back within this, or not at all
 MAX_KEYS = 32
+MAX_TEXTS = 16  # a turn that ends takes several queued texts at once, and any of them may come back
 LOOK_S = 0.04
 AGAIN_S = 2.0  # between two looks at an empty composer while nothing waits to be typed
 
@@ -49,6 +51,15 @@ class Later:
 @dataclass(frozen=True, slots=True)
 class Clear:
     """Press the driver's clearing key once."""
+
+
+def which(taken: Sequence[Left], view: AgentView, now: float) -> tuple[Left, ...]:
+    """Return the taken texts that may still come back, the one that stands in the composer (if any) last."""
+    live = [left for left in taken if now - left.at < RETURNS_S or left.keys][-MAX_TEXTS:]
+    sight = view.sight
+    if sight is not None and sight.composer:
+        live.sort(key=lambda left: is_rest(view.driver, sight, left.typed, begun=left.keys > 0))
+    return tuple(live)
 
 
 def tidy(left: Left, view: AgentView, now: float) -> Forget | Keep | Later | Clear:

@@ -19,7 +19,7 @@ from noval_d.agents.sight import guard_text, landed
 from noval_d.delivery import steps
 from noval_d.delivery.injector import ENTERED, Injector
 from noval_d.delivery.item import Item
-from noval_d.delivery.leftover import LOOK_S, Forget, Keep, Later, Left, tidy
+from noval_d.delivery.leftover import LOOK_S, Forget, Keep, Later, Left, tidy, which
 from noval_d.delivery.line import LineProver
 from noval_d.delivery.template import dress
 from noval_d.delivery.view import AgentView
@@ -66,8 +66,8 @@ class Typist:
         self._server_alive = server_alive
         self._prover = LineProver(link)
         self.stopping = False
-        self.left: Left | None = None
-        """A text that was sent and was still in the composer then."""
+        self.left: tuple[Left, ...] = ()
+        """Texts that the agent has taken lately."""
 
     def __repr__(self) -> str:
         return f"<Typist {self.agent!r}{' stopping' if self.stopping else ''}>"
@@ -237,26 +237,28 @@ class Typist:
     def taken(self, item: Item) -> None:
         """Note that the agent has surely taken this text: what comes back of it may be cleared."""
         if self.agent.driver.kind != "line":
-            self.left = Left(typed=item.typed, at=self.agent.clock())
+            self.left = (*self.left, Left(typed=item.typed, at=self.agent.clock()))
 
     async def tidy(self, view: AgentView) -> float:
         """Take away what is left of the last taken text; return how long nothing may be typed, 0 for not at all."""
-        left, agent = self.left, self.agent
-        if left is None:
+        agent, now = self.agent, self.agent.clock()
+        self.left = which(self.left, view, now)
+        if not self.left:
             return 0.0
-        step = tidy(left, view, agent.clock())
+        *others, left = self.left
+        step = tidy(left, view, now)
         if isinstance(step, Later):
             return step.seconds
         if isinstance(step, Keep):
             return 0.0
         if isinstance(step, Forget) or view.facts is None or view.sight is None:
-            self.left = None
+            self.left = tuple(others)
             return 0.0
         try:
             await self._injector.key(view.facts, agent.driver.clear_key, view.sight.absent_marks)
         except TmuxUnavailable:
             return 0.5
-        self.left = replace(left, keys=left.keys + 1)
+        self.left = (*others, replace(left, keys=left.keys + 1))
         return LOOK_S
 
 

@@ -177,7 +177,7 @@ class Worker:
         await self._give_up_on_hooks()
         if not self._waiting:
             self.current, self.hold = None, None
-            if self._typist.left is not None:
+            if self._typist.left:
                 view = await self._look(None)
                 return view.recheck_s if isinstance(view, Hold) else await self._typist.tidy(view) or AGAIN_S
             return TRANSCRIPT_S if self._known else 3600.0

@@ -7,7 +7,18 @@ from dataclasses import replace
 from nova_torch.values import PaneId
 from noval_d.agents.driver_file import load_drivers
 from noval_d.agents.sight import Sight
-from noval_d.delivery.leftover import MAX_KEYS, RETURNS_S, STAYS_S, Clear, Forget, Keep, Later, Left, tidy
+from noval_d.delivery.leftover import (
+    MAX_KEYS,
+    RETURNS_S,
+    STAYS_S,
+    Clear,
+    Forget,
+    Keep,
+    Later,
+    Left,
+    tidy,
+    which,
+)
 from noval_d.delivery.view import AgentView
 from noval_d.tmux.panes import PaneFacts
 
@@ -81,3 +92,10 @@ def test_nothing_is_pressed_without_an_agent() -> None:
 
 def test_it_ends() -> None:
     assert tidy(replace(LEFT, keys=MAX_KEYS), view("do the"), LATE) == Forget()
+
+
+def test_of_several_taken_texts_the_one_in_the_composer_is_meant() -> None:
+    other = Left(typed="something else ", at=LEFT.at + 0.2)
+    assert which((LEFT, other), view("do the dishes\nand sing"), LATE)[-1] == LEFT
+    assert which((LEFT, other), view("something else"), LATE)[-1] == other
+    assert which((LEFT, other), view(""), LEFT.at + RETURNS_S + 0.1) == (other,)
