@@ -8,7 +8,10 @@ from typing import Any
 import msgpack
 
 from nova_torch.errors import InvalidRequest
-from nova_torch.values import SCHEMA, Hop, Kind, Message, MessageId, NodeId, Priority, State
+from nova_torch.ulid import is_ulid
+from nova_torch.values import SCHEMA, Form, Hop, Kind, Message, MessageId, NodeId, Priority, State
+
+MAX_MS = 1 << 53
 
 
 def encode_message(message: Message) -> bytes:
@@ -36,8 +39,8 @@ def encode_message(message: Message) -> bytes:
 def decode_message(raw: bytes) -> Message:
     """Return the message of an envelope.
 
-    Raises InvalidRequest when `raw` is no envelope, a field is missing or of the wrong type, or the schema is
-    newer than this version knows.
+    Raises InvalidRequest when `raw` is no envelope, a field is missing or of the wrong type, the id is no ULID,
+    or the schema or the form is newer than this version knows.
     """
     data = _mapping(raw)
     schema = _field(data, "schema", int)
@@ -48,12 +51,11 @@ def decode_message(raw: bytes) -> Message:
     headers = _field(data, "headers", dict)
     if not all(isinstance(k, str) and isinstance(v, str) for k, v in headers.items()):
         raise InvalidRequest("the message's headers are not texts.")
-    expires = data.get("expires_ms")
-    if expires is not None and (not isinstance(expires, int) or isinstance(expires, bool)):
-        raise InvalidRequest("the message's expires_ms is not a number.")
+    if headers.get("form", Form.AUTO) not in list(Form):
+        raise InvalidRequest("the message's form is unknown here.", "Upgrade this node.")
     try:
         return Message(
-            id=MessageId(_field(data, "id", str)),
+            id=_id(data, "id"),
             sender=_field(data, "sender", str),
             target=_field(data, "target", str),
             body=_field(data, "body", str),
@@ -61,8 +63,8 @@ def decode_message(raw: bytes) -> Message:
             kind=Kind(_field(data, "kind", str)),
             correlation_id=_field(data, "correlation_id", str),
             reply_to=_field(data, "reply_to", str),
-            created_ms=_field(data, "created_ms", int),
-            expires_ms=expires,
+            created_ms=_time(data, "created_ms"),
+            expires_ms=None if data.get("expires_ms") is None else _time(data, "expires_ms"),
             headers=headers,
             schema=schema,
         )
@@ -91,8 +93,8 @@ def decode_hop(raw: bytes) -> Hop:
     data = _mapping(raw)
     try:
         return Hop(
-            message=MessageId(_field(data, "message", str)),
-            at_ms=_field(data, "at_ms", int),
+            message=_id(data, "message"),
+            at_ms=_time(data, "at_ms"),
             node=NodeId(_field(data, "node", str)),
             state=State(_field(data, "state", str)),
             reason=_field(data, "reason", str),
@@ -110,6 +112,21 @@ def _mapping(raw: bytes) -> Mapping[str, Any]:
     if not isinstance(data, dict):
         raise InvalidRequest(f"the envelope is a {type(data).__name__}, not a map.")
     return data
+
+
+def _id(data: Mapping[str, Any], name: str) -> MessageId:
+    """Return a message's id: a word of tmux commands, of file names and of the terminal, so never any text."""
+    value = _field(data, name, str)
+    if not is_ulid(value):
+        raise InvalidRequest(f"the envelope's field {name} is no ULID.")
+    return MessageId(value)
+
+
+def _time(data: Mapping[str, Any], name: str) -> int:
+    value = int(_field(data, name, int))
+    if not 0 <= value < MAX_MS:
+        raise InvalidRequest(f"the envelope's field {name} is no time.")
+    return value
 
 
 def _field(data: Mapping[str, Any], name: str, kind: type) -> Any:

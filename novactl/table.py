@@ -17,6 +17,7 @@ AGENT = Param("agent", required=True, metavar="AGENT", completes="agents", help=
 MESSAGE = Param("id", required=True, metavar="ID", help="The message's id.")
 ROLE = option("--role", metavar="ROLE", help="Its role.")
 SKILL = option("--skill", LIST, metavar="SKILL", help="A skill; may be given several times.")
+LAST = option("--limit -n", INTEGER, metavar="N", help="Only the last N.")
 DEAD_AGENT = option("--agent", metavar="AGENT", completes="agents", help="Only this agent's.")
 HOOKED_AGENT = Param("agent", kind=CHOICE, choices=HOOKED, required=True, help="Which program's hooks.")
 SETTINGS = option(
@@ -78,7 +79,7 @@ COMMANDS = (
                 completes="agents",
                 help="The agent (default: the one in this pane).",
             ),
-            option("--limit -n", INTEGER, metavar="N", help="Only the last N."),
+            LAST,
         ),
         examples=("novactl inbox", "novactl inbox claude-1 -n 5"),
         hot=True,
@@ -200,7 +201,7 @@ COMMANDS = (
         "dead list",
         "novactl.commands.flow:dead_list",
         "List the messages that were given up.",
-        (DEAD_AGENT,),
+        (DEAD_AGENT, LAST),
         examples=("novactl dead list", "novactl dead list --agent claude-1 --json"),
     ),
     Command(

@@ -7,7 +7,7 @@ MailboxLost: claim it again. Source: BROKER, section 4.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -122,21 +122,43 @@ class Mailboxes(Part):
         """Put `items` into their mailboxes, in order, and ring the owners' bells.
 
         Idempotent by message id: what lies in the mailbox already is not added, and its bell is rung again.
-        Cut into batches; when one fails, BrokerUnavailable, and all may be sent again.
+        Once a lane has refused one, it refuses the rest too, so that none overtakes another. Cut into batches;
+        when one fails, BrokerUnavailable, and all may be sent again.
         """
         done: list[Enqueued] = []
+        refused: dict[tuple[str, Lane], Enqueued] = {}
         for batch in _batches(items):
-            results = [
-                _enqueued(words) for words in await self._link.scripts(scripts.ENQUEUE, self._runs(batch))
-            ]
-            rung = [
-                (result.owner_node, item.agent, item.lane)
-                for item, result in zip(batch, results, strict=True)
-                if result.owner_node and not result.error
-            ]
+            results = await self._put([item for item in batch if (item.agent, item.lane) not in refused])
+            rung: list[tuple[str, str, Lane]] = []
+            for item in batch:
+                lane = (item.agent, item.lane)
+                result = refused[lane] if lane in refused else next(results)
+                if result.error:
+                    refused[lane] = result
+                elif result.owner_node:
+                    rung.append((result.owner_node, item.agent, item.lane))
+                done.append(result)
             await ring(self._link, self._keys, rung)
-            done += results
         return done
+
+    async def _put(self, batch: Sequence[Enqueue]) -> Iterator[Enqueued]:
+        """Run one script a mailbox; return what became of each of `batch`, in its order."""
+        mailboxes: dict[str, list[Enqueue]] = {}
+        for item in batch:
+            mailboxes.setdefault(item.agent, []).append(item)
+        runs: list[tuple[Sequence[str], Sequence[Word]]] = []
+        for agent, items in mailboxes.items():
+            keys = self._keys.mailbox(agent)
+            words: list[Word] = [
+                word for item in items for word in (item.message_id, item.payload, item.lane)
+            ]
+            runs.append(((keys.own, keys.hi, keys.mbx, keys.seen), (items[0].limit, *words)))
+        replies = await self._link.scripts(scripts.ENQUEUE, runs)
+        answers = {
+            agent: iter(_enqueued(words, len(mailboxes[agent])))
+            for agent, words in zip(mailboxes, replies, strict=True)
+        }
+        return iter([next(answers[item.agent]) for item in batch])
 
     async def bells(self, node: str, *, block_s: float) -> list[tuple[str, Lane]]:
         """Take up to 64 rung mailboxes of `node`, `hi` first; [] when none rings in `block_s` (at most 5).
@@ -211,14 +233,6 @@ class Mailboxes(Part):
         lengths = await self._link.batch([("XLEN", stream) for k in keys for stream in (k.hi, k.mbx)])
         return {agent: lengths[2 * n] + lengths[2 * n + 1] for n, agent in enumerate(agents)}
 
-    def _runs(self, batch: Sequence[Enqueue]) -> list[tuple[Sequence[str], Sequence[Word]]]:
-        runs: list[tuple[Sequence[str], Sequence[Word]]] = []
-        for item in batch:
-            keys = self._keys.mailbox(item.agent)
-            args = (item.message_id, item.payload, item.limit, item.lane)
-            runs.append(((keys.own, keys.hi, keys.mbx, keys.seen), args))
-        return runs
-
 
 async def ring(link: Link, keys: Keys, rung: Iterable[tuple[str, str, Lane]]) -> None:
     """Ring bells, given as node, agent and lane, in one write."""
@@ -241,13 +255,15 @@ def parse_owner(raw: bytes) -> Owner:
     return Owner(node=node, epoch=int(epoch))
 
 
-def _enqueued(words: Sequence[bytes]) -> Enqueued:
+def _enqueued(words: Sequence[bytes], count: int) -> list[Enqueued]:
+    """Return what the script said of each of `count` messages for one mailbox."""
     if words[0] == b"no_agent":
-        return Enqueued(error="no_agent")
+        return [Enqueued(error="no_agent")] * count
     node = parse_owner(words[1]).node
-    if words[0] == b"full":
-        return Enqueued(owner_node=node, error="full")
-    return Enqueued(owner_node=node, duplicate=words[2] == b"duplicate")
+    return [
+        Enqueued(owner_node=node, duplicate=word == b"duplicate", error="full" if word == b"full" else "")
+        for word in words[2:]
+    ]
 
 
 def _batches(items: Sequence[Enqueue]) -> Iterable[list[Enqueue]]:

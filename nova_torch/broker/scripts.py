@@ -88,25 +88,31 @@ return {'OK', string.format('%.0f', left)}
 """,
 )
 
-# ARGV: message id, payload, limit, lane. `seen` names the entry; one whose entry is gone is added again.
+# ARGV: limit, then message id, payload and lane of each. All of one mailbox go in at once: an owner that claims it
+# meanwhile gets them in order. `seen` names the entry; one whose entry is gone is added again. The reply has the
+# owner, then new, duplicate or full for each.
 ENQUEUE = Script(
     "enqueue",
     ("own", "hi", "mbx", "seen"),
     """
 local owner = redis.call('GET', own)
 if not owner then return {'no_agent'} end
-local known = redis.call('HGET', seen, ARGV[1])
-if known then
-  local lane, entry = string.match(known, '^(%a+) (.+)$')
-  if #redis.call('XRANGE', lane == 'hi' and hi or mbx, entry, entry) > 0 then
-    return {'OK', owner, 'duplicate'}
+local limit = tonumber(ARGV[1])
+local function put(id, payload, lane)
+  local known = redis.call('HGET', seen, id)
+  if known then
+    local where, entry = string.match(known, '^(%a+) (.+)$')
+    if #redis.call('XRANGE', where == 'hi' and hi or mbx, entry, entry) > 0 then return 'duplicate' end
   end
+  local stream = lane == 'hi' and hi or mbx
+  if redis.call('XLEN', stream) >= limit then return 'full' end
+  local entry = redis.call('XADD', stream, '*', 'i', id, 'p', payload)
+  redis.call('HSET', seen, id, lane .. ' ' .. entry)
+  return 'new'
 end
-local stream = ARGV[4] == 'hi' and hi or mbx
-if redis.call('XLEN', stream) >= tonumber(ARGV[3]) then return {'full', owner} end
-local entry = redis.call('XADD', stream, '*', 'i', ARGV[1], 'p', ARGV[2])
-redis.call('HSET', seen, ARGV[1], ARGV[4] .. ' ' .. entry)
-return {'OK', owner, 'new'}
+local reply = {'OK', owner}
+for n = 2, #ARGV, 3 do reply[#reply + 1] = put(ARGV[n], ARGV[n + 1], ARGV[n + 2]) end
+return reply
 """,
 )
 

@@ -62,7 +62,7 @@ def watch(values: Values) -> int:
 
 def dead_list(values: Values) -> int:
     """List the messages that were given up."""
-    found = ask(values, "dead_list", {"agent": values["agent"]})
+    found = ask(values, "dead_list", {"agent": values["agent"], "limit": values["limit"]})
     if values["json"]:
         out.json_line(found)
         return 0

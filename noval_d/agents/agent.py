@@ -134,7 +134,7 @@ class Agent:
                 seen = None
                 continue  # it moved to another pane meanwhile: what was seen is not the agent's
             # the pane with this number may have been respawned, or be no agent's any more
-            if seen is None or seen.facts.pid != facts.pid or seen.facts.nova_agent != self.id:
+            if seen is None or not self._same(seen.facts, facts):
                 self.moved(None, self.server)
                 seen = None
             break
@@ -160,6 +160,9 @@ class Agent:
             terminal=terminal is not None,
             asking=self.asking_since is not None,
         )
+
+    def _same(self, seen: PaneFacts, known: PaneFacts) -> bool:
+        return (seen.pid, seen.nova_agent, seen.nova_node) == (known.pid, self.id, known.nova_node)
 
     def _terminal(self, facts: PaneFacts) -> tuple[int, bool] | None:
         """Return the unread bytes and whether lines are buffered; None when the terminal cannot be asked."""

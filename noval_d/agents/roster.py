@@ -1,7 +1,8 @@
 """The agents of this node: register and unregister, find their panes again, keep one worker each.
 
-tmux is the local truth: a pane carries its agent's name and description as options. The state file remembers the
-agents whose panes are gone, so that their messages wait instead of failing.
+tmux is the local truth: a pane carries its agent's name, node and description as options, and a node touches no
+pane of another. The state file remembers the agents whose panes are gone, so that their messages wait instead of
+failing.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from nova_torch.communication.compose import AGENT_ID
 from nova_torch.errors import AgentNotFound, Conflict, InvalidRequest, NotFound, PaneNotFound
@@ -24,6 +26,7 @@ from noval_d.tmux.panes import PaneFacts, list_panes, set_pane_options
 log = logging.getLogger("nova.agents")
 
 AGENT_OPTION = "@nova_agent"
+NODE_OPTION = "@nova_node"
 SPEC_OPTION = "@nova_spec"
 
 
@@ -82,16 +85,27 @@ class Roster:
         name or driver and Conflict when another agent has the pane.
         """
         self._check(spec)
+        if pane.nova_agent and self._foreign(pane):
+            raise Conflict(
+                f"pane {pane.pane_id} belongs to agent {pane.nova_agent} of node {pane.nova_node}.",
+                "Unregister it there, or, if that node is gone: "
+                f"tmux set-option -p -u -t {pane.pane_id} {AGENT_OPTION}",
+            )
         holder = self.of_pane(pane.pane_id)
         if holder is not None and holder.id != spec.agent_id:
             raise Conflict(
                 f"pane {pane.pane_id} belongs to agent {holder.id}.", f"First: novactl unregister {holder.id}"
             )
         for other in await list_panes(client):  # one name, one pane: also one whose agent is lost right now
-            if other.nova_agent == spec.agent_id and other.pane_id != pane.pane_id:
+            if (
+                other.nova_agent == spec.agent_id
+                and other.pane_id != pane.pane_id
+                and not self._foreign(other)
+            ):
                 await self._unmark(client, other.pane_id)
         packed = write_spec(spec)
-        await set_pane_options(client, pane.pane_id, {AGENT_OPTION: spec.agent_id, SPEC_OPTION: packed})
+        marks = {AGENT_OPTION: spec.agent_id, NODE_OPTION: self._node, SPEC_OPTION: packed}
+        await set_pane_options(client, pane.pane_id, marks)
         await self._store.write(
             Statement(
                 "INSERT INTO agents (agent, spec) VALUES (?, ?)"
@@ -101,7 +115,7 @@ class Roster:
         )
         agent = self.agents.get(spec.agent_id) or self._add(spec)
         agent.spec, agent.driver = spec, self.drivers[spec.driver]
-        agent.moved(pane, self.server)
+        agent.moved(replace(pane, nova_agent=spec.agent_id, nova_node=self._node), self.server)
         log.info(
             "agent.registered", extra={"agent": spec.agent_id, "pane": pane.pane_id, "driver": spec.driver}
         )
@@ -142,7 +156,7 @@ class Roster:
         """Take over what the server's panes are now; an agent without a pane is lost until it is seen again."""
         marked: dict[AgentId, PaneFacts] = {}
         for pane in panes:
-            if not pane.nova_agent:
+            if not pane.nova_agent or self._foreign(pane):
                 continue
             name = AgentId(pane.nova_agent)
             if name not in self.agents:
@@ -158,6 +172,9 @@ class Roster:
             if facts is None and agent.facts is None:
                 continue
             agent.moved(facts, self.server)
+
+    def _foreign(self, pane: PaneFacts) -> bool:
+        return pane.nova_node not in ("", self._node)
 
     def lose_all(self) -> None:
         """The tmux server does not answer any more: no agent has a pane that could be typed into."""
@@ -205,7 +222,7 @@ class Roster:
     @staticmethod
     async def _unmark(client: ControlClient, pane: PaneId) -> None:
         try:
-            await set_pane_options(client, pane, {AGENT_OPTION: None, SPEC_OPTION: None})
+            await set_pane_options(client, pane, {AGENT_OPTION: None, NODE_OPTION: None, SPEC_OPTION: None})
         except PaneNotFound:
             log.info("agent.pane_gone", extra={"pane": pane})
 

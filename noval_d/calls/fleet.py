@@ -53,6 +53,11 @@ class Fleet(Base):
         asked = Args(args)
         node = self._node
         pane = await self._pane(asked)
+        if "#" in pane.command:
+            raise InvalidRequest(
+                f"the program in pane {pane.pane_id} is named {pane.command!r}, which tmux reads as a format.",
+                "Start it under a name without '#'.",
+            )
         spec = AgentSpec(
             agent_id=AgentId(asked.text("agent_id")),
             role=asked.optional_text("role") or "",

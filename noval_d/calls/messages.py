@@ -26,9 +26,9 @@ from noval_d.calls.base import Base
 from noval_d.control.args import Args
 from noval_d.control.calls import Peer
 from noval_d.mailroom.ledger import Ledger, Phase
-from noval_d.mailroom.outbox import Outbox
 
 INBOX_ROWS = 50
+DEAD_ROWS = 100
 
 
 class Messages(Base):
@@ -92,8 +92,10 @@ class Messages(Base):
         return sorted(rows.values(), key=lambda row: str(row["id"]))[-limit:]
 
     async def dead_list(self, _peer: Peer, args: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Return the messages that were not delivered."""
-        agent = Args(args).optional_text("agent")
+        """Return the last messages that were not delivered."""
+        asked = Args(args)
+        agent = asked.optional_text("agent")
+        limit = asked.optional_integer("limit", least=1, most=1000) or DEAD_ROWS
         return [
             {
                 "id": entry.message.id,
@@ -104,8 +106,7 @@ class Messages(Base):
                 "at_ms": at_ms,
                 "body_bytes": len(entry.message.body.encode()),
             }
-            for entry, at_ms in self._node.ledger.undelivered()
-            if agent is None or entry.agent == agent
+            for entry, at_ms in self._node.ledger.undelivered(agent, limit)
         ]
 
     async def dead_retry(self, _peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
@@ -116,8 +117,7 @@ class Messages(Base):
         assert entry is not None
         if entry.agent not in node.roster.agents:
             raise AgentNotFound(f"agent {entry.agent} is no longer registered here.", "Register it first.")
-        now = node.clock_ms()
-        await node.store.write(Ledger.reopened(message, now), Outbox.reopened(message, now))
+        await node.desk.reopen(entry.message)
         node.inbox.restore()
         return {"id": message, "state": State.QUEUED.value}
 

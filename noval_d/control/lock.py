@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import logging
 import os
 import socket
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from nova_torch.errors import ConfigInvalid, Conflict, StoreFailed
 from nova_torch.protocol.unreachable import PATH_BYTES
 from noval_d.control.peers import Permissions, read_credentials
+from noval_d.flock import Held, hold
 
 log = logging.getLogger("nova.control")
 
@@ -79,24 +79,11 @@ def _lock(path: str) -> int:
     """Take the lock beside the socket; it ends with this process, however that ends."""
     name = f"{path}.lock"
     try:
-        fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        return hold(name)
+    except Held as other:
+        raise _second(path, other.pid) from None
     except OSError as error:
         raise _unusable(name, error) from error
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        pid = os.pread(fd, 20, 0).decode("ascii", "replace").strip()
-        os.close(fd)
-        raise _second(path, pid) from None
-    except OSError as error:
-        os.close(fd)
-        raise _unusable(name, error) from error
-    try:
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
-    except OSError as error:  # a full disk: the lock holds all the same, only the pid is not named
-        log.warning("control.lock_not_named", extra={"path": name, "error": error.strerror})
-    return fd
 
 
 def _clear(path: str) -> None:

@@ -127,11 +127,13 @@ _NO = ["display-message -p NO"]
 def guard(pane: PaneFacts) -> str:
     """Return the tmux condition that this is still the pane that was looked at: alive, no mode, input on.
 
-    It still carries its agent's name, too: an agent that moves or is unregistered is not typed into here.
+    It still carries its agent's and its node's name, too: an agent that moves or is unregistered is not typed
+    into here.
     """
     command = pane.command.replace("#", "##").replace(",", "#,").replace("}", "#}")
-    seen = "#{pane_dead} #{pane_in_mode} #{pane_input_off} #{pane_synchronized} #{pane_pid} #{@nova_agent}"
-    known = f"0 0 0 {int(pane.synchronized)} {pane.pid} {pane.nova_agent}"
+    seen = "#{pane_dead} #{pane_in_mode} #{pane_input_off} #{pane_synchronized} #{pane_pid}"
+    seen += " #{@nova_agent} #{@nova_node}"
+    known = f"0 0 0 {int(pane.synchronized)} {pane.pid} {pane.nova_agent} {pane.nova_node}"
     return f"#{{==:{seen} #{{pane_current_command}},{known} {command}}}"
 
 

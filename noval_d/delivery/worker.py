@@ -29,7 +29,8 @@ from noval_d.tmux.link import TmuxLink
 
 log = logging.getLogger("nova.delivery")
 
-CAPACITY = 64  # messages in hand; the others wait in the mailbox
+CAPACITY = 64  # messages to type; the others wait in the mailbox
+UNPROVEN = 256  # messages in hand, with those that were submitted and whose hook has yet to tell
 SILENT_HOOK_S = 30.0  # an idle agent whose hook has not told of a submitted message by then will not
 FIRST_HOOK_S = 2.0  # an agent of which no hook was heard yet has none, if a submitted message brings none
 TRANSCRIPT_S = 1.0  # between two looks into the transcript while submitted messages wait for a hook
@@ -82,7 +83,7 @@ class Worker:
     @property
     def room(self) -> int:
         """How many more messages it takes now."""
-        return max(0, CAPACITY - len(self._waiting))
+        return max(0, min(CAPACITY - len(self._waiting), UNPROVEN - len(self._known)))
 
     @property
     def items(self) -> tuple[Item, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from nova_torch.codec import encode_message
-from nova_torch.values import Hop, NodeId, State
+from nova_torch.values import Hop, Message, NodeId, State
 from noval_d.delivery.item import Item
 from noval_d.mailroom.ledger import Ledger, Phase
 from noval_d.mailroom.outbox import Outbox
@@ -70,6 +70,11 @@ class Desk:
         item.phase, item.told, item.written = Phase.SETTLED, (state.value, reason), True
         self._release(item, state, reason)
 
+    async def reopen(self, message: Message) -> None:
+        """Take a verdict back: somebody ordered the message to be typed again. Its outbox follows the hop."""
+        hop = self._hop(message, State.QUEUED, "ordered again", False)
+        await self._write(message, hop, (Ledger.reopened(message.id, hop.at_ms),))
+
     def _row(self, item: Item) -> tuple[Statement, ...]:
         """Return what gives the message its row in the ledger, if it has none yet."""
         if item.written:
@@ -79,7 +84,10 @@ class Desk:
 
     async def _record(self, item: Item, state: State, reason: str, final: bool, *extra: Statement) -> None:
         message = item.message
-        hop = Hop(
+        await self._write(message, self._hop(message, state, reason, final), extra)
+
+    def _hop(self, message: Message, state: State, reason: str, final: bool) -> Hop:
+        return Hop(
             message=message.id,
             at_ms=self._clock_ms(),
             node=self._node,
@@ -87,6 +95,9 @@ class Desk:
             reason=reason,
             final=final,
         )
+
+    async def _write(self, message: Message, hop: Hop, extra: tuple[Statement, ...]) -> None:
+        """Write `extra` and tell the sender `hop`: one transaction when both are in this node's file."""
         if message.origin == self._node:
             await self._outbox.apply([hop], *extra)
             return

@@ -13,8 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from nova_torch.broker import Entry, Lane
 from nova_torch.codec import decode_message
 from nova_torch.errors import BrokerUnavailable, InvalidRequest, MailboxLost, NotOwner, StoreFailed
-from nova_torch.ulid import is_ulid
-from nova_torch.values import UNDELIVERED, AgentId, Form, Hop, Message, NodeId, State
+from nova_torch.values import UNDELIVERED, AgentId, Hop, Message, NodeId, State
 from noval_d.delivery.item import Item
 from noval_d.delivery.worker import Worker
 from noval_d.mailroom.ledger import Entry as LedgerEntry
@@ -32,7 +31,10 @@ Settle = Callable[[Item, State, str], Awaitable[None]]
 
 
 class Inbox:
-    """Brings what waits in this node's mailboxes to the workers."""
+    """Brings what waits in this node's mailboxes to the workers.
+
+    `forgotten` tells of a message that the ledger does not know whether the ledger may have known it once.
+    """
 
     def __init__(
         self,
@@ -44,6 +46,7 @@ class Inbox:
         clock_ms: Callable[[], int],
         answer: Answer,
         settle: Settle,
+        forgotten: Callable[[Message], bool],
     ) -> None:
         self._node = node
         self._ledger = ledger
@@ -52,6 +55,7 @@ class Inbox:
         self._clock_ms = clock_ms
         self._answer = answer
         self._settle = settle
+        self._forgotten = forgotten
         self._unread: set[AgentId] = set()
         self._pending: set[AgentId] = set()
         self._full: set[AgentId] = set()
@@ -152,7 +156,7 @@ class Inbox:
         if worker is None:
             return
         try:
-            message = _checked(decode_message(envelope))
+            message = decode_message(envelope)
         except InvalidRequest as error:
             log.warning("inbox.unreadable", extra={"agent": agent, "problem": error.message})
             if place is not None:
@@ -164,15 +168,15 @@ class Inbox:
                 item.entries.append(place)
             return
         known = self._ledger.find(message.id)
-        if known is not None and known.phase is Phase.SETTLED:
-            item = _item(known)
-            item.entries = [place] if place is not None else []
-            self._answer(message.origin, self._settled_hop(known))
-            self.release(item, known.state, known.reason)
-            return
         item = _item(known) if known is not None else Item(message=message, agent=agent, arrival=0)
         item.entries = [place] if place is not None else []
-        worker.put(item)
+        if known is not None and known.phase is Phase.SETTLED:
+            self._answer(message.origin, self._settled_hop(known))
+            self.release(item, known.state, known.reason)
+        elif known is None and self._forgotten(message):
+            await self._settle(item, State.UNCONFIRMED, "it is older than what this node remembers")
+        else:
+            worker.put(item)
 
     def _settled_hop(self, known: LedgerEntry) -> Hop:
         return Hop(
@@ -212,7 +216,7 @@ class Inbox:
 
     async def _fail_entry(self, agent: AgentId, entry: Entry, why: str) -> int:
         try:
-            message = _checked(decode_message(entry.payload))
+            message = decode_message(entry.payload)
         except InvalidRequest:
             return 0
         known = self._ledger.find(message.id)
@@ -260,18 +264,6 @@ class Inbox:
             acks.setdefault(item.agent, []).extend((place.lane, place.entry_id) for place in places)
         for agent, entries in acks.items():
             await broker.ack(agent, owner, entries)
-
-
-def _checked(message: Message) -> Message:
-    """Return what another node sent if it can be typed. Raises InvalidRequest.
-
-    An id becomes a word of a tmux command, and a form that this version does not know has no rules here.
-    """
-    if not is_ulid(message.id):
-        raise InvalidRequest("the message's id is no ULID.")
-    if message.headers.get("form", Form.AUTO) not in list(Form):
-        raise InvalidRequest("the message's form is unknown here.", "Upgrade this node.")
-    return message
 
 
 def _item(entry: LedgerEntry) -> Item:

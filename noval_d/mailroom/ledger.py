@@ -70,13 +70,15 @@ class Ledger:
         )
         return [_entry(row) for row in reversed(rows)]
 
-    def undelivered(self) -> list[tuple[Entry, int]]:
-        """Return every message whose verdict is not a delivery, with the time (ms) of the verdict."""
+    def undelivered(self, agent: str | None, limit: int) -> list[tuple[Entry, int]]:
+        """Return the last `limit` messages whose verdict is not a delivery, with its time (ms), oldest first."""
         rows = self._store.read(
             f"SELECT {_COLUMNS}, updated_ms FROM ledger WHERE phase = 'settled' AND dropped = 0"
-            " AND state IN ('unconfirmed', 'failed', 'expired', 'dead') ORDER BY seq"
+            " AND state IN ('unconfirmed', 'failed', 'expired', 'dead') AND (? IS NULL OR agent = ?)"
+            " ORDER BY seq DESC LIMIT ?",
+            (agent, agent, limit),
         )
-        return [(_entry(row), row["updated_ms"]) for row in rows]
+        return [(_entry(row), row["updated_ms"]) for row in reversed(rows)]
 
     @staticmethod
     def dropped(message: MessageId, now_ms: int) -> Statement:

@@ -14,6 +14,7 @@ from noval_d.mailroom.store import Statement, Store
 
 TIMED = (State.ACCEPTED, State.QUEUED, State.TYPED, State.SUBMITTED, State.ACKNOWLEDGED)
 
+_UNDELIVERED = "('unconfirmed', 'failed', 'expired', 'dead')"
 _RECEIPT = "id, agent, message, state, reason, node, final, created_ms"
 
 
@@ -109,6 +110,10 @@ class Outbox:
             "final = 0 AND state != 'accepted' AND updated_ms < ? ORDER BY seq LIMIT ?", (before_ms, limit)
         )
 
+    def open(self, message: MessageId) -> bool:
+        """Tell whether a message was sent from here and is not final."""
+        return bool(self._store.read("SELECT 1 FROM outbox WHERE id = ? AND final = 0", (message,)))
+
     def handed_on(self, message: MessageId) -> bool:
         """Tell whether it ever left this outbox: what became of it then only its owner knows."""
         return bool(
@@ -171,13 +176,20 @@ class Outbox:
         return int(self._store.read("SELECT COUNT(*) AS n FROM outbox WHERE final = 0")[0]["n"])
 
     def statements(self, hops: Iterable[Hop]) -> tuple[Statement, ...]:
-        """Return what writes these hops; a final state is never left again, except by `reopen`."""
+        """Return what writes these hops.
+
+        A final state is never left again, unless its owner says `queued`: somebody ordered it to be typed again.
+        """
         made: list[Statement] = []
         for hop in hops:
             made.append(
                 Statement(
-                    "UPDATE outbox SET state = ?, reason = ?, node = ?, final = ?, updated_ms = ?"
-                    " WHERE id = ? AND final = 0",
+                    "UPDATE outbox SET state = ?, reason = ?, node = ?, final = ?, updated_ms = ? WHERE id = ?"
+                    + (
+                        f" AND (final = 0 OR state IN {_UNDELIVERED})"
+                        if hop.state is State.QUEUED
+                        else " AND final = 0"
+                    ),
                     (hop.state.value, hop.reason, hop.node, int(hop.final), self._clock_ms(), hop.message),
                 )
             )
@@ -213,14 +225,6 @@ class Outbox:
             rows = self._store.read("SELECT agent FROM outbox WHERE id = ?", (hop.message,))
             if rows:
                 self._tell(hop, AgentId(rows[0]["agent"]))
-
-    @staticmethod
-    def reopened(message: MessageId, now_ms: int) -> Statement:
-        """Take a final state back because somebody ordered the message to be sent again."""
-        return Statement(
-            "UPDATE outbox SET state = 'queued', reason = '', final = 0, updated_ms = ? WHERE id = ? AND final = 1",
-            (now_ms, message),
-        )
 
     def receipt(self, message: MessageId) -> Receipt:
         """Return the present receipt of a message. Raises MessageNotFound."""

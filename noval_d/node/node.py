@@ -17,7 +17,7 @@ import msgpack
 from nova_torch import paths
 from nova_torch.communication import AsyncNovaOrchestrator
 from nova_torch.config import Config, changes, read_password
-from nova_torch.errors import ConfigInvalid, NovaError, StoreFailed, TmuxUnavailable
+from nova_torch.errors import ConfigInvalid, Conflict, NovaError, StoreFailed, TmuxUnavailable
 from nova_torch.values import AgentId, Hop, Message, MessageId, NodeId, Receipt
 from noval_d.agents.agent import Agent
 from noval_d.agents.driver_file import load_drivers
@@ -27,6 +27,7 @@ from noval_d.control.hub import Hub
 from noval_d.delivery.injector import Injector
 from noval_d.delivery.item import Item
 from noval_d.delivery.worker import Worker
+from noval_d.flock import Held, hold
 from noval_d.mailroom.desk import Desk
 from noval_d.mailroom.dispatch import Dispatch
 from noval_d.mailroom.inbox import Inbox
@@ -105,6 +106,7 @@ class Node:
             clock_ms=self.clock_ms,
             answer=lambda node, hop: self.dispatch.post(node, hop),  # noqa: PLW0108 - made below
             settle=lambda item, state, why: self.desk.settle(item, state, why),  # noqa: PLW0108 - the same
+            forgotten=self._forgotten,
         )
         self.dispatch = Dispatch(
             node=self.name,
@@ -129,9 +131,11 @@ class Node:
 
     async def run(self, serve: Callable[[Node], Coroutine[Any, Any, None]]) -> None:
         """Start everything, call `serve` (the control socket) as one of the tasks, stop in order."""
-        os.makedirs(self.config.state.dir, mode=0o700, exist_ok=True)
-        await self.store.open()
+        directory = self.config.state.dir
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+        lock_fd = _lock(directory)
         try:
+            await self.store.open()
             await self._prepare()
             async with asyncio.TaskGroup() as group:
                 self._tasks = group
@@ -162,6 +166,7 @@ class Node:
                 with contextlib.suppress(NovaError):
                     await self.keeper.stop()
             await self.store.close()
+            os.close(lock_fd)
             log.info("node.stopped", extra={"node": self.name})
 
     def stop(self) -> None:
@@ -335,6 +340,13 @@ class Node:
         ]
         return bytes(msgpack.packb({"node": self.name, "agents": agents}))
 
+    def _forgotten(self, message: Message) -> bool:
+        """Tell whether the ledger may have known, and purged, a message that it does not know (a late resend)."""
+        return message.created_ms < self._keep_from() and not self.outbox.open(message.id)
+
+    def _keep_from(self) -> int:
+        return self.clock_ms() - int(self.config.state.keep_days * 86_400_000)
+
     # -- the postbox of this node's own orchestrator --
 
     async def post(self, message: Message) -> Receipt:
@@ -370,7 +382,7 @@ class Node:
 
     async def _purge(self) -> None:
         while True:
-            before = self.clock_ms() - int(self.config.state.keep_days * 86_400_000)
+            before = self._keep_from()
             try:
                 await self.store.write(Ledger.purge(before), *Outbox.purge(before))
             except StoreFailed as error:
@@ -382,15 +394,39 @@ def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+def _lock(directory: str) -> int:
+    """Keep every other daemon out of the state directory. Raises Conflict, StoreFailed."""
+    try:
+        return hold(os.path.join(directory, "lock"))
+    except Held as other:
+        named = f" (pid {other.pid})" if other.pid else ""
+        raise Conflict(
+            f"another nova-torchd{named} already uses the state directory {directory}.",
+            "Stop it (novactl down), or give this one its own: NOVA_STATE_DIR",
+        ) from None
+    except OSError as error:
+        raise StoreFailed(
+            f"the state directory {directory} cannot be locked: {error.strerror}.", "Make it writable."
+        ) from None
+
+
 def _message_directory(state: Path) -> Path:
     """Return where message files go: a memory file system if there is one (DELIVERY 1)."""
     memory = Path("/dev/shm")  # noqa: S108 - a directory of mode 0700 of our own below it
+    own = state / "messages"
     if not os.access(memory, os.W_OK):
-        return state / "messages"
+        return own
     import hashlib
 
     mark = hashlib.sha256(os.fsencode(state.resolve())).hexdigest()[:12]
-    return memory / f"nova-torch-{os.getuid()}-{mark}"
+    shared = memory / f"nova-torch-{os.getuid()}-{mark}"
+    try:
+        owner = shared.lstat().st_uid
+    except FileNotFoundError:
+        return shared
+    return (
+        shared if owner == os.geteuid() else own
+    )  # anybody may have made it, to keep this node from starting
 
 
 def _server_alive(pane_key: str) -> bool:

@@ -24,7 +24,8 @@ PANE_FORMAT = (
         "cursor_x", "cursor_y", "cursor_flag", "pane_width", "pane_height",
     )))
     + "".join(map(text, (
-        "pane_tty", "session_name", "window_name", "@nova_agent", "@nova_spec", "@nova_last", "pane_title",
+        "pane_tty", "session_name", "window_name", "@nova_agent", "@nova_node", "@nova_spec", "@nova_last",
+        "pane_title",
     )))
     + changing("pane_current_command")
 )  # fmt: skip
@@ -52,6 +53,7 @@ class PaneFacts:
     width: int
     height: int
     nova_agent: str = ""
+    nova_node: str = ""
     nova_spec: str = ""
     nova_last: str = ""
 
@@ -177,6 +179,7 @@ def _take_pane(reader: Reader) -> PaneFacts:
         session=reader.text(),
         window_name=reader.text(),
         nova_agent=reader.text(),
+        nova_node=reader.text(),
         nova_spec=reader.text(),
         nova_last=reader.text(),
         title=reader.text(),

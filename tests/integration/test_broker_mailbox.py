@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from nova_torch.broker import Broker, Enqueue, Entry, Lane, Owner, scripts
+from nova_torch.broker import Broker, Enqueue, Entry, Lane, Owner, mailbox, scripts
 from nova_torch.errors import BrokerUnavailable, MailboxLost, MessageNotFound, NotOwner
 from tests.support.aio import run
 from tests.support.broker import Site
@@ -63,6 +63,26 @@ def test_an_agent_that_nobody_owns_takes_no_message(site: Site) -> None:
             known, unknown = await broker.enqueue([letter("m1"), letter("m1", agent="b")])
             assert (known.owner_node, known.error) == ("one", "")
             assert (unknown.owner_node, unknown.error) == (None, "no_agent")
+
+    run(scenario())
+
+
+def test_an_owner_that_claims_between_two_batches_gets_nothing_out_of_order(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        async with await site.connect() as broker:
+
+            async def claiming(*_: object) -> None:
+                await broker.claim("a", ONE)
+
+            monkeypatch.setattr(mailbox, "BATCH", 2)
+            monkeypatch.setattr(mailbox, "ring", claiming)  # after each batch
+            results = await broker.enqueue([letter(f"m{n}") for n in range(5)])
+            assert [result.error for result in results] == ["no_agent"] * 5
+            results = await broker.enqueue([letter(f"m{n}") for n in range(5)])
+            assert [result.error for result in results] == [""] * 5
+            assert ids(await broker.read("a", ONE, count=9)) == ["m0", "m1", "m2", "m3", "m4"]
 
     run(scenario())
 

@@ -11,20 +11,23 @@ from hypothesis import strategies as st
 
 from nova_torch.codec import decode_hop, decode_message, encode_hop, encode_message
 from nova_torch.errors import InvalidRequest
+from nova_torch.ulid import new_ulid
 from nova_torch.values import Hop, Kind, Message, MessageId, NodeId, Priority, State
 
 texts = st.text(st.characters(exclude_categories=["Cs"]))
 numbers = st.integers(0, 2**48)
+ids = st.builds(new_ulid).map(MessageId)
+forms = st.dictionaries(texts.filter(lambda key: key != "form"), texts, max_size=3)
 messages = st.builds(
-    Message, id=texts.map(MessageId), sender=texts, target=texts, body=texts, created_ms=numbers,
+    Message, id=ids, sender=texts, target=texts, body=texts, created_ms=numbers,
     priority=st.sampled_from(Priority), kind=st.sampled_from(Kind), correlation_id=texts, reply_to=texts,
-    expires_ms=st.none() | numbers, headers=st.dictionaries(texts, texts, max_size=3), schema=st.just(1),
+    expires_ms=st.none() | numbers, headers=forms, schema=st.just(1),
 )  # fmt: skip
 hops = st.builds(
-    Hop, message=texts.map(MessageId), at_ms=numbers, node=texts.map(NodeId), state=st.sampled_from(State),
+    Hop, message=ids, at_ms=numbers, node=texts.map(NodeId), state=st.sampled_from(State),
     reason=texts, final=st.booleans(),
 )  # fmt: skip
-WHOLE = Message(id=MessageId("1"), sender="a", target="b", body="c", created_ms=1)
+WHOLE = Message(id=MessageId("01ARZ3NDEKTSV4RRFFQ69G5FAV"), sender="a", target="b", body="c", created_ms=1)
 
 
 @given(messages)
@@ -57,3 +60,25 @@ def test_a_newer_schema_is_refused_and_an_unknown_field_is_not() -> None:
     assert decode_message(msgpack.packb({**data, "new": 1})) == WHOLE
     with pytest.raises(InvalidRequest, match="schema"):
         decode_message(msgpack.packb({**data, "schema": 2}))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("id", "x ; kill-server"),
+        ("created_ms", -1),
+        ("created_ms", 2**53),
+        ("expires_ms", 2**63),
+        ("headers", {"form": "weird"}),
+    ],
+)
+def test_an_id_a_time_or_a_form_that_is_none_is_refused(name: str, value: object) -> None:
+    with pytest.raises(InvalidRequest):
+        decode_message(msgpack.packb({**msgpack.unpackb(encode_message(WHOLE)), name: value}))
+
+
+@pytest.mark.parametrize(("name", "value"), [("message", "../x"), ("at_ms", 2**53), ("at_ms", -1)])
+def test_a_receipt_with_an_id_or_a_time_that_is_none_is_refused(name: str, value: object) -> None:
+    whole = Hop(message=WHOLE.id, at_ms=1, node=NodeId("n"), state=State.HELD)
+    with pytest.raises(InvalidRequest):
+        decode_hop(msgpack.packb({**msgpack.unpackb(encode_hop(whole)), name: value}))

@@ -53,7 +53,7 @@ def test_the_same_id_is_the_same_message_and_another_body_a_conflict(tmp_path: P
 
 
 def test_a_final_state_is_never_left_but_by_an_order(tmp_path: Path) -> None:
-    async def scenario(store: Store, outbox: Outbox, _ledger: Ledger) -> None:
+    async def scenario(_store: Store, outbox: Outbox, _ledger: Ledger) -> None:
         one = message()
         await outbox.accept(one, AGENT)
         await outbox.apply([hop(one, State.UNCONFIRMED, final=True)])
@@ -62,9 +62,12 @@ def test_a_final_state_is_never_left_but_by_an_order(tmp_path: Path) -> None:
         await outbox.resend_all()
         assert outbox.receipt(one.id).state is State.UNCONFIRMED
         assert outbox.depth() == 0
-        await store.write(Outbox.reopened(one.id, 11))
+        await outbox.apply([hop(one, State.QUEUED)])  # what the owner says when somebody orders it again
         assert outbox.receipt(one.id).state is State.QUEUED
         assert outbox.depth() == 1
+        await outbox.apply([hop(one, State.SUBMITTED, final=True)])
+        await outbox.apply([hop(one, State.QUEUED)])
+        assert outbox.receipt(one.id).state is State.SUBMITTED  # a delivery is never taken back
 
     within(tmp_path, scenario)
 
@@ -93,6 +96,17 @@ def test_what_is_unsent_comes_back_in_the_order_it_was_accepted(tmp_path: Path) 
     within(tmp_path, scenario)
 
 
+def test_the_list_of_the_undelivered_ends_with_the_newest(tmp_path: Path) -> None:
+    async def scenario(store: Store, _outbox: Outbox, ledger: Ledger) -> None:
+        for number in range(3):
+            one = message(str(number))
+            received = Ledger.received(one, AGENT, encode_message(one), 1)
+            await store.write(received, Ledger.settled(one.id, State.DEAD, "why", 3))
+        assert [found.message.body for found, _ in ledger.undelivered(None, 2)] == ["1", "2"]
+
+    within(tmp_path, scenario)
+
+
 def test_the_ledger_knows_how_far_each_message_got(tmp_path: Path) -> None:
     async def scenario(store: Store, _outbox: Outbox, ledger: Ledger) -> None:
         one = message()
@@ -103,9 +117,10 @@ def test_the_ledger_knows_how_far_each_message_got(tmp_path: Path) -> None:
         assert (entry.phase, entry.pane, entry.token) == (Phase.TYPING, "pane", f"{one.id}.0")
         await store.write(Ledger.settled(one.id, State.UNCONFIRMED, "why", 3))
         assert ledger.unsettled() == []
-        assert [found.message for found, _ in ledger.undelivered()] == [one]
+        assert [found.message for found, _ in ledger.undelivered("a", 5)] == [one]
+        assert ledger.undelivered("b", 5) == []
         await store.write(Ledger.dropped(one.id, 4))
-        assert ledger.undelivered() == []
+        assert ledger.undelivered(None, 5) == []
         known = ledger.find(one.id)
         assert known is not None
         assert known.phase is Phase.SETTLED

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from nova_torch.communication import compose
 from nova_torch.errors import InvalidRequest, PaneNotFound
+from nova_torch.ulid import new_ulid
 from nova_torch.values import AgentId, AgentSpec, HoldReason, Message, MessageId, PaneId
 from noval_d.agents import agent as agent_module
 from noval_d.agents.agent import Agent
@@ -21,8 +24,9 @@ from noval_d.delivery.item import Item
 from noval_d.delivery.steps import Look, Progress, untouched
 from noval_d.delivery.template import dress
 from noval_d.delivery.view import AgentView
-from noval_d.delivery.worker import Worker
+from noval_d.delivery.worker import UNPROVEN, Worker
 from noval_d.mailroom.ledger import Phase
+from noval_d.node.node import _message_directory
 from noval_d.tmux import tty
 from noval_d.tmux.panes import Observation, PaneFacts
 from tests.support.aio import run
@@ -50,6 +54,7 @@ def facts(pane: str = "%1", pid: int = 10, command: str = "cat", agent: str = "a
         width=80,
         height=24,
         nova_agent=agent,
+        nova_node="n",
     )
 
 
@@ -140,7 +145,8 @@ def test_a_pane_that_lost_its_agents_name_is_no_place_to_type(monkeypatch: pytes
     assert isinstance(decision, Hold)
     assert decision.reason is HoldReason.NO_AGENT
     assert "#{@nova_agent}" in guard(facts())
-    assert " a cat}" in guard(facts())
+    assert "#{@nova_node}" in guard(facts())
+    assert " a n cat}" in guard(facts())
 
 
 def test_an_exit_that_a_look_sees_first_forgets_what_hooks_told() -> None:
@@ -194,3 +200,31 @@ def test_what_a_pane_shows_stands_apart_from_what_readers_may_see() -> None:
     decision = decide(message(), dialog, 1)
     assert isinstance(decision, Hold)
     assert "secret" not in decision.detail
+
+
+def test_submitted_messages_that_no_hook_has_told_of_take_room_too() -> None:
+    busy = worker(line_agent())
+    for _ in range(UNPROVEN):
+        busy.put(
+            Item(
+                message=replace(message(), id=MessageId(new_ulid())),
+                agent=AgentId("a"),
+                arrival=0,
+                phase=Phase.ENTERED,
+            )
+        )
+    assert busy.room == 0
+
+
+def test_a_directory_that_another_user_made_in_shared_memory_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = _message_directory(tmp_path)
+    assert wanted.parent == Path("/dev/shm")
+    wanted.mkdir()
+    try:
+        assert _message_directory(tmp_path) == wanted
+        monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+        assert _message_directory(tmp_path) == tmp_path / "messages"
+    finally:
+        wanted.rmdir()
