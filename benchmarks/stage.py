@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -142,7 +143,7 @@ def remote(agent: str, text: str) -> Enqueue:
         sender="user:benchmark",
         target=agent,
         body=text,
-        created_ms=0,
+        created_ms=time.time_ns() // 1_000_000,
         headers={"origin": SENDER_NODE, "agent": agent},
     )
     return Enqueue(

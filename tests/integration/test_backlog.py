@@ -43,7 +43,7 @@ def _remote(agent: str, body: str) -> Enqueue:
         sender="user:far",
         target=agent,
         body=body,
-        created_ms=0,
+        created_ms=time.time_ns() // 1_000_000,
         headers={"origin": "elsewhere", "agent": agent},
     )
     return Enqueue(
