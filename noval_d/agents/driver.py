@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from noval_d.agents.start import Start
+
 KINDS = ("composer", "line")
 STRATEGIES = (
     "between_rules",
@@ -16,6 +18,7 @@ ENTERS = ("key", "paste")
 MEANINGS = ("started", "prompt", "finished", "notice", "permission", "compacting", "ended")
 
 NO_HOOKS: Mapping[str, str] = MappingProxyType({})
+NO_START = Start()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +86,9 @@ class Driver:
     # [transcript]: what the agent is handed within a turn fires no prompt hook; its transcript tells
     transcript_where: tuple[str, ...] = ()  # conditions such as "attachment.type=queued_command"
     transcript_prompt: str = ""  # where the text is, such as "attachment.prompt"
+
+    # Section start: how `spawn` starts it; noval_d.agents.start has its fields.
+    start: Start = NO_START
 
     def __repr__(self) -> str:
         return f"<Driver {self.name} {self.kind} {self.strategy}>"

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from nova_torch.errors import DriverInvalid
 from nova_torch.nearest import suggestion
 from noval_d.agents.driver import ENTERS, KINDS, MEANINGS, STRATEGIES, Driver
+from noval_d.agents.start import PROMPT, SESSION, Start, StartDialog
 
 _MAX_FILE_BYTES = 1 << 20
 
@@ -56,12 +57,11 @@ def parse_driver(text: str, source: str) -> Driver:
         if section == "hooks":
             values["hooks"] = _hooks(table, source)
             continue
-        keys = _known(section, _KEYS, f"[{section}]", source)
-        if not isinstance(table, Mapping):
-            raise DriverInvalid(f"{source}: {section} must be a section.", f"Write it as [{section}].")
-        for key, value in table.items():
-            name, read = _known(key, keys, f"{section}.{key}", source)
-            values[name] = _read(read, value, f"{section}.{key}", source)
+        if section == "start":
+            values["start"] = _start(table, source)
+            continue
+        keys = _known(section, _SECTIONS, f"[{section}]", source)
+        values |= _fields(_section(table, section, source), keys, section, source)
     return _checked(values, source)
 
 
@@ -123,10 +123,42 @@ def _read(read: Read, value: Any, shown: str, source: str) -> Any:
 
 
 def _hooks(table: Any, source: str) -> Mapping[str, str]:
+    given, read = _section(table, "hooks", source), _choice(MEANINGS)
+    return MappingProxyType({key: _read(read, value, f"hooks.{key}", source) for key, value in given.items()})
+
+
+def _start(table: Any, source: str) -> Start:
+    given = dict(_section(table, "start", source))
+    named = _section(given.pop("dialogs", {}), "start.dialogs", source)
+    values = _fields(given, _START_KEYS, "start", source)
+    dialogs = [_start_dialog(name, dialog, source) for name, dialog in named.items()]
+    return Start(**values, dialogs=tuple(dialogs))
+
+
+def _start_dialog(name: str, table: Any, source: str) -> StartDialog:
+    shown = f"start.dialogs.{name}"
+    _read(_name, name, f"the name of {shown}", source)
+    values = _fields(_section(table, shown, source), _DIALOG_KEYS, shown, source)
+    for key in _DIALOG_KEYS:
+        if not values.get(key):
+            raise DriverInvalid(f"{source}: {shown}.{key} is missing.", "A dialog of the start needs it.")
+    return StartDialog(name=name, **values)
+
+
+def _section(table: Any, shown: str, source: str) -> Mapping[str, Any]:
     if not isinstance(table, Mapping):
-        raise DriverInvalid(f"{source}: hooks must be a section.", "Write it as [hooks].")
-    read = _choice(MEANINGS)
-    return MappingProxyType({key: _read(read, value, f"hooks.{key}", source) for key, value in table.items()})
+        raise DriverInvalid(f"{source}: {shown} must be a section.", f"Write it as [{shown}].")
+    return table
+
+
+def _fields(
+    table: Mapping[str, Any], keys: Mapping[str, tuple[str, Read]], section: str, source: str
+) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        name, read = _known(key, keys, f"{section}.{key}", source)
+        values[name] = _read(read, value, f"{section}.{key}", source)
+    return values
 
 
 def _string(value: Any) -> str:
@@ -187,6 +219,33 @@ def _mark(value: Any) -> str:
     if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9 _.-]{3,}", value):
         raise _Unfit("ASCII letters, digits, blanks, _ . and -, four at least")
     return value
+
+
+def _key(value: Any) -> str:
+    """A key as tmux names it; Escape and Ctrl-C end agents, so they are none that a start may press."""
+    if not isinstance(value, str) or not re.fullmatch(
+        r"[A-Za-z0-9]|Enter|Space|Tab|Up|Down|Left|Right", value
+    ):
+        raise _Unfit("a letter, a digit, Enter, Space, Tab, Up, Down, Left or Right")
+    return value
+
+
+def _word(value: Any) -> str:
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise _Unfit("a word of a command line")
+    return value
+
+
+def _words_with(part: str) -> Read:
+    """Words of a command line, in one of which `part` is replaced."""
+
+    def read(value: Any) -> tuple[str, ...]:
+        words: tuple[str, ...] = _several(_word)(value)
+        if sum(word.count(part) for word in words) != 1:
+            raise _Unfit(f"words of a command line of which one holds {part}")
+        return words
+
+    return read
 
 
 def _condition(value: Any) -> str:
@@ -275,3 +334,15 @@ _KEYS: Mapping[str, Mapping[str, tuple[str, Read]]] = {
         "max_line_bytes": ("max_line_bytes", _whole),
     },
 }
+
+_START_KEYS: Mapping[str, tuple[str, Read]] = {
+    "command": ("command", _several(_word)),
+    "prompt": ("prompt", _words_with(PROMPT)),
+    "resume": ("resume", _words_with(SESSION)),
+    "quit": ("quit", _string),
+}
+_DIALOG_KEYS: Mapping[str, tuple[str, Read]] = {
+    "marks": ("marks", _several(_mark)),
+    "keys": ("keys", _several(_key)),
+}
+_SECTIONS = {**_KEYS, "hooks": {}, "start": _START_KEYS}  # these two are read by functions of their own

@@ -75,6 +75,9 @@ def test_a_small_driver_has_the_defaults() -> None:
         ("[paste]\nsetle_s = 1", "paste.setle_s", "settle_s"),
         ("[text]\nprefx = ''", "text.prefx", "prefix"),
         ("[ready]\nxyz = 1", "ready.xyz", "after_s"),
+        ("[strat]", "[strat]", "start"),
+        ("[start]\ncomand = ['x']", "start.comand", "command"),
+        ("[start.dialogs.trust]\nkyes = ['Enter']", "start.dialogs.trust.kyes", "keys"),
     ],
 )
 def test_an_unknown_key_is_refused_with_the_nearest_known_one(extra: str, key: str, cure: str) -> None:
@@ -103,6 +106,17 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one(extra: str, key: s
         ("[text]\nprefix = 1", "text.prefix"),
         ("[hooks]\nStop = 'done'", "hooks.Stop"),
         ("[hooks]\nStop = []", "hooks.Stop"),
+        ("[start]\ncommand = 'claude'", "start.command"),
+        ("[start]\ncommand = ['']", "start.command"),
+        ("[start]\nprompt = ['-p']", "start.prompt"),
+        ("[start]\nresume = ['{session}', '{session}']", "start.resume"),
+        ("[start]\nquit = 1", "start.quit"),
+        ("[start]\ndialogs = 1", "start.dialogs"),
+        ("[start.dialogs]\ntrust = 1", "start.dialogs.trust"),
+        ("[start.dialogs.trust]\nkeys = ['Enter']", "start.dialogs.trust.marks"),
+        ("[start.dialogs.trust]\nmarks = ['I trust #{x}']\nkeys = ['Enter']", "start.dialogs.trust.marks"),
+        ("[start.dialogs.trust]\nmarks = ['I trust it']\nkeys = ['Escape']", "start.dialogs.trust.keys"),
+        ("[start.dialogs.'Trust it']\nmarks = ['I trust it']\nkeys = ['Enter']", "start.dialogs.Trust it"),
     ],
 )
 def test_a_value_that_does_not_fit_its_key_is_refused(extra: str, key: str) -> None:
@@ -154,7 +168,7 @@ def test_a_value_of_any_type_is_read_or_refused(value: object) -> None:
 def test_every_field_of_a_driver_has_a_key() -> None:
     from noval_d.agents.driver_file import _KEYS
 
-    named = {field for keys in _KEYS.values() for field, _ in keys.values()} | {"hooks"}
+    named = {field for keys in _KEYS.values() for field, _ in keys.values()} | {"hooks", "start"}
     assert named == {field.name for field in fields(Driver)}
 
 

@@ -21,7 +21,7 @@ from nova_torch.errors import NovaError
 from nova_torch.values import HoldReason, State
 from novactl.options import COMMON, Command
 from novactl.table import COMMANDS
-from noval_d.agents.driver_file import _KEYS
+from noval_d.agents.driver_file import _DIALOG_KEYS, _KEYS, _START_KEYS
 from noval_d.calls.table import Answers
 from noval_d.node.node import Node
 
@@ -115,6 +115,7 @@ def test_every_key_of_a_driver_is_documented() -> None:
         if row[0] != "key"
     }
     real = {f"{name}.{key}" for name, keys in _KEYS.items() for key in keys}
+    real |= {f"start.{key}" for key in _START_KEYS} | {f"start.dialogs.NAME.{key}" for key in _DIALOG_KEYS}
     assert documented == real | {"hooks.EVENT"}
 
 
