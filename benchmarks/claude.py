@@ -12,7 +12,6 @@ from benchmarks.figures import Report, ms, percentile
 from benchmarks.stage import BenchNode, bench_node, new_state
 from tests.lab.claude import ClaudeLab, find_claude
 from tests.lab.stub_model import StubModel
-from tests.live.claude_node import hook_settings
 from tests.support.node import until
 
 MESSAGES = 120
@@ -93,7 +92,7 @@ def _stage(tap: Path) -> Iterator[tuple[BenchNode, StubModel]]:
         lab = ClaudeLab.start(
             Path(work),
             stub,
-            settings=hook_settings(),
+            settings=ClaudeLab.hook_settings(),
             env={"NOVA_SOCKET": str(state / "control.sock"), "NOVA_STATE_DIR": str(state)},
         )
         env = {"NOVA_TAP": str(tap)}

@@ -13,7 +13,7 @@ KINDS = ("composer", "line")
 STRATEGIES = (
     "between_rules",
     "none",
-)  # how the composer is found; noval_d.agents.composer has one finder each
+)  # how the composer is found; noval_d.agents.finders has a module for each
 ENTERS = ("key", "paste")
 MEANINGS = ("started", "prompt", "finished", "notice", "permission", "compacting", "ended")
 

@@ -7,8 +7,9 @@ import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from noval_d.agents.composer import Composer, find_composer, is_rule
+from noval_d.agents.composer import Composer, is_rule
 from noval_d.agents.driver import Driver
+from noval_d.agents.finders import find_composer
 from noval_d.tmux.screen import Screen
 
 HEAD_CHARS = 24

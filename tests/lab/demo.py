@@ -13,7 +13,7 @@ from types import FrameType
 
 from tests.lab.claude import find_claude
 from tests.lab.demo_stage import Actor, DemoFailed, Stage, stage, wait
-from tests.lab.install import InstallError, install_claude
+from tests.lab.install import AGENTS, InstallError, install
 from tests.lab.tmux import LabTimeout
 
 WIDTH = 78
@@ -212,7 +212,7 @@ def _agent() -> str:
     if wanted not in ("", "claude", "tui"):
         raise DemoFailed(f"DEMO_AGENT is {wanted!r}; it may be claude or tui.")
     if wanted == "claude" and find_claude() is None:
-        install_claude()
+        install(AGENTS["claude"])
     return wanted or ("tui" if find_claude() is None else "claude")
 
 

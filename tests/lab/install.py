@@ -1,86 +1,162 @@
-"""Install the real agents the live tests run: `python -m tests.lab.install claude`."""
+"""Install the real agents the live tests run: `python -m tests.lab.install claude codex …`, or `all`.
+
+Each has a folder of its own below `.lab`, in the version that the recorded screens and measured times are of.
+"""
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PREFIX = REPOSITORY / ".lab" / "npm"
-PACKAGE = "@anthropic-ai/claude-code"
-VERSION = "2.1.197"  # the version the recorded screens and measured times are of
-CLAUDE = PREFIX / "node_modules" / ".bin" / "claude"
+LAB = REPOSITORY / ".lab"
+RUN_LIMIT_S = 120.0
 
 
 class InstallError(Exception):
     """The agent could not be installed; the text says why and what to do."""
 
 
-def installed_version() -> str | None:
-    """The version under `.lab`, None when there is none that could run."""
-    manifest = PREFIX / "node_modules" / PACKAGE / "package.json"
-    if not CLAUDE.exists() or not manifest.exists():
-        return None
-    version = json.loads(manifest.read_text(encoding="utf-8")).get("version")
-    return str(version)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Installed:
+    """One agent: where it comes from (`npm` or `pip`), its version, and what it is called below `.lab`."""
+
+    name: str
+    title: str
+    source: str
+    package: str
+    version: str
+    folder: str
+
+    @property
+    def prefix(self) -> Path:
+        return LAB / self.folder
+
+    @property
+    def binary(self) -> Path:
+        """The program, whether it is there or not."""
+        place = "node_modules/.bin" if self.source == "npm" else "bin"
+        return self.prefix / place / self.name
+
+    def find(self) -> Path | None:
+        """Return the program: `$NOVA_<NAME>_BIN`, else the one below `.lab`, else None."""
+        named = os.environ.get(f"NOVA_{self.name.upper()}_BIN")
+        path = Path(named) if named else self.binary
+        return path if os.access(path, os.X_OK) else None
+
+    def version_there(self) -> str:
+        """Return what the program says its version is, asked outside the developer's own home; "" without one."""
+        if not os.access(self.binary, os.X_OK):
+            return ""
+        with tempfile.TemporaryDirectory() as home:
+            asked = subprocess.run(
+                [str(self.binary), "--version"],
+                env={"HOME": home, "PATH": os.environ.get("PATH", os.defpath)},
+                capture_output=True,
+                text=True,
+                timeout=RUN_LIMIT_S,
+                check=False,
+            )
+        return self.version if self.version in asked.stdout + asked.stderr else ""
 
 
-def install_claude() -> bool:
-    """Install the pinned Claude Code under `.lab`; False when it was already there."""
-    if installed_version() == VERSION:
+AGENTS = {
+    agent.name: agent
+    for agent in (
+        Installed(
+            name="claude",
+            title="Claude Code",
+            source="npm",
+            package="@anthropic-ai/claude-code",
+            version="2.1.197",
+            folder="npm",
+        ),
+        Installed(
+            name="codex",
+            title="Codex",
+            source="npm",
+            package="@openai/codex",
+            version="0.169.0",
+            folder="codex",
+        ),
+        Installed(
+            name="gemini",
+            title="Gemini CLI",
+            source="npm",
+            package="@google/gemini-cli",
+            version="0.61.0",
+            folder="gemini",
+        ),
+        Installed(
+            name="opencode",
+            title="opencode",
+            source="npm",
+            package="opencode-ai",
+            version="1.18.33",
+            folder="opencode",
+        ),
+        Installed(
+            name="aider",
+            title="aider",
+            source="pip",
+            package="aider-chat",
+            version="0.86.2",
+            folder="aider",
+        ),
+    )
+}
+
+
+def install(agent: Installed) -> bool:
+    """Install an agent; False when its version was already there. Raises InstallError."""
+    if agent.version_there():
         return False
-    npm = shutil.which("npm")
-    if npm is None:
-        raise InstallError("npm was not found on PATH: install Node.js 18 or newer, then run this again.")
-    PREFIX.mkdir(parents=True, exist_ok=True)
-    command = [
-        npm,
-        "install",
-        "--prefix",
-        str(PREFIX),
-        "--no-audit",
-        "--no-fund",
-        "--save-exact",
-        f"{PACKAGE}@{VERSION}",
-    ]
-    if subprocess.run(command, check=False).returncode != 0:
-        raise InstallError(f"npm could not install {PACKAGE}@{VERSION}: its own message stands above.")
-    if not _runs():
-        raise InstallError(f"{CLAUDE} does not run: npm may have blocked the package's install script.")
+    agent.prefix.mkdir(parents=True, exist_ok=True)
+    (_by_npm if agent.source == "npm" else _by_pip)(agent)
+    if not agent.version_there():
+        raise InstallError(f"{agent.binary} does not run as {agent.version}: was its install script blocked?")
     return True
 
 
-def _runs() -> bool:
-    """Whether the binary tells its version, asked outside the developer's own home."""
-    with tempfile.TemporaryDirectory() as home:
-        asked = subprocess.run(
-            [str(CLAUDE), "--version"],
-            env={"HOME": home, "PATH": os.defpath},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-    return VERSION in asked.stdout
+def _by_npm(agent: Installed) -> None:
+    npm = shutil.which("npm")
+    if npm is None:
+        raise InstallError("npm was not found on PATH: install Node.js 20 or newer, then run this again.")
+    quiet = ["--no-audit", "--no-fund", "--save-exact"]
+    wanted = f"{agent.package}@{agent.version}"
+    if subprocess.run(
+        [npm, "install", "--prefix", str(agent.prefix), *quiet, wanted], check=False
+    ).returncode:
+        raise InstallError(f"npm could not install {wanted}: its own message stands above.")
+
+
+def _by_pip(agent: Installed) -> None:
+    wanted = f"{agent.package}=={agent.version}"
+    made = subprocess.run([sys.executable, "-m", "venv", str(agent.prefix)], check=False)
+    pip = [str(agent.prefix / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "install", "-q"]
+    if made.returncode or subprocess.run([*pip, wanted], check=False).returncode:
+        raise InstallError(f"pip could not install {wanted}: its own message stands above.")
 
 
 def main() -> int:
-    """Install the agent named on the command line; 0 on success, 1 with one sentence on failure."""
-    parser = argparse.ArgumentParser(description="Install a real agent for the live tests.")
-    parser.add_argument("agent", choices=("claude",))
-    parser.parse_args()
+    """Install the agents named on the command line; 0 on success, 1 with one sentence on failure."""
+    parser = argparse.ArgumentParser(description="Install real agents for the live tests.")
+    parser.add_argument("agents", nargs="+", choices=(*AGENTS, "all"), metavar="AGENT")
+    asked = parser.parse_args().agents
     try:
-        changed = install_claude()
+        for name in AGENTS if "all" in asked else asked:
+            agent = AGENTS[name]
+            how = "was installed." if install(agent) else "is already there."
+            print(f"{agent.title} {agent.version} {how}", flush=True)
     except InstallError as error:
         print(error, file=sys.stderr)
         return 1
-    print(f"Claude Code {VERSION} " + ("was installed." if changed else "is already there."))
     return 0
 
 

@@ -10,57 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.lab.claude import ClaudeLab
+from tests.live.agent_node import needs
 from tests.live.claude_node import ClaudeNode, claude_node
+from tests.live.mixed import run_mixed
 from tests.support.node import until
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(600)]
-
-MESSAGES = 50
-
-
-def bodies(rng: random.Random) -> list[str]:
-    """Return 50 bodies of many kinds, each with its own marker."""
-    kinds = [
-        "short {m}",
-        "/help {m}",
-        "! ls {m}",
-        "# memory {m}",
-        "@file {m}",
-        "$HOME {m}",
-        "ends in a reference {m} @REA",
-        "ends in a backslash {m} \\",
-        "\n".join(f"line {n} of {{m}}" if n == 3 else f"line {n}" for n in range(20)),
-        "a\ttab {m} and emoji \U0001f600 and e\u0301 combined",
-        "{m} " + "word " * 1000,
-        "{m} " + "wörter\n" * 900,
-        "{m} \x1b[201~\rcontrol \x00 bytes",
-        "{m} " + "y" * 50_000,
-    ]
-    made = [kinds[n % len(kinds)].replace("{m}", f"[[m-{n}]]") for n in range(MESSAGES)]
-    rng.shuffle(made)
-    return made
-
-
-def marker_of(body: str) -> str:
-    start = body.index("[[")
-    return body[start : body.index("]]") + 2]
-
-
-def run_mixed(claude: ClaudeNode, state: str) -> None:
-    """Send 50 messages, in bursts while the agent works and one by one while it is idle; check each."""
-    rng = random.Random(7)
-    sent: dict[str, str] = {}
-    for number, body in enumerate(bodies(rng)):
-        claude.stub.delay_s = rng.choice([0.0, 0.0, 0.3, 1.0])
-        sent[claude.send(body)] = marker_of(body)
-        if number % 7 == 6:
-            for message_id in sent:
-                claude.node.wait_state(message_id, state, timeout_s=120)
-    claude.stub.delay_s = 0
-    finals = {message_id: claude.node.wait_state(message_id, state, timeout_s=120) for message_id in sent}
-    assert all(receipt["final"] for receipt in finals.values())
-    for marker in sent.values():
-        claude.wait_received(marker)
+pytestmark = [pytest.mark.live, pytest.mark.timeout(600), needs(ClaudeLab)]
 
 
 def test_fifty_mixed_messages_with_hooks_end_acknowledged_and_reach_the_model_once() -> None:

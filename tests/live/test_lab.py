@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import sys
 from collections.abc import Iterator
@@ -12,16 +11,11 @@ from pathlib import Path
 import pytest
 
 from tests.lab import processes
-from tests.lab.claude import ClaudeLab, find_claude
+from tests.lab.claude import ClaudeLab
 from tests.lab.stub_model import StubModel
+from tests.live.agent_node import needs
 
-pytestmark = [
-    pytest.mark.live,
-    pytest.mark.skipif(
-        find_claude() is None and "NOVA_REQUIRE_LIVE" not in os.environ,
-        reason="Claude Code is not installed: python -m tests.lab.install claude",
-    ),
-]
+pytestmark = [pytest.mark.live, needs(ClaudeLab)]
 
 
 @pytest.fixture

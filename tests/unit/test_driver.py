@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nova_torch.errors import DriverInvalid
-from noval_d.agents import composer
 from noval_d.agents.driver import MEANINGS, STRATEGIES, Driver
 from noval_d.agents.driver_file import load_drivers, parse_driver
+from noval_d.agents.finders import FINDERS
 from noval_d.agents.reports import Meaning
 
 SMALL = """
@@ -173,7 +173,7 @@ def test_every_field_of_a_driver_has_a_key() -> None:
 
 
 def test_every_strategy_has_its_finder() -> None:
-    assert set(composer._FINDERS) == set(STRATEGIES)
+    assert set(FINDERS) == set(STRATEGIES)
 
 
 def test_hooks_mean_what_reports_understand() -> None:

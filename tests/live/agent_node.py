@@ -1,0 +1,89 @@
+"""A node that serves a real agent which talks to the stub model: what every live test starts from."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.lab.agent_lab import AgentLab
+from tests.lab.stub_model import StubModel
+from tests.support.node import TestNode, node, until
+
+
+@dataclass(frozen=True, slots=True)
+class AgentNode:
+    """One agent, registered as `name`, with its own home, model and tmux server."""
+
+    node: TestNode
+    stub: StubModel
+    lab: AgentLab
+    name: str
+    directory: Path
+    """Where the agent works."""
+
+    def send(self, body: str, **options: Any) -> str:
+        return str(self.node.send(self.name, body, **options)["id"])
+
+    def received(self, marker: str) -> int:
+        return self.stub.received(marker)
+
+    def wait_received(self, marker: str, timeout_s: float = 30.0) -> None:
+        """Wait until the model got the marked message, and check that it got it once."""
+        until(lambda: self.received(marker) > 0, timeout_s, f"{marker} at the model")
+        assert self.received(marker) == 1
+
+    def wait_idle(self, timeout_s: float = 30.0) -> None:
+        until(lambda: self.state == "idle", timeout_s, f"{self.name} idle")
+
+    @property
+    def state(self) -> str:
+        (record,) = self.node.call("agents", {"state": None})
+        return str(record["state"])
+
+
+def needs(lab: type[AgentLab]) -> pytest.MarkDecorator:
+    """Return the mark of tests that are skipped without the agent, unless NOVA_REQUIRE_LIVE forbids that."""
+    return pytest.mark.skipif(
+        lab.installed().find() is None and "NOVA_REQUIRE_LIVE" not in os.environ,
+        reason=f"{lab.installed().title} is not installed: python -m tests.lab.install {lab.name}",
+    )
+
+
+@contextlib.contextmanager
+def agent_node(
+    kind: type[AgentLab],
+    *,
+    hooked: bool,
+    wait_ready: bool = True,
+    in_shell: bool = False,
+    delay_s: float = 0.0,
+    driver: str = "",
+) -> Iterator[AgentNode]:
+    """Start a stub model, the agent and a node; register the agent as `<kind>-0`, with its own driver."""
+    with (
+        StubModel(delay_s=delay_s) as stub,
+        node(start=False) as made,
+        tempfile.TemporaryDirectory(prefix="nova-w-", dir="/tmp", ignore_cleanup_errors=True) as directory,
+    ):
+        lab = kind.start(
+            Path(directory),
+            stub,
+            settings=kind.hook_settings() if hooked else None,
+            env={"NOVA_SOCKET": made.socket, "NOVA_STATE_DIR": str(made.state)},
+            wait_ready=wait_ready,
+            in_shell=in_shell,
+        )
+        with lab:
+            made.env["NOVA_TMUX"] = str(lab.socket_path)
+            made.start()
+            made.wait_up()
+            name = f"{kind.name}-0"
+            made.register(name, lab.pane, driver or kind.name)
+            yield AgentNode(made, stub, lab, name, Path(directory))
