@@ -13,12 +13,13 @@ import contextlib
 import json
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, Self, cast
+from typing import Any, Literal, Protocol, Self, cast
 
 from aiohttp import web
 
-from tests.lab import conversation
+from tests.lab import api_responses, conversation
 from tests.lab.conversation import Request
 from tests.lab.sse import PING, Answer
 
@@ -30,8 +31,21 @@ PING_EVERY_S = 1.0
 BODY_LIMIT_BYTES = 1 << 28
 
 
+class Spoken(Protocol):
+    """An answer of one of the APIs, whole and as server-sent events."""
+
+    def message(self) -> dict[str, Any]:
+        """The whole answer as one JSON object."""
+
+    def opening(self) -> bytes:
+        """The first event; a client that has it waits patiently for the rest."""
+
+    def rest(self) -> Iterator[bytes]:
+        """Every event after the opening."""
+
+
 class StubModel:
-    """A Messages API on a loopback port.
+    """The Messages and the Responses API on a loopback port.
 
     `delay_s` is how long an answer of the main conversation takes; lowering it also ends the waits under way.
     `mode` "tool" makes a prompt that holds USETOOL end in a Bash call. Both may be set at any time.
@@ -125,6 +139,7 @@ class StubModel:
         app = web.Application(client_max_size=BODY_LIMIT_BYTES)
         app.router.add_post("/v1/messages", self._messages)
         app.router.add_post("/v1/messages/count_tokens", self._count_tokens)
+        app.router.add_post(api_responses.PATH, self._responses)
         app.router.add_route("*", "/{path:.*}", self._unknown)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
@@ -141,10 +156,27 @@ class StubModel:
     async def _messages(self, request: web.Request) -> web.StreamResponse:
         body: dict[str, Any] = await request.json()
         asked = conversation.parse(request.path, body)
-        self._record(asked, body)
-        use_tool = asked.main and self.mode == "tool" and "USETOOL" in asked.last_prompt
+        use_tool = self._take(asked, body)
         answer = Answer(number=len(self._requests), model=str(body.get("model")), use_tool=use_tool)
-        if not body.get("stream"):
+        return await self._say(request, asked, answer, stream=bool(body.get("stream")))
+
+    async def _responses(self, request: web.Request) -> web.StreamResponse:
+        body: dict[str, Any] = await request.json()
+        asked = api_responses.parse(request.path, body)
+        use_tool = self._take(asked, body)
+        answer = api_responses.Answer.to(body, number=len(self._requests), use_tool=use_tool)
+        return await self._say(request, asked, answer, stream=bool(body.get("stream")))
+
+    def _take(self, asked: Request, body: dict[str, Any]) -> bool:
+        """Record a request; tell whether its answer is to be a tool call."""
+        self._record(asked, body)
+        return asked.main and self.mode == "tool" and "USETOOL" in asked.last_prompt
+
+    async def _say(
+        self, request: web.Request, asked: Request, answer: Spoken, *, stream: bool
+    ) -> web.StreamResponse:
+        """Give the answer after the delay, whole or as server-sent events."""
+        if not stream:
             await self._pause(asked, None)
             return web.json_response(answer.message())
         response = web.StreamResponse(headers={"content-type": "text/event-stream"})
@@ -196,7 +228,7 @@ class StubModel:
 
 def main() -> None:
     """Serve until interrupted."""
-    parser = argparse.ArgumentParser(description="A stub model speaking the Anthropic Messages API.")
+    parser = argparse.ArgumentParser(description="A stub model for agents.")
     parser.add_argument("--port", type=int, required=True, help="loopback port; 0 takes a free one")
     parser.add_argument("--log", type=Path, help="append one JSON line a request to this file")
     parser.add_argument("--delay", type=float, default=0.0, help="seconds an answer takes")
