@@ -11,7 +11,7 @@ PRIORITIES = ("urgent", "high", "normal", "low")
 WAITS = ("submitted", "acknowledged", "replied")
 STATES = ("starting", "idle", "busy", "dialog", "draft", "paused", "exited", "lost")
 SHELLS = ("bash", "zsh", "fish")
-HOOKED = ("claude",)
+HOOKED = ("claude", "gemini")  # each has a module in novactl.hooks
 
 AGENT = Param("agent", required=True, metavar="AGENT", completes="agents", help="The agent's name.")
 MESSAGE = Param("id", required=True, metavar="ID", help="The message's id.")
@@ -23,7 +23,8 @@ HOOKED_AGENT = Param("agent", kind=CHOICE, choices=HOOKED, required=True, help="
 SETTINGS = option(
     "--settings",
     metavar="FILE",
-    help="Its settings (default: settings.json below $CLAUDE_CONFIG_DIR or ~/.claude).",
+    help="Its settings (default: settings.json below $CLAUDE_CONFIG_DIR or ~/.claude; "
+    "Gemini CLI's: .gemini/settings.json below $GEMINI_CLI_HOME or ~).",
 )
 
 GROUPS = {
@@ -223,7 +224,7 @@ COMMANDS = (
         "novactl.commands.hooks:install",
         "Write our hooks into the agent's settings; everything else in there stays as it is.",
         (HOOKED_AGENT, SETTINGS),
-        examples=("novactl hooks install claude",),
+        examples=("novactl hooks install claude", "novactl hooks install gemini"),
     ),
     Command(
         "hooks status",

@@ -14,12 +14,13 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol, Self, cast
 
 from aiohttp import web
 
-from tests.lab import api_responses, conversation
+from tests.lab import api_gemini, api_responses, conversation
 from tests.lab.conversation import Request
 from tests.lab.sse import PING, Answer
 
@@ -45,7 +46,7 @@ class Spoken(Protocol):
 
 
 class StubModel:
-    """The Messages and the Responses API on a loopback port.
+    """The Messages, the Responses and the generateContent API on a loopback port.
 
     `delay_s` is how long an answer of the main conversation takes; lowering it also ends the waits under way.
     `mode` "tool" makes a prompt that holds USETOOL end in a Bash call. Both may be set at any time.
@@ -140,6 +141,7 @@ class StubModel:
         app.router.add_post("/v1/messages", self._messages)
         app.router.add_post("/v1/messages/count_tokens", self._count_tokens)
         app.router.add_post(api_responses.PATH, self._responses)
+        app.router.add_post(api_gemini.ROUTE, partial(api_gemini.serve, self))
         app.router.add_route("*", "/{path:.*}", self._unknown)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nova_torch.errors import Conflict
-from novactl.hooks import claude
+from novactl.hooks import claude, gemini, settings
 from novactl.hooks.file import BACKUP_SUFFIX
 from novactl.hooks.merge import installed, is_ours, with_ours, without_ours
 
@@ -220,7 +220,7 @@ def test_a_change_by_another_program_in_between_is_not_overwritten(
         path.write_text('{"model": "opus"}')
         return work(*args)
 
-    monkeypatch.setattr(claude, "with_ours", meanwhile)
+    monkeypatch.setattr(settings, "with_ours", meanwhile)
     with pytest.raises(Conflict, match="changed by another program"):
         claude.install(str(path))
     assert path.read_text() == '{"model": "opus"}'
@@ -250,3 +250,46 @@ def test_the_settings_are_looked_for_where_claude_code_looks(monkeypatch: pytest
         monkeypatch.setenv("CLAUDE_CONFIG_DIR", f"{home}/c")
         assert claude.settings_path(None) == f"{home}/c/settings.json"
         assert claude.settings_path("~/x.json") == f"{home}/x.json"
+
+
+# -- Gemini CLI's
+
+
+def test_geminis_settings_get_its_events_and_give_them_back(path: Path) -> None:
+    text = '{\n  "ui": {"theme": "Ayu"},\n  "hooks": {"AfterTool": [{"matcher": "*", "hooks": []}]}\n}\n'
+    path.write_text(text)
+    assert gemini.install(str(path))
+    assert not gemini.install(str(path))
+    data = json.loads(path.read_text())
+    assert data["ui"] == {"theme": "Ayu"}
+    assert set(data["hooks"]) == {"AfterTool", *gemini.EVENTS}
+    (entry,) = data["hooks"]["BeforeAgent"][0]["hooks"]
+    assert entry["timeout"] == 5000  # milliseconds
+    assert gemini.remove(str(path))
+    assert path.read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("config", "off"),
+    [
+        ({}, ""),
+        ({"enabled": True, "disabled": ["other"]}, ""),
+        ({"enabled": False}, "hooksConfig.enabled is false"),
+        ({"disabled": ["nova-torch"]}, "hooksConfig.disabled names nova-torch"),
+    ],
+)
+def test_hooks_that_gemini_is_told_not_to_run_are_reported(path: Path, config: Settings, off: str) -> None:
+    path.write_text(json.dumps({"hooksConfig": config}))
+    gemini.install(str(path))
+    assert gemini.look(str(path))["off"] == off
+    assert json.loads(path.read_text())["hooksConfig"] == config
+
+
+def test_the_settings_are_looked_for_where_gemini_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    with tempfile.TemporaryDirectory() as home:
+        monkeypatch.setenv("HOME", home)
+        monkeypatch.delenv("GEMINI_CLI_HOME", raising=False)
+        assert gemini.settings_path(None) == f"{home}/.gemini/settings.json"
+        monkeypatch.setenv("GEMINI_CLI_HOME", f"{home}/g")
+        assert gemini.settings_path(None) == f"{home}/g/.gemini/settings.json"
+        assert gemini.settings_path("~/x.json") == f"{home}/x.json"

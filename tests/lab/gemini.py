@@ -1,0 +1,68 @@
+"""Run the real Gemini CLI in a private tmux server, against the stub model, in a clean environment."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from novactl.hooks.gemini import entries
+from tests.lab.agent_lab import AgentLab
+from tests.lab.stub_model import StubModel
+
+PASTE_WINDOW_S = 0.2  # Gemini CLI makes a line feed of an Enter within 40 ms of a paste
+TOP, BOTTOM = "▄" * 10, "▀" * 10
+
+
+@dataclass(frozen=True, slots=True)
+class GeminiLab(AgentLab):
+    """One Gemini CLI in one pane."""
+
+    name = "gemini"
+
+    @classmethod
+    def environment(cls, stub: StubModel) -> dict[str, str]:
+        return {
+            "GEMINI_API_KEY": "stub",
+            "GOOGLE_GEMINI_BASE_URL": stub.url,
+        }
+
+    @classmethod
+    def furnish(
+        cls, home: Path, directory: Path, stub: StubModel, settings: Mapping[str, Any] | None
+    ) -> None:
+        written = {
+            "security": {"auth": {"selectedType": "gemini-api-key"}, "folderTrust": {"enabled": False}},
+            "general": {"enableAutoUpdate": False, "enableAutoUpdateNotification": False},
+            "privacy": {"usageStatisticsEnabled": False},
+            "telemetry": {"enabled": False},
+            "ui": {"hideTips": True},
+            **(settings or {}),
+        }
+        (home / ".gemini").mkdir()
+        (home / ".gemini" / "settings.json").write_text(json.dumps(written), encoding="utf-8")
+
+    @classmethod
+    def hook_settings(cls) -> dict[str, Any]:
+        """What `novactl hooks install gemini` writes."""
+        return {"hooks": {event: [{"hooks": [entry]}] for event, entry in entries().items()}}
+
+    @staticmethod
+    def composer(screen: str) -> str | None:
+        """What stands between the last two edges, None when that is no composer (a dialog, a start screen)."""
+        rows = screen.splitlines()
+        bottom = max((n for n, row in enumerate(rows) if row.startswith(BOTTOM)), default=-1)
+        top = max((n for n, row in enumerate(rows[: max(bottom, 0)]) if row.startswith(TOP)), default=-1)
+        inside = rows[top + 1 : bottom] if top >= 0 else []
+        return "\n".join(inside) if inside and inside[0].lstrip()[:1] in {">", "*", "!"} else None
+
+    def submit(self, text: str) -> None:
+        """Paste a prompt, see it land, and press Enter after the paste window."""
+        before = self.composer(self.capture())
+        self.server.paste(self.pane, text)
+        self.wait_for(lambda screen: self.composer(screen) not in (None, before))
+        time.sleep(PASTE_WINDOW_S)
+        self.server.press(self.pane, "Enter")
