@@ -219,6 +219,11 @@ class AgentRecord:
     queued: int
     last_seen_ms: int
     current_task: str = ""
+    state_source: str = ""
+    """Who told of the state: hook, screen, process, tmux or operator."""
+    detail: str = ""
+    attention: str = ""
+    """What it needs a person for: dialog, limit, draft or exited."""
 
     def to_json(self) -> dict[str, object]:
         """Return the object of `agents --json`."""
@@ -236,6 +241,9 @@ class AgentRecord:
             "queued": self.queued,
             "last_seen_ms": self.last_seen_ms,
             "current_task": self.current_task,
+            "state_source": self.state_source,
+            "detail": self.detail,
+            "attention": self.attention,
         }
 
     @classmethod
@@ -256,6 +264,9 @@ class AgentRecord:
             queued=_integer(data.get("queued")),
             last_seen_ms=_integer(data.get("last_seen_ms")),
             current_task=str(data.get("current_task", "")),
+            state_source=str(data.get("state_source", "")),
+            detail=str(data.get("detail", "")),
+            attention=str(data.get("attention", "")),
         )
 
 

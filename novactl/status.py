@@ -8,6 +8,7 @@ from nova_torch.durations import spoken
 from novactl import out
 
 HELD_ROWS = 20
+STATE_ROWS = 20
 WELL = "All is well. The flow of messages: novactl watch"
 
 
@@ -25,6 +26,7 @@ def show(data: dict[str, Any]) -> None:
         facts.append(("paused", ", ".join(map(str, paused))))
     for name, text in facts:
         out.line(f"{name:<7} {text}" if out.on_terminal() else f"{name}\t{text}")
+    _attention(data)
     _held(data.get("held") or [])
     _health(data)
 
@@ -64,6 +66,28 @@ def _agents(data: dict[str, Any]) -> str:
     return ", ".join(
         f"{number} {out.coloured(out.safe(state))}" for state, number in counts.items() if number
     )
+
+
+def _attention(data: dict[str, Any]) -> None:
+    """Print the agents' states with who told of them, those that need a person first, and what opens them."""
+    needs = {row.get("agent"): row for row in data.get("attention") or [] if isinstance(row, dict)}
+    states = [row for row in data.get("states") or [] if isinstance(row, dict)]
+    states.sort(key=lambda row: row.get("agent") not in needs)
+    if not states:
+        return
+    out.line("")
+    out.table(
+        ("agent", "state", "by", "needs you", "open", "detail"),
+        [_state_row(row, needs.get(row.get("agent")) or {}) for row in states[:STATE_ROWS]],
+    )
+    if len(states) > STATE_ROWS:
+        out.line(f"and {len(states) - STATE_ROWS} more: novactl agents")
+
+
+def _state_row(row: dict[str, Any], need: dict[str, Any]) -> tuple[object, ...]:
+    detail = need.get("detail") or row.get("detail")
+    said = ": ".join(filter(None, (detail, need.get("shown"))))
+    return row.get("agent"), row.get("state"), row.get("source"), need.get("reason"), need.get("open"), said
 
 
 def _held(held: list[Any]) -> None:

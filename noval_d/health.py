@@ -9,6 +9,7 @@ from typing import Any
 from nova_torch.durations import spoken
 from nova_torch.values import AgentState
 from nova_torch.version import VERSION
+from noval_d.agents.attention import opening
 from noval_d.node.node import Node
 
 
@@ -44,9 +45,45 @@ def status(node: Node, *, private: bool) -> dict[str, Any]:
         "agents": dict(Counter(agent.state.value for agent in node.roster.agents.values())),
         "outbox": node.outbox.depth(),
         "paused": sorted(agent.id for agent in node.roster.agents.values() if agent.paused),
+        "states": states(node),
+        "attention": attention_rows(node, private=private),
         "held": held(node, private=private),
         "health": [check.to_json() for check in findings(node, private=private) if check.severity != "ok"],
     }
+
+
+def states(node: Node) -> list[dict[str, Any]]:
+    """Return the state of every agent of this node, and who told of it."""
+    return [
+        {
+            "agent": agent.id,
+            "state": agent.state.value,
+            "source": agent.standing.source.value,
+            "since_ms": agent.state_since_ms,
+            "detail": agent.standing.detail,
+        }
+        for _, agent in sorted(node.roster.agents.items())
+    ]
+
+
+def attention_rows(node: Node, *, private: bool) -> list[dict[str, Any]]:
+    """Return the agents that need a person, what for, and the command that opens each."""
+    rows: list[dict[str, Any]] = []
+    for _, agent in sorted(node.roster.agents.items()):
+        needs = agent.attention
+        if needs is None:
+            continue
+        rows.append(
+            {
+                "agent": agent.id,
+                "reason": needs.reason,
+                "detail": needs.detail,
+                "since_ms": agent.attention_since_ms,
+                "open": opening(agent.id),
+                **({"shown": needs.shown} if private else {}),
+            }
+        )
+    return rows
 
 
 def held(node: Node, *, private: bool) -> list[dict[str, Any]]:
@@ -95,6 +132,7 @@ def findings(node: Node, *, private: bool) -> list[Check]:
         *_ownerless(node),
         *_held(node, private=private),
         *_agents(node),
+        *_limits(node, private=private),
     ]
 
 
@@ -220,3 +258,16 @@ def _agents(node: Node) -> list[Check]:
                 )
             )
     return found
+
+
+def _limits(node: Node, *, private: bool) -> list[Check]:
+    return [
+        Check(
+            "usage_limit",
+            "warning",
+            f"The usage limit of {agent.id} is reached" + (f": {agent.standing.limit}" if private else "."),
+            f"Look: {opening(agent.id)}",
+        )
+        for agent in node.roster.agents.values()
+        if agent.standing.limit
+    ]

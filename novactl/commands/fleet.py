@@ -31,7 +31,20 @@ def agents(values: Values) -> int:
         return 0
     now_ms = time.time_ns() // 1_000_000
     out.table(
-        ("agent", "state", "for", "queued", "role", "skills", "node", "driver", "pane", "window"),
+        (
+            "agent",
+            "state",
+            "for",
+            "queued",
+            "role",
+            "skills",
+            "node",
+            "driver",
+            "pane",
+            "window",
+            "by",
+            "detail",
+        ),
         [
             (
                 agent.get("agent_id"),
@@ -44,6 +57,8 @@ def agents(values: Values) -> int:
                 agent.get("driver"),
                 agent.get("pane"),
                 _place(agent),
+                agent.get("state_source"),
+                ": ".join(filter(None, (agent.get("detail"), agent.get("shown")))),
             )
             for agent in found
         ],

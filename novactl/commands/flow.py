@@ -110,11 +110,22 @@ def _one(values: Values, call: str, done: str) -> int:
 
 
 def _event(item: dict[str, Any]) -> str:
+    event = str(item.get("event") or "")
+    about = str(item.get("reason") or "")
+    if event.startswith("agent."):
+        about = " ".join(filter(None, (_change(item), item.get("detail"), item.get("shown"))))
     words = [
         clock(item.get("at_ms", 0)),
         out.safe(item.get("id") or item.get("event") or "-"),
         out.safe(item.get("agent") or "-"),
         out.coloured(out.safe(item.get("state") or item.get("event") or "-")),
-        out.safe(item.get("reason") or ""),
+        out.safe(about),
     ]
     return (out.GAP if out.on_terminal() else "\t").join(words).rstrip()
+
+
+def _change(item: dict[str, Any]) -> str:
+    """Say what changed of an agent: from which state and who told, or what it needs a person for."""
+    if item.get("event") == "agent.state":
+        return f"after {item.get('before')}, by {item.get('source')}"
+    return f"{item['reason']}:" if item.get("reason") else ""

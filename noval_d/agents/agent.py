@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from nova_torch.errors import PaneNotFound
 from nova_torch.values import AgentId, AgentSpec, AgentState
+from noval_d.agents.attention import Attention, attention
 from noval_d.agents.driver import Driver
 from noval_d.agents.reports import Meaning, Report
 from noval_d.agents.sight import Sight, echoes, look
+from noval_d.agents.states import Signs, Source, Standing, Transition, stand
 from noval_d.agents.transcript import Transcript
 from noval_d.delivery.view import AgentView
 from noval_d.tmux import tty
@@ -22,6 +24,9 @@ from noval_d.tmux.screen import Screen
 ASKING_S = 3.0  # a permission that a hook announced shows its dialog within this, or was settled without one
 STILL_S = 3.0  # a working agent shows that it works; one that does not for this long has stopped
 OLD_PROCESS_S = 60.0  # an agent that has run this long is past its start, whoever saw it start
+OVERRULES_S = 0.3  # a screen is drawn anew within this after the hook that told of a change
+
+UNKNOWN = Standing(state=AgentState.STARTING, source=Source.TMUX)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -42,17 +47,32 @@ class Agent:
     working: bool = False
     asking_since: float | None = None
     dialog_shown: bool = False
+    compacting: bool = False
     prompt_since: float | None = None
+    was_ready: bool = False
+    """Its start is over: a dialog that hides the input box for a while begins none."""
     still_since: float | None = None
     """Since when the screen has shown no work although the hooks said that there is some."""
-    state: AgentState = AgentState.STARTING
+    standing: Standing = UNKNOWN
     state_since_ms: int = 0
+    attention: Attention | None = None
+    attention_since_ms: int = 0
+    typing: bool = False
+    """This node has text of a message in the input box."""
+    told_at: float = -1e9
+    """When a hook last told what the agent does: a look before that says nothing any more."""
     seen_ms: int = 0
     sight: Sight | None = None
     screen: Screen | None = None
     transcript: Transcript | None = None
     looked_at: float = -1e9
     wake: asyncio.Event = field(default_factory=asyncio.Event)
+    hands: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held by whoever presses keys in the pane: a delivery, or an answer to a dialog."""
+    waiting: Callable[[], int] = lambda: 0
+    """How many messages are in hand for it."""
+    tell: Callable[[Transition | Attention | None], None] = lambda _news: None
+    """Called with each change of its state, and of what it needs a person for (None: nothing any more)."""
 
     def __repr__(self) -> str:
         pane = self.facts.pane_id if self.facts else "no pane"
@@ -62,6 +82,11 @@ class Agent:
     def id(self) -> AgentId:
         """The agent's name."""
         return self.spec.agent_id
+
+    @property
+    def state(self) -> AgentState:
+        """What it is doing."""
+        return self.standing.state
 
     @property
     def pane_key(self) -> str:
@@ -88,7 +113,7 @@ class Agent:
         was_present = self.present
         self.facts, self.server = facts, server
         if self.pane_key != before or (was_present and not self.present):
-            self.started = self.working = False
+            self.started = self.working = self.compacting = self.was_ready = False
             self.hooked = self.asking_since = self.prompt_since = self.sight = None
 
     def heard(self, report: Report) -> None:
@@ -97,7 +122,12 @@ class Agent:
             self.transcript = Transcript(report.transcript)
             self.handed_over()  # what stands there already is no news
         self.hooked = True
+        was_compacting, self.compacting = self.compacting, report.meaning is Meaning.COMPACTING
+        if report.meaning not in (Meaning.NOTICE, Meaning.PERMISSION):
+            self.told_at = self.clock()
         match report.meaning:
+            case Meaning.STARTED if was_compacting:
+                self.started = True  # it goes on with the turn in which it has compacted
             case Meaning.STARTED:
                 self.started, self.working, self.asking_since = True, False, None
             case Meaning.PROMPT:
@@ -107,12 +137,21 @@ class Agent:
             case Meaning.PERMISSION:
                 self.asking_since, self.dialog_shown = self.clock(), False
             case Meaning.ENDED:
-                self.started = self.working = False
+                self.started = self.working = self.was_ready = False
                 self.hooked = self.asking_since = self.prompt_since = None
             case Meaning.NOTICE | Meaning.COMPACTING:
                 pass
         self.wake.set()
         self.restate()
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether its state may end by time alone, so that somebody has to look again soon."""
+        if self.state is AgentState.STARTING:
+            return True
+        sight = self.sight
+        asking = self.asking_since is not None and not self.dialog_shown
+        return asking or (self.working and sight is not None and not sight.busy and sight.dialog is None)
 
     def echoes(self, typed: str) -> int:
         """Return how often `typed` stood above the composer at the last look."""
@@ -196,14 +235,15 @@ class Agent:
                 self.asking_since = None
 
     def _ready(self) -> bool:
-        if self.driver.kind == "line" or self.started:
+        if self.driver.kind == "line" or self.started or self.was_ready:
             return True
         if self.prompt_since is None:
             return False
-        return (
+        self.was_ready = (
             self.clock() - self.prompt_since >= self.driver.ready_after_s
             or self._process_age_s() > OLD_PROCESS_S
         )
+        return self.was_ready
 
     def _process_age_s(self) -> float:
         """Return how long the pane's foreground process group has run; 0 when that cannot be read."""
@@ -220,25 +260,37 @@ class Agent:
             return 0.0
 
     def restate(self) -> None:
-        """Note since when the agent has been in its present state."""
-        state = self._state()
-        if state is not self.state or not self.state_since_ms:
-            self.state, self.state_since_ms = state, self.clock_ms()
+        """Note, and tell, what state the agent is in now and whether it needs a person."""
+        before, now = self.standing, stand(self._signs())
+        if now.state is before.state and self.state_since_ms:
+            self.standing = replace(now, source=before.source)  # whoever told of the state first
+        else:
+            self.standing, self.state_since_ms = now, self.clock_ms()
+            self.tell(Transition(before=before.state, now=now))
+        self._attend()
 
-    def _state(self) -> AgentState:
-        sight = self.sight
-        if self.facts is None:
-            return AgentState.LOST
-        if not self.present:
-            return AgentState.EXITED
-        if self.paused:
-            return AgentState.PAUSED
-        if self.asking_since is not None or (sight is not None and sight.dialog is not None):
-            return AgentState.DIALOG
-        if self.driver.kind != "line" and not self._ready():
-            return AgentState.STARTING
-        if self.working or (sight is not None and sight.busy):
-            return AgentState.BUSY
-        if sight is not None and sight.composer:
-            return AgentState.DRAFT
-        return AgentState.IDLE
+    def _attend(self) -> None:
+        before, self.attention = self.attention, attention(self.standing, self.waiting())
+        if self.attention != before:
+            self.attention_since_ms = self.clock_ms()
+            self.tell(self.attention)
+
+    def _signs(self) -> Signs:
+        facts = self.facts
+        if facts is None:
+            return Signs(pane=False)
+        overruled = self.looked_at < self.told_at + OVERRULES_S
+        return Signs(
+            pane=True,
+            dead=facts.dead,
+            present=self.present,
+            command=facts.command,
+            paused=self.paused,
+            line=self.driver.kind == "line",
+            ready=self._ready(),
+            working=self.working,
+            asking=self.asking_since is not None,
+            compacting=self.compacting,
+            typing=self.typing,
+            sight=None if overruled else self.sight,
+        )

@@ -58,6 +58,12 @@ class Driver:
     busy: tuple[re.Pattern[str], ...] = ()  # below the composer
     queues_while_busy: bool = False
 
+    # Sections limit and compacting: rows above the composer, or above a dialog.
+    limits: tuple[re.Pattern[str], ...] = ()  # the agent says that its usage limit is reached
+    limit_over: re.Pattern[str] | None = None  # a later row that says that it works again
+    limit_rows: int = 12  # only so many rows, blank ones not counted
+    compacting: tuple[re.Pattern[str], ...] = ()  # it compacts its conversation
+
     # Section paste.
     settle_s: float = 0.2
     landed_within_s: float = 2.0

@@ -313,6 +313,12 @@ _KEYS: Mapping[str, Mapping[str, tuple[str, Read]]] = {
         "patterns": ("busy", _several(_pattern)),
         "queues": ("queues_while_busy", _flag),
     },
+    "limit": {
+        "patterns": ("limits", _several(_pattern)),
+        "over": ("limit_over", _pattern),
+        "rows": ("limit_rows", _whole),
+    },
+    "compacting": {"patterns": ("compacting", _several(_pattern))},
     "paste": {
         "settle_s": ("settle_s", _seconds),
         "landed_within_s": ("landed_within_s", _seconds),

@@ -17,7 +17,9 @@ from nova_torch.errors import AgentNotFound, Conflict, InvalidRequest, NotFound,
 from nova_torch.nearest import suggestion
 from nova_torch.values import AgentId, AgentRecord, AgentSpec, NodeId, PaneId
 from noval_d.agents.agent import Agent
+from noval_d.agents.attention import Attention
 from noval_d.agents.driver import Driver
+from noval_d.agents.states import Transition
 from noval_d.delivery.worker import Worker
 from noval_d.mailroom.store import Statement, Store
 from noval_d.tmux.control import ControlClient
@@ -42,6 +44,7 @@ class Roster:
         clock: Callable[[], float],
         clock_ms: Callable[[], int],
         make_worker: Callable[[Agent], Worker],
+        tell: Callable[[Agent, Transition | Attention | None], None] = lambda _agent, _news: None,
     ) -> None:
         self._node = node
         self._store = store
@@ -49,6 +52,7 @@ class Roster:
         self._clock = clock
         self._clock_ms = clock_ms
         self._make_worker = make_worker
+        self._tell = tell
         self.agents: dict[AgentId, Agent] = {}
         self.workers: dict[AgentId, Worker] = {}
         self.server = ""
@@ -197,6 +201,9 @@ class Roster:
             state_since_ms=agent.state_since_ms,
             queued=queued,
             last_seen_ms=agent.seen_ms,
+            state_source=agent.standing.source.value,
+            detail=agent.standing.detail,
+            attention=agent.attention.reason if agent.attention is not None else "",
         )
 
     def _add(self, spec: AgentSpec) -> Agent:
@@ -204,7 +211,9 @@ class Roster:
         agent = Agent(spec=spec, driver=driver, clock=self._clock, clock_ms=self._clock_ms)
         agent.restate()
         self.agents[agent.id] = agent
-        self.workers[agent.id] = self._make_worker(agent)
+        self.workers[agent.id] = worker = self._make_worker(agent)
+        agent.waiting = lambda: worker.in_hand
+        agent.tell = lambda news: self._tell(agent, news)
         return agent
 
     def _check(self, spec: AgentSpec) -> None:

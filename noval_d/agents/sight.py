@@ -19,6 +19,7 @@ GUARD_CHARS = 40
 
 _PIECE = re.compile(r"[A-Za-z0-9_.-]+(?: [A-Za-z0-9_.-]+)*")
 _OPTION = re.compile(r"(?:\S )?\d+\.")
+_FRAME = " \u00a0●⎿└├│"
 _QUESTION = re.compile(r"\w\?(?:\s|$)")
 
 
@@ -31,12 +32,14 @@ class Sight:
     cut: bool = False  # the composer is taller than the screen: its beginning is not to be seen
     dialog: str | None = None  # the question of an open dialog
     busy: bool = False
+    limit: str = ""  # what the agent says of a usage limit that is reached
+    compacting: bool = False  # it compacts its conversation, and says so
     starting: bool = False  # nothing is drawn yet
     reason: str = ""  # why there is no composer
     absent_marks: tuple[str, ...] = ()  # marks of dialogs that are nowhere on the screen
 
     def __repr__(self) -> str:
-        states = [name for name in ("pasted", "cut", "busy", "starting") if getattr(self, name)]
+        states = [name for name in ("pasted", "cut", "busy", "compacting", "starting") if getattr(self, name)]
         box = "-" if self.composer is None else f"{len(self.composer)} chars"
         said = [*states, *([f"dialog={self.dialog!r}"] if self.dialog else []), self.reason]
         return " ".join(filter(None, [f"<Sight composer={box}", *said])) + ">"
@@ -49,12 +52,16 @@ def look(driver: Driver, screen: Screen) -> Sight:
     composer = None if isinstance(found, str) else found
     below = screen.rows[composer.end :] if composer else screen.rows[-driver.dialog_rows :]
     busy = bool(driver.title_busy and driver.title_busy.search(screen.title))
+    busy = busy or any(_any(driver.busy, row.text) for row in below)
+    above = _above(driver, screen, composer)
     return Sight(
         composer=composer.text if composer else None,
         pasted=bool(composer and driver.marker and driver.marker.search(composer.text)),
         cut=bool(composer and composer.cut),
         dialog=None if composer else _dialog(driver, screen),
-        busy=busy or any(_any(driver.busy, row.text) for row in below),
+        busy=busy,
+        limit="" if busy else _limit(driver, above),
+        compacting=busy and any(_any(driver.compacting, row) for row in above),
         starting=composer is None and not whole.strip(),
         reason=found if isinstance(found, str) else "",
         absent_marks=tuple(mark for mark in driver.dialog_marks if mark not in whole),
@@ -152,6 +159,23 @@ def _dialog(driver: Driver, screen: Screen) -> str | None:
     last_rule = max((index for index, row in enumerate(screen.rows) if is_rule(row, driver)), default=None)
     below = screen.rows[last_rule + 1 :] if last_rule is not None else ()
     return next((text for row in below if (text := row.text.strip())), sign)
+
+
+def _above(driver: Driver, screen: Screen, composer: Composer | None) -> list[str]:
+    """Return the last rows above the composer (without one: of the screen), lowest first, no blank ones."""
+    rows = screen.rows[: composer.first] if composer else screen.rows
+    texts = [text for row in reversed(rows) if not is_rule(row, driver) and (text := row.text.rstrip())]
+    return texts[: driver.limit_rows]
+
+
+def _limit(driver: Driver, above: Iterable[str]) -> str:
+    """Return the row that tells of a reached limit, unless a lower one says that it is over."""
+    for row in above:
+        if _any(driver.limits, row):
+            return row.strip(_FRAME)
+        if driver.limit_over and driver.limit_over.search(row):
+            return ""
+    return ""
 
 
 def _any(patterns: Iterable[re.Pattern[str]], text: str) -> bool:

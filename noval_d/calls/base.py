@@ -53,8 +53,12 @@ class Base:
     def _record(self, agent: Agent) -> dict[str, Any]:
         return self._node.roster.record(agent, self._node.roster.workers[agent.id].in_hand).to_json()
 
-    def _local(self) -> list[dict[str, Any]]:
-        return [self._record(agent) for agent in self._node.roster.agents.values()]
+    def _local(self, *, shown: bool = False) -> list[dict[str, Any]]:
+        """Return the agents of this node; with `shown` also what their panes show of their states."""
+        agents = self._node.roster.agents.values()
+        return [
+            {**self._record(agent), **({"shown": agent.standing.shown} if shown else {})} for agent in agents
+        ]
 
     async def _elsewhere(self) -> list[dict[str, Any]]:
         """Return the agents of the other live nodes, as they last beat; none while the broker is down."""

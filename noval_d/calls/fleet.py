@@ -22,7 +22,7 @@ from nova_torch.values import (
 )
 from noval_d.calls.base import Base
 from noval_d.control.args import Args
-from noval_d.control.calls import Peer
+from noval_d.control.calls import Access, Peer
 from noval_d.mailroom.ledger import Phase
 from noval_d.tmux.panes import PaneFacts, observe
 
@@ -32,7 +32,7 @@ log = logging.getLogger("nova.answers")
 class Fleet(Base):
     """One method a call."""
 
-    async def agents(self, _peer: Peer, args: Mapping[str, Any]) -> list[dict[str, Any]]:
+    async def agents(self, peer: Peer, args: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Return the agents of the fleet that match."""
         asked = Args(args)
         role, node, state = (asked.optional_text(name) for name in ("role", "node", "state"))
@@ -40,7 +40,7 @@ class Fleet(Base):
         await self._refresh()
         found = [
             record
-            for record in [*self._local(), *await self._elsewhere()]
+            for record in [*self._local(shown=peer.access >= Access.WRITE), *await self._elsewhere()]
             if (role is None or record["role"] == role)
             and (node is None or record["node"] == node)
             and (state is None or record["state"] == state)

@@ -24,8 +24,9 @@ from nova_torch.values import (
 )
 from noval_d.calls.base import Base
 from noval_d.control.args import Args
-from noval_d.control.calls import Peer
+from noval_d.control.calls import Access, Peer
 from noval_d.mailroom.ledger import Ledger, Phase
+from noval_d.node.news import public
 
 INBOX_ROWS = 50
 DEAD_ROWS = 100
@@ -62,13 +63,13 @@ class Messages(Base):
         typed = {"attempt": known.attempt, "pane": known.pane} if known is not None else {}
         return {**receipt.to_json(), "hops": hops, "typed": typed}
 
-    async def watch(self, _peer: Peer, args: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
+    async def watch(self, peer: Peer, args: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
         """Stream the events of the message flow."""
         agent = Args(args).optional_text("agent")
         with self._node.events.subscribe(lambda event: agent is None or event["agent"] == agent) as events:
             yield {"node": self._node.name}
             async for event in events:
-                yield event
+                yield event if peer.access >= Access.WRITE else public(event)
 
     async def inbox(self, _peer: Peer, args: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Return an agent's messages, the newest last."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from nova_torch.errors import TmuxNotAnswering, TmuxUnavailable
@@ -74,6 +74,19 @@ class Typist:
 
     async def type(self, item: Item, view: AgentView) -> Outcome:
         """Paste a message that the gate let through, and follow it to its verdict."""
+        with self._typing():
+            return await self._type(item, view)
+
+    @contextlib.contextmanager
+    def _typing(self) -> Iterator[None]:
+        """What is in the input box meanwhile is ours: nobody's draft."""
+        self.agent.typing = True
+        try:
+            yield
+        finally:
+            self.agent.typing = False
+
+    async def _type(self, item: Item, view: AgentView) -> Outcome:
         agent, facts = self.agent, view.facts
         assert facts is not None
         item.typed = dress(agent.driver, item.message)
@@ -210,6 +223,10 @@ class Typist:
 
     async def recover(self, item: Item) -> Outcome:
         """Find out from the pane whether a paste ran, and go on from there (DELIVERY 2.3)."""
+        with self._typing():
+            return await self._recover(item)
+
+    async def _recover(self, item: Item) -> Outcome:
         agent = self.agent
         item.typed = item.typed or dress(agent.driver, item.message)
         if item.acknowledged:

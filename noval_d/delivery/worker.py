@@ -104,6 +104,7 @@ class Worker:
         else:
             self._waiting.append(item)
         self.agent.wake.set()
+        self.agent.restate()
 
     def take_all(self) -> list[Item]:
         """Give back every message that was not typed (the agent is unregistered)."""
@@ -303,3 +304,4 @@ class Worker:
     def _forget(self, item: Item) -> None:
         self._known.pop(item.message.id, None)
         self.roomy.set()
+        self.agent.restate()

@@ -20,9 +20,12 @@ from nova_torch.config import Config, changes, read_password
 from nova_torch.errors import ConfigInvalid, Conflict, NovaError, StoreFailed, TmuxUnavailable
 from nova_torch.values import AgentId, Hop, Message, MessageId, NodeId, Receipt
 from noval_d.agents.agent import Agent
+from noval_d.agents.attention import Attention
 from noval_d.agents.driver_file import load_drivers
 from noval_d.agents.reports import read_report
 from noval_d.agents.roster import Roster
+from noval_d.agents.states import Transition
+from noval_d.agents.watcher import Watcher
 from noval_d.control.hub import Hub
 from noval_d.delivery.injector import Injector
 from noval_d.delivery.item import Item
@@ -37,11 +40,12 @@ from noval_d.mailroom.store import Store
 from noval_d.node import spool
 from noval_d.node.embedded import EmbeddedKeeper
 from noval_d.node.link import BrokerLink
+from noval_d.node.news import agent_event
 from noval_d.tmux.control import ControlClient, session_name
 from noval_d.tmux.link import TmuxLink
 from noval_d.tmux.panes import list_panes
 from noval_d.tmux.server import find_socket
-from noval_d.tmux.watch import Changes, PaneWatch
+from noval_d.tmux.watch import Changes, PaneState, PaneWatch
 
 log = logging.getLogger("nova.node")
 
@@ -85,7 +89,9 @@ class Node:
             clock=clock,
             clock_ms=self.clock_ms,
             make_worker=self._make_worker,
+            tell=self._agent_news,
         )
+        self.watcher = Watcher(self.roster.agents, self.tmux, clock=clock)
         self.broker = BrokerLink(
             node=self.name,
             url=config.broker.url,
@@ -144,6 +150,7 @@ class Node:
                     for name, work in (
                         ("tmux", self.tmux.run()),
                         ("panes", self._follow_panes()),
+                        ("states", self.watcher.run()),
                         ("broker", self.broker.run()),
                         ("bells", self.inbox.run_bells()),
                         ("sweep", self.inbox.run_sweep()),
@@ -299,18 +306,27 @@ class Node:
 
     def _noticed(self, changed: asyncio.Event, changes: Changes) -> None:
         """Wake the agents of changed panes; list the panes anew unless only titles (spinners) changed."""
+        agents = {agent.facts.pane_id: agent for agent in self.roster.agents.values() if agent.facts}
         for pane_id, state in changes.changed.items():
-            agent = self.roster.of_pane(pane_id)
+            agent = agents.get(pane_id)
             facts = agent.facts if agent is not None else None
             if agent is None or facts is None:
                 changed.set()
                 continue
-            agent.wake.set()
+            self._stirred(agent, state)
             seen = (state.pid, state.command, state.dead, state.in_mode)
             if seen != (facts.pid, facts.command, facts.dead, facts.in_mode):
                 changed.set()
+        for pane_id, state in changes.stirred.items():
+            if (agent := agents.get(pane_id)) is not None:
+                self._stirred(agent, state)
         if changes.gone:
             changed.set()
+
+    def _stirred(self, agent: Agent, state: PaneState) -> None:
+        self.watcher.noticed(agent, state)
+        if agent.waiting():
+            agent.wake.set()
 
     async def hook(self, pane: Any, event: Any, payload: Any) -> bool:
         """Take over one call of an agent's hook; False when no agent of ours lives in that pane."""
@@ -323,6 +339,7 @@ class Node:
             return False
         before = agent.state
         await self.roster.workers[agent.id].heard(report)
+        self.watcher.soon()
         if agent.state is not before:
             self.broker.beat_soon()
         return True
@@ -365,6 +382,9 @@ class Node:
                 yield receipt
                 if receipt.final:
                     return
+
+    def _agent_news(self, agent: Agent, news: Transition | Attention | None) -> None:
+        self.events.publish(agent_event(agent, news, at_ms=self.clock_ms(), node=self.name))
 
     def _publish(self, hop: Hop, agent: AgentId) -> None:
         self.hops.publish((hop, agent))

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from nova_torch.errors import TmuxUnavailable
@@ -39,14 +39,20 @@ class PaneState:
     dead: bool
     in_mode: bool
     title: str
+    active_s: int = 0
+    """The second (of the epoch) in which its window last drew something."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
-    """What is different from the last time: panes that are new or changed, and panes that are gone."""
+    """What is different from the last time: panes that are new or changed, and panes that are gone.
+
+    `stirred` are those whose window has drawn something since, and of which nothing else is different.
+    """
 
     changed: Mapping[PaneId, PaneState]
     gone: frozenset[PaneId]
+    stirred: Mapping[PaneId, PaneState] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -55,17 +61,28 @@ class PaneTable:
 
     panes: dict[PaneId, PaneState] = field(default_factory=dict)
 
+    def active_s(self, pane: PaneId) -> int:
+        """Return when the window of a pane last drew something, as far as the subscription has told."""
+        known = self.panes.get(pane)
+        return known.active_s if known is not None else 0
+
     def update(self, now: Mapping[PaneId, PaneState]) -> Changes | None:
         """Take the panes as they are now; return what that changes, None if nothing."""
-        changed = {pane: state for pane, state in now.items() if self.panes.get(pane) != state}
+        different = {pane: state for pane, state in now.items() if self.panes.get(pane) != state}
+        stirred = {pane: state for pane, state in different.items() if self._only_drew(pane, state)}
+        changed = {pane: state for pane, state in different.items() if pane not in stirred}
         gone = frozenset(self.panes.keys() - now.keys())
         self.panes = dict(now)
-        return Changes(changed=changed, gone=gone) if changed or gone else None
+        return Changes(changed=changed, gone=gone, stirred=stirred) if different or gone else None
+
+    def _only_drew(self, pane: PaneId, state: PaneState) -> bool:
+        known = self.panes.get(pane)
+        return known is not None and replace(known, active_s=state.active_s) == state
 
 
 def watch_format(own_session: str) -> str:
     """Return the format of the subscription: every pane of every session but our hidden one."""
-    numbers = "".join(map(word, ("pane_id", "pane_pid", "pane_dead", "pane_in_mode")))
+    numbers = "".join(map(word, ("pane_id", "pane_pid", "pane_dead", "pane_in_mode", "window_activity")))
     pane = numbers + text("pane_title") + changing("pane_current_command")
     return f"#{{S:#{{?#{{==:#{{session_name}},{own_session}}},,#{{W:#{{P:{pane}}}}}}}}}"
 
@@ -77,8 +94,11 @@ def parse_watch(data: bytes) -> dict[PaneId, PaneState]:
     while not reader.done:
         pane = PaneId(reader.word())
         pid, dead, in_mode = reader.number(), bool(reader.number()), bool(reader.number())
+        active_s = reader.number()
         title, command = reader.text(), reader.changing()
-        panes[pane] = PaneState(pid=pid, command=command, dead=dead, in_mode=in_mode, title=title)
+        panes[pane] = PaneState(
+            pid=pid, command=command, dead=dead, in_mode=in_mode, title=title, active_s=active_s
+        )
     return panes
 
 
@@ -154,6 +174,7 @@ class PaneWatch:
                         dead=pane.dead,
                         in_mode=pane.in_mode,
                         title=pane.title,
+                        active_s=self._table.active_s(pane.pane_id),
                     )
                     for pane in panes
                 }

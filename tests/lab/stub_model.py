@@ -13,7 +13,7 @@ import contextlib
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol, Self, cast
@@ -49,7 +49,8 @@ class StubModel:
     """The Messages, the Responses and the generateContent API on a loopback port.
 
     `delay_s` is how long an answer of the main conversation takes; lowering it also ends the waits under way.
-    `mode` "tool" makes a prompt that holds USETOOL end in a Bash call. Both may be set at any time.
+    `mode` "tool" makes a prompt that holds USETOOL end in a Bash call. `limit` are the headers of a 429 that every
+    request of the main conversation gets instead of an answer. All may be set at any time.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class StubModel:
         self.port = port
         self.delay_s = delay_s
         self.mode: Mode = mode
+        self.limit: Mapping[str, str] | None = None
         self._log = log
         self._requests: list[Request] = []
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -159,6 +161,12 @@ class StubModel:
         body: dict[str, Any] = await request.json()
         asked = conversation.parse(request.path, body)
         use_tool = self._take(asked, body)
+        if asked.main and self.limit is not None:
+            error = {
+                "type": "rate_limit_error",
+                "message": "This request would exceed your account's rate limit.",
+            }
+            return web.json_response({"type": "error", "error": error}, status=429, headers=self.limit)
         answer = Answer(number=len(self._requests), model=str(body.get("model")), use_tool=use_tool)
         return await self._say(request, asked, answer, stream=bool(body.get("stream")))
 

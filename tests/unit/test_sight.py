@@ -89,6 +89,8 @@ def _mutants() -> dict[str, Driver]:
         "title.busy": replace(CLAUDE, title_busy=None),
         "title.elsewhere": replace(CLAUDE, title_elsewhere=None),
         "paste.marker": replace(CLAUDE, marker=NEVER),
+        "limit.over": replace(CLAUDE, limit_over=None),
+        "limit.rows": replace(CLAUDE, limit_rows=1),
         "dialog.rows": replace(CLAUDE, dialog_rows=1),
     }
     for key, field in (
@@ -97,6 +99,8 @@ def _mutants() -> dict[str, Driver]:
         ("dialog.patterns", "dialogs"),
         ("busy.patterns", "busy"),
         ("dialog.marks", "dialog_marks"),
+        ("limit.patterns", "limits"),
+        ("compacting.patterns", "compacting"),
     ):
         values = getattr(CLAUDE, field)
         for value in values:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,7 +25,13 @@ FACTS = st.builds(
     height=NUMBER, nova_agent=ANY, nova_node=ANY, nova_spec=ANY, nova_last=ANY,
 )  # fmt: skip
 STATES = st.builds(
-    PaneState, pid=NUMBER, command=COMMAND, dead=st.booleans(), in_mode=st.booleans(), title=ANY
+    PaneState,
+    pid=NUMBER,
+    command=COMMAND,
+    dead=st.booleans(),
+    in_mode=st.booleans(),
+    title=ANY,
+    active_s=NUMBER,
 )
 
 
@@ -82,8 +90,16 @@ def test_facts_of_another_form_are_refused(line: bytes) -> None:
 @given(st.dictionaries(NUMBER.map(lambda number: PaneId(f"%{number}")), STATES, max_size=5))
 def test_a_watch_reads_back_every_pane(panes: dict[PaneId, PaneState]) -> None:
     value = b"".join(
-        b"%b %d %d %d %b%b\x1e"
-        % (pane.encode(), state.pid, state.dead, state.in_mode, sized(state.title), state.command.encode())
+        b"%b %d %d %d %d %b%b\x1e"
+        % (
+            pane.encode(),
+            state.pid,
+            state.dead,
+            state.in_mode,
+            state.active_s,
+            sized(state.title),
+            state.command.encode(),
+        )
         for pane, state in panes.items()
     )
     assert parse_watch(value) == panes
@@ -101,3 +117,15 @@ def test_a_table_tells_only_what_is_different() -> None:
     assert second is not None
     assert second.changed == {"%1": busy}
     assert second.gone == {"%2"}
+
+
+def test_a_pane_that_only_drew_something_is_told_apart() -> None:
+    quiet = PaneState(pid=1, command="cat", dead=False, in_mode=False, title="", active_s=7)
+    drew = replace(quiet, active_s=8)
+    table = PaneTable()
+    table.update({PaneId("%1"): quiet, PaneId("%2"): quiet})
+    told = table.update({PaneId("%1"): drew, PaneId("%2"): replace(drew, title="new")})
+    assert told is not None
+    assert (set(told.stirred), set(told.changed)) == ({"%1"}, {"%2"})
+    assert table.active_s(PaneId("%1")) == 8
+    assert table.active_s(PaneId("%9")) == 0

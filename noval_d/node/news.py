@@ -1,0 +1,47 @@
+"""Put what happened to an agent into the form of the event stream. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from nova_torch.values import NodeId
+from noval_d.agents.agent import Agent
+from noval_d.agents.attention import Attention, opening
+from noval_d.agents.states import Transition
+
+PRIVATE = "shown"
+"""The field that holds what a pane shows: for those who may write."""
+
+
+def agent_event(
+    agent: Agent, news: Transition | Attention | None, *, at_ms: int, node: NodeId
+) -> dict[str, Any]:
+    """Return the event of a changed state, or of what an agent needs a person for (None: nothing any more)."""
+    event: dict[str, Any] = {"at_ms": at_ms, "event": "agent.attention", "agent": agent.id, "node": node}
+    event["state"] = agent.standing.state.value
+    if isinstance(news, Transition):
+        now = news.now
+        return {
+            **event,
+            "event": "agent.state",
+            "state": now.state.value,
+            "before": news.before.value,
+            "source": now.source.value,
+            "detail": now.detail,
+            PRIVATE: now.shown,
+        }
+    if news is None:
+        return {**event, "reason": "", "detail": "", "open": "", PRIVATE: ""}
+    return {
+        **event,
+        "reason": news.reason,
+        "detail": news.detail,
+        "open": opening(agent.id),
+        PRIVATE: news.shown,
+    }
+
+
+def public(event: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an event without what a pane shows: for those who may only read."""
+    return {name: value for name, value in event.items() if name != PRIVATE}
