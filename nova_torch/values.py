@@ -200,6 +200,8 @@ class AgentSpec:
     skills: tuple[str, ...] = ()
     driver: str = "claude"
     program: str = ""
+    script: str | None = None
+    """What the program ran then, if it runs others (`node`, `python3`); None: not known, so not compared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

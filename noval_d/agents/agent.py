@@ -11,6 +11,7 @@ from nova_torch.errors import PaneNotFound
 from nova_torch.values import AgentId, AgentSpec, AgentState
 from noval_d.agents.attention import Attention, attention
 from noval_d.agents.driver import Driver
+from noval_d.agents.recognition import described, is_interpreter, is_present
 from noval_d.agents.reports import Meaning, Report
 from noval_d.agents.sight import Sight, echoes, look
 from noval_d.agents.states import Signs, Source, Standing, Transition, stand
@@ -18,6 +19,7 @@ from noval_d.agents.transcript import Transcript
 from noval_d.delivery.view import AgentView
 from noval_d.tmux import tty
 from noval_d.tmux.control import ControlClient
+from noval_d.tmux.front import Front, read_front
 from noval_d.tmux.panes import PaneFacts, observe
 from noval_d.tmux.screen import Screen
 
@@ -38,6 +40,8 @@ class Agent:
     clock: Callable[[], float]
     clock_ms: Callable[[], int]
     facts: PaneFacts | None = None
+    front: Front | None = None
+    """Who leads the foreground of its pane, where the command alone does not say who that is."""
     server: str = ""
     """Identity of the tmux server that `facts` came from."""
     paused: bool = False
@@ -98,9 +102,7 @@ class Agent:
         """Whether the agent itself, not the shell it left, is in the foreground of its pane."""
         if self.facts is None or self.facts.dead:
             return False
-        if self.driver.kind == "line":
-            return self.facts.command == self.spec.program
-        return self.facts.command in self.driver.commands
+        return is_present(self.driver, self.spec, self.facts.command, self.front.argv if self.front else ())
 
     def moved(self, facts: PaneFacts | None, server: str) -> None:
         """Take over new facts of the pane; another pane or another program forgets what hooks told."""
@@ -109,10 +111,13 @@ class Agent:
         self.restate()
 
     def _take(self, facts: PaneFacts | None, server: str) -> None:
-        before = self.pane_key
+        before, front = self.pane_key, self.front
         was_present = self.present
         self.facts, self.server = facts, server
-        if self.pane_key != before or (was_present and not self.present):
+        general = facts is not None and not facts.dead and is_interpreter(facts.command)
+        self.front = read_front(facts.pid) if facts is not None and general else None
+        another = front is not None and not front.is_same(self.front)
+        if self.pane_key != before or (was_present and not self.present) or another:
             self.started = self.working = self.compacting = self.was_ready = False
             self.hooked = self.asking_since = self.prompt_since = self.sight = None
 
@@ -192,6 +197,7 @@ class Agent:
             facts=seen.facts,
             sight=self.sight,
             present=self.present,
+            running=described(seen.facts.command, self.front.argv if self.front else ()),
             ready=self._ready(),
             paused=self.paused,
             unread_bytes=unread,

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from nova_torch.errors import DriverInvalid
 from nova_torch.nearest import suggestion
 from noval_d.agents.driver import ENTERS, KINDS, MEANINGS, STRATEGIES, Driver
+from noval_d.agents.recognition import is_interpreter
 from noval_d.agents.start import PROMPT, SESSION, Start, StartDialog
 
 _MAX_FILE_BYTES = 1 << 20
@@ -77,6 +78,10 @@ def _checked(values: dict[str, Any], source: str) -> Driver:
     ):
         if wrong:
             raise DriverInvalid(f"{source}: {key} is missing.", f"A driver of kind {driver.kind} needs it.")
+    general = next((command for command in driver.commands if is_interpreter(command)), None)
+    if general is not None and not driver.processes:
+        cure = f"{general} runs many programs: say by its command line which of them is the agent."
+        raise DriverInvalid(f"{source}: driver.processes is missing.", cure)
     if driver.kind == "line" and (driver.prefix or driver.trailing or driver.accepts_commands):
         raise DriverInvalid(
             f"{source}: a line driver adds nothing to a text.", "Leave [text] prefix and trailing out."

@@ -239,7 +239,13 @@ class Roster:
 def write_spec(spec: AgentSpec) -> str:
     """Return what the pane and the state file keep of an agent."""
     return json.dumps(
-        {"role": spec.role, "skills": list(spec.skills), "driver": spec.driver, "program": spec.program}
+        {
+            "role": spec.role,
+            "skills": list(spec.skills),
+            "driver": spec.driver,
+            "program": spec.program,
+            "script": spec.script,
+        }
     )
 
 
@@ -256,6 +262,7 @@ def read_spec(agent_id: str, packed: str | bytes) -> AgentSpec | None:
             skills=tuple(skills),
             driver=str(data["driver"]),
             program=str(data["program"]),
+            script=data.get("script") if isinstance(data.get("script"), str) else None,
         )
     except (ValueError, KeyError, TypeError):
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nova_torch.errors import (
@@ -20,10 +20,12 @@ from nova_torch.values import (
     PaneId,
     State,
 )
+from noval_d.agents.recognition import claimants, described, script_of
 from noval_d.calls.base import Base
 from noval_d.control.args import Args
 from noval_d.control.calls import Access, Peer
 from noval_d.mailroom.ledger import Phase
+from noval_d.tmux.front import read_front
 from noval_d.tmux.panes import PaneFacts, observe
 
 log = logging.getLogger("nova.answers")
@@ -53,6 +55,8 @@ class Fleet(Base):
         asked = Args(args)
         node = self._node
         pane = await self._pane(asked)
+        front = read_front(pane.pid)
+        argv = front.argv if front is not None else ()
         if "#" in pane.command:
             raise InvalidRequest(
                 f"the program in pane {pane.pane_id} is named {pane.command!r}, which tmux reads as a format.",
@@ -62,8 +66,9 @@ class Fleet(Base):
             agent_id=AgentId(asked.text("agent_id")),
             role=asked.optional_text("role") or "",
             skills=asked.texts("skills"),
-            driver=asked.optional_text("driver") or self._driver_of(pane),
+            driver=asked.optional_text("driver") or self._driver_of(pane, argv),
             program=pane.command,
+            script=script_of(pane.command, argv),
         )
         await self._refuse_foreign(spec.agent_id)
         agent = await node.roster.register(spec, pane, node.tmux.client)
@@ -150,13 +155,13 @@ class Fleet(Base):
             raise Conflict(f"pane {named} is the daemon's own.", "Name the pane of an agent.")
         return seen.facts
 
-    def _driver_of(self, pane: PaneFacts) -> str:
-        drivers = self._node.roster.drivers.values()
-        found = [driver.name for driver in drivers if pane.command in driver.commands]
+    def _driver_of(self, pane: PaneFacts, argv: Sequence[str]) -> str:
+        found = claimants(self._node.roster.drivers.values(), pane.command, argv)
         if len(found) == 1:
             return found[0]
+        claimed = f"{' and '.join(found)} both claim" if found else "no driver claims"
         raise InvalidRequest(
-            f"pane {pane.pane_id} runs {pane.command!r}, which no driver claims.",
+            f"pane {pane.pane_id} runs {described(pane.command, argv)!r}, which {claimed}.",
             f"Say how it is typed into: --driver {'|'.join(sorted(self._node.roster.drivers))}",
         )
 

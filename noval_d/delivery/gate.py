@@ -77,7 +77,7 @@ def _pane_hold(view: AgentView) -> Hold | None:
     if facts.dead:
         return Hold(HoldReason.NO_AGENT, "the program in its pane has ended")
     if not view.present:
-        return Hold(HoldReason.NO_AGENT, f"its pane runs {facts.command or 'something else'}, not the agent")
+        return Hold(HoldReason.NO_AGENT, f"its pane runs {view.running or facts.command}, not the agent")
     if facts.input_off:
         return Hold(HoldReason.INPUT_OFF, "input into its pane is switched off (select-pane -e allows it)")
     if facts.in_mode:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from nova_torch.errors import StoreFailed, TmuxNotAnswering, TmuxUnavailable
 from noval_d.agents.driver import Driver
+from noval_d.agents.recognition import is_interpreter
 from noval_d.tmux.clock import SET_CLOCK, in_time
 from noval_d.tmux.control import Answer, ControlClient, quote
 from noval_d.tmux.link import TmuxLink
@@ -69,9 +70,12 @@ class Injector:
             inner.append(_enter_key(enter, pane))
             token += ENTERED
         inner += [f"set-option -p -t {target} {MARKER} {quote(token)}", "display-message -p OK"]
+        conditions = [guard(pane)]
+        if is_interpreter(pane.command):  # the guard sees its name only: what was looked at must be fresh
+            conditions.append(in_time(int(self._wall() + LATE_S)))
         answer = await self._run(
             f"load-buffer -b {buffer} {quote(str(file))} ; "
-            + _if(pane, guard(pane), inner, [f"delete-buffer -b {buffer}", "display-message -p NO"])
+            + _if(pane, _all(conditions), inner, [f"delete-buffer -b {buffer}", "display-message -p NO"])
         )
         # kept while it is not known whether the line ran; the next start sweeps it
         file.unlink(missing_ok=True)

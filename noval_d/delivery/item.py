@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from nova_torch.broker import Entry
 from nova_torch.values import AgentId, Message
 from noval_d.mailroom.ledger import Phase
+from noval_d.tmux.front import Front
 
 
 @dataclass(slots=True, kw_only=True)
@@ -25,6 +26,8 @@ class Item:
     """The text as it was pasted; what a hook's prompt is matched with."""
     acknowledged: bool = False
     entered_at: float = 0.0
+    front: Front | None = None
+    """Who led the foreground at its paste, where that was asked."""
     echoes: int | None = None
     """How often its text stood above the composer when Enter was pressed."""
     told: tuple[str, str] = ("", "")

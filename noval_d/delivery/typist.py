@@ -95,6 +95,7 @@ class Typist:
         try:
             await self._desk.typing(item, agent.pane_key)
             sent_at = agent.clock()
+            item.front = agent.front
             ran = await self._injector.paste(facts, item.typed, item.token, enter=line_driver)
         except TmuxUnavailable:
             return Postponed(0.0)  # whether it ran is not known: `recover` asks the marker
@@ -169,6 +170,7 @@ class Typist:
             view = AgentView(driver=agent.driver, facts=None)
         sight, facts = view.sight, view.facts
         same = facts is not None and agent.pane_key == item.pane
+        same = same and (item.front is None or item.front.is_same(agent.front))
         seen = steps.Look(
             here=sight is not None and landed(agent.driver, sight, item.typed),
             composer=sight.composer if sight is not None else None,

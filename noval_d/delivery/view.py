@@ -18,6 +18,8 @@ class AgentView:
     sight: Sight | None = None
     present: bool = True
     """The agent's own program is in the foreground, not a shell it left behind."""
+    running: str = ""
+    """What is in the foreground, for people."""
     ready: bool = True
     """It has said that it started, or its prompt was seen long enough."""
     paused: bool = False

@@ -1,0 +1,54 @@
+"""Read which process leads the foreground of a pane: tmux names it by its first word only. Linux, /proc."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+_READ_BYTES = 8192  # of a command line: the program and its first arguments are what counts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Front:
+    """The process that leads the foreground process group of a pane."""
+
+    pid: int
+    started: int
+    """In ticks since the machine's start: with the pid the name of this very process."""
+    argv: tuple[str, ...]
+
+    def is_same(self, other: Front | None) -> bool:
+        """Tell whether that is this very process; True when it is not known."""
+        return other is None or (self.pid, self.started) == (other.pid, other.started)
+
+    def __repr__(self) -> str:
+        return f"<Front {self.pid} {' '.join(self.argv)[:60]!r}>"
+
+
+def read_front(pane_pid: int) -> Front | None:
+    """Return who leads the foreground of the pane of process `pane_pid`; None when that cannot be read.
+
+    Two small files and a third for its words: some 50 µs, so that nothing has to be remembered between two looks.
+    """
+    try:
+        leader = int(_stat(pane_pid)[5])
+        if leader <= 0:
+            return None
+        started = int(_stat(leader)[19])
+        words = _read(f"/proc/{leader}/cmdline").rstrip(b"\0").split(b"\0")
+    except (OSError, ValueError, IndexError):
+        return None
+    return Front(pid=leader, started=started, argv=tuple(word.decode("utf-8", "replace") for word in words))
+
+
+def _stat(pid: int) -> list[bytes]:
+    """Return the fields of /proc/PID/stat after the command: state, parent, group, session, terminal, front…"""
+    return _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+
+
+def _read(path: str) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, _READ_BYTES)
+    finally:
+        os.close(descriptor)
