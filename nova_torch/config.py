@@ -79,6 +79,10 @@ class DeliverySection:
     """How often a message that was provably not typed is tried again before it is dead."""
     held_warning_s: float = 600.0
     """A message held longer than this is a health warning."""
+    max_exchanges: int = 50
+    """Messages of one conversation that an agent is given from other agents; 0 for no limit."""
+    pair_rate_per_minute: int = 30
+    """Messages a minute that one agent is given from one other agent; 0 for no limit."""
     drivers_dir: str = ""
     """Directory of the user's own drivers, which override or add to the built-in ones."""
 
@@ -282,6 +286,8 @@ def _check_numbers(config: Config) -> None:
         ("broker.beat_s", config.broker.beat_s, 0.1, config.broker.lease_s / 2),
         ("delivery.max_body_bytes", config.delivery.max_body_bytes, 1, MAX_BODY_BYTES),
         ("delivery.max_attempts", config.delivery.max_attempts, 1, 1000),
+        ("delivery.max_exchanges", config.delivery.max_exchanges, 0, 1_000_000),
+        ("delivery.pair_rate_per_minute", config.delivery.pair_rate_per_minute, 0, 1_000_000),
         ("delivery.held_warning_s", config.delivery.held_warning_s, 1, 1e9),
     )
     for key, value, low, high in limits:

@@ -18,6 +18,8 @@ one shard of DragonflyDB. `{prefix}` is `nova` unless configured.
 | `{prefix}:{reg}:n:<node>` | string | the node's blob: itself and its agents |
 | `{prefix}:{reg}:gen` | string | a random word; a broker without it has lost its data |
 
+An `<agent>` that is `@` and a node's name: the answers for people of that node, who have no pane.
+
 No channels: publish and subscribe are not used. Source: BROKER, section 4.
 """
 
@@ -85,8 +87,12 @@ class Keys:
         self.generation = f"{prefix}:{{reg}}:gen"
 
     def mailbox(self, agent: str) -> MailboxKeys:
-        """Return the keys of `agent`."""
-        stem = f"{self.prefix}:{{a:{_checked(agent, 'agent')}}}"
+        """Return the keys of `agent`, or of a node's answers for people (`@node`)."""
+        if agent.startswith("@"):
+            _checked(agent[1:], "node")
+        else:
+            _checked(agent, "agent")
+        stem = f"{self.prefix}:{{a:{agent}}}"
         return MailboxKeys(
             own=f"{stem}:own", hi=f"{stem}:hi", mbx=f"{stem}:mbx", seen=f"{stem}:seen", dead=f"{stem}:dead"
         )

@@ -119,6 +119,17 @@ class Message:
         return Form(self.headers.get("form", Form.AUTO))
 
     @property
+    def wants_answer(self) -> bool:
+        """Whether its sender waits for an answer (header `answer`, or a task)."""
+        answer = self.headers.get("answer", "")
+        return answer == "wanted" or (self.kind is Kind.TASK and answer != "none")
+
+    @property
+    def conversation(self) -> str:
+        """The conversation it belongs to: that of the message it answers, else one that it begins."""
+        return self.correlation_id or self.id
+
+    @property
     def origin(self) -> NodeId:
         """The node whose outbox holds this message (header `origin`)."""
         return NodeId(self.headers.get("origin", ""))
@@ -184,6 +195,38 @@ class Receipt:
             node=NodeId(str(node)) if node else None,
             final=bool(data.get("final")),
             timings_ms={str(k): int(v) for k, v in timings.items()} if isinstance(timings, Mapping) else {},
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """The answer to a message: `id` is its own, `question` the id of what it answers."""
+
+    id: MessageId
+    question: MessageId
+    sender: str
+    body: str
+    created_ms: int
+
+    def to_json(self) -> dict[str, object]:
+        """Return the object that the call `answer` gives."""
+        return {
+            "id": self.id,
+            "question": self.question,
+            "sender": self.sender,
+            "body": self.body,
+            "created_ms": self.created_ms,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, object]) -> Reply:
+        """Make a reply from the object of `answer`; unknown fields are ignored."""
+        return cls(
+            id=MessageId(str(data["id"])),
+            question=MessageId(str(data["question"])),
+            sender=str(data.get("sender", "")),
+            body=str(data.get("body", "")),
+            created_ms=_integer(data.get("created_ms")),
         )
 
 

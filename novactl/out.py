@@ -71,6 +71,11 @@ def safe(text: object) -> str:
     return clean(str(text)).replace("\n", "\\n").replace("\t", "\\t")
 
 
+def text(body: object) -> str:
+    """Return a body as a terminal may see it: its own lines and tabs, nothing that the terminal would obey."""
+    return clean(str(body)).rstrip("\n")
+
+
 def coloured(word: str) -> str:
     """Return a state in its colour; as it is when stdout is no terminal or NO_COLOR is set."""
     colour = _COLOURS.get(word)

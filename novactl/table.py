@@ -70,6 +70,56 @@ COMMANDS = (
         hot=True,
     ),
     Command(
+        "ask",
+        "novactl.commands.talk:ask",
+        "Send a question to an agent, wait for its answer and print it.",
+        (
+            Param(
+                "target",
+                required=True,
+                metavar="TARGET",
+                completes="agents",
+                help="Who is asked, as for send.",
+            ),
+            Param("text", metavar="TEXT|-", help="The question; - or nothing: read from standard input."),
+            option("--file", metavar="FILE", help="Read the question from a file."),
+            option(
+                "--timeout",
+                metavar="DURATION",
+                help="How long to wait for the answer (default 10m); 30s, 5m.",
+            ),
+            option("--priority -p", CHOICE, choices=PRIORITIES, help="How soon it should be typed (normal)."),
+            option(
+                "--id", metavar="ULID", help="Its id; asking one id again waits on, or prints the answer."
+            ),
+            option("--ttl", metavar="DURATION", help="Give it up when it is not typed by then."),
+        ),
+        examples=(
+            'novactl ask reviewer "Is the parser safe to merge?"',
+            'answer=$(novactl ask reviewer "yes or no?" --timeout 5m)',
+        ),
+        hot=True,
+    ),
+    Command(
+        "reply",
+        "novactl.commands.talk:reply",
+        "Answer a message that you were sent. Prints the answer's own id.",
+        (
+            Param("question", required=True, metavar="ID", help="The id of the message that is answered."),
+            Param("text", metavar="TEXT|-", help="The answer; - or nothing: read from standard input."),
+            option("--file", metavar="FILE", help="Read the answer from a file."),
+            option("--priority -p", CHOICE, choices=PRIORITIES, help="How soon it should be typed (normal)."),
+            option(
+                "--id", metavar="ULID", help="The answer's own id; sending it again answers nothing twice."
+            ),
+        ),
+        examples=(
+            'novactl reply 01JD3ZK8Q5W9X2Y4V6B8N0M1P3 "Yes, it is."',
+            "git diff | novactl reply 01JD3ZK8Q5W9X2Y4V6B8N0M1P3",
+        ),
+        hot=True,
+    ),
+    Command(
         "inbox",
         "novactl.commands.fleet:inbox",
         "Show an agent's messages, the newest last.",
@@ -80,9 +130,11 @@ COMMANDS = (
                 completes="agents",
                 help="The agent (default: the one in this pane).",
             ),
+            option("--unanswered", FLAG, help="Only what wants an answer and has none."),
+            option("--replies", FLAG, help="Only answers; in no agent's pane those that are kept for you."),
             LAST,
         ),
-        examples=("novactl inbox", "novactl inbox claude-1 -n 5"),
+        examples=("novactl inbox", "novactl inbox claude-1 -n 5", "novactl inbox --unanswered"),
         hot=True,
     ),
     Command(

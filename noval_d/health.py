@@ -10,7 +10,9 @@ from nova_torch.durations import spoken
 from nova_torch.values import AgentState
 from nova_torch.version import VERSION
 from noval_d.agents.attention import opening
+from noval_d.delivery.worker import Worker
 from noval_d.node.node import Node
+from noval_d.talk.answering import is_box
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,7 @@ def held(node: Node, *, private: bool) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     now = node.clock_ms()
     for agent_id, worker in sorted(node.roster.workers.items()):
+        rows += _limited(worker, agent_id, now)
         item = worker.current
         if item is None:
             continue
@@ -116,6 +119,21 @@ def held(node: Node, *, private: bool) -> list[dict[str, Any]]:
     return rows
 
 
+def _limited(worker: Worker, agent: str, now_ms: int) -> list[dict[str, Any]]:
+    """Return the messages that a limit of conversations keeps back, of each sender the first."""
+    return [
+        {
+            "id": limited.item.message.id,
+            "agent": agent,
+            "reason": limited.hold.reason.value,
+            "detail": limited.hold.detail,
+            "held_s": round((now_ms - limited.since_ms) / 1000, 1),
+            "waiting": worker.in_hand,
+        }
+        for limited in worker.limited.values()
+    ]
+
+
 def checks(node: Node, *, private: bool) -> list[dict[str, str]]:
     """Return every finding, the good ones too."""
     return [check.to_json() for check in findings(node, private=private)]
@@ -131,6 +149,7 @@ def findings(node: Node, *, private: bool) -> list[Check]:
         *_claims(node),
         *_ownerless(node),
         *_held(node, private=private),
+        *_stopped(node),
         *_agents(node),
         *_limits(node, private=private),
     ]
@@ -206,7 +225,9 @@ def _ownerless(node: Node) -> list[Check]:
             "no_mailbox",
             "warning",
             f"{waiting} messages wait for {agent}, which no node serves now.",
-            "Register it again; a message with a time to live ends by itself.",
+            "They are answers for people there: start that node again."
+            if is_box(agent)
+            else "Register it again; a message with a time to live ends by itself.",
         )
         for agent, waiting in node.outbox.ownerless().items()
     ]
@@ -223,6 +244,19 @@ def _held(node: Node, *, private: bool) -> list[Check]:
         )
         for row in held(node, private=private)
         if row["held_s"] > limit_s
+    ]
+
+
+def _stopped(node: Node) -> list[Check]:
+    return [
+        Check(
+            "conversation_stopped",
+            "warning",
+            f"The conversation {hit.conversation} was stopped at a message from {hit.sender} to {hit.agent}"
+            f" ({node.config.delivery.max_exchanges} is the limit, delivery.max_exchanges).",
+            f"Type it all the same: novactl dead retry {hit.message}",
+        )
+        for hit in node.talk.stopped()
     ]
 
 

@@ -13,6 +13,7 @@ from nova_torch.values import Form, Kind, Message, MessageId, Priority
 
 AGENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
 MAX_TARGET_CHARS = 256
+ANSWERS = ("wanted", "none")
 
 
 def compose(
@@ -28,6 +29,7 @@ def compose(
     form: str = Form.AUTO,
     correlation_id: str = "",
     reply_to: str = "",
+    answer: str = "",
     headers: Mapping[str, str] | None = None,
     max_bytes: int = MAX_BODY_BYTES,
 ) -> Message:
@@ -35,6 +37,7 @@ def compose(
 
     `now_ms` is milliseconds since the epoch, `ttl_s` the seconds within which it must be typed. `message_id`
     is a ULID of the sender's, so that sending again is the same message; without one it gets a new one.
+    `answer` says whether the sender waits for an answer: wanted, none, or nothing said.
 
     Raises InvalidRequest (naming the argument), InvalidText, BodyEmpty or BodyTooLarge.
     """
@@ -59,7 +62,11 @@ def compose(
         reply_to=reply_to,
         created_ms=now_ms,
         expires_ms=None if ttl_s is None else now_ms + int(ttl_s * 1000),
-        headers={**(headers or {}), "form": _choice("form", form, [f.value for f in Form])},
+        headers={
+            **(headers or {}),
+            **({"answer": _choice("answer", answer, list(ANSWERS))} if answer else {}),
+            "form": _choice("form", form, [f.value for f in Form]),
+        },
     )
 
 

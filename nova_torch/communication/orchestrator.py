@@ -12,8 +12,9 @@ from typing import Any, Protocol, Self
 
 from nova_torch.clean import MAX_BODY_BYTES
 from nova_torch.communication.compose import compose
-from nova_torch.errors import InvalidRequest, TimedOut
-from nova_torch.values import AgentRecord, Form, Kind, Message, Priority, Receipt, State
+from nova_torch.errors import InvalidRequest, NotDelivered, TimedOut
+from nova_torch.ulid import new_ulid
+from nova_torch.values import UNDELIVERED, AgentRecord, Form, Kind, Message, Priority, Receipt, Reply, State
 
 WAITS: Mapping[str, frozenset[State]] = {
     "submitted": frozenset({State.SUBMITTED, State.ACKNOWLEDGED, State.REPLIED}),
@@ -28,8 +29,19 @@ class Postbox(Protocol):
     async def post(self, message: Message) -> Receipt:
         """Take the message over durably; return its receipt. The same id again is the same message."""
 
-    def follow(self, message_id: str) -> AsyncIterator[Receipt]:
-        """Yield the present receipt, then every change, and end after the final one."""
+    def follow(self, message_id: str, *, replied: bool = False) -> AsyncIterator[Receipt]:
+        """Yield the present receipt, then every change, and end after the final one.
+
+        With `replied` a proven delivery is not the end: an answer may follow it.
+        """
+
+    async def answer(self, message_id: str) -> Reply:
+        """Return the answer that came to a message. Raises MessageNotFound when none has come yet."""
+
+    async def reply(
+        self, question_id: str, body: str | bytes, *, message_id: str | None, sender: str, priority: str
+    ) -> Receipt:
+        """Answer a message that `sender` was sent. The same `message_id` again is the same answer."""
 
 
 def satisfies(receipt: Receipt, wait: str) -> bool:
@@ -39,7 +51,14 @@ def satisfies(receipt: Receipt, wait: str) -> bool:
     """
     if wait not in WAITS:
         raise InvalidRequest(f"{wait!r} cannot be waited for.", f"One of: {', '.join(WAITS)}.")
-    return receipt.final or receipt.state in WAITS[wait]
+    return is_over(receipt, replied=wait == "replied") or receipt.state in WAITS[wait]
+
+
+def is_over(receipt: Receipt, *, replied: bool = False) -> bool:
+    """Tell whether nothing more will come: it is final, and with `replied` no answer can follow either."""
+    if replied:
+        return receipt.final and (receipt.state is State.REPLIED or receipt.state in UNDELIVERED)
+    return receipt.final
 
 
 class AsyncNovaOrchestrator:
@@ -93,12 +112,14 @@ class AsyncNovaOrchestrator:
         sender: str = "",
         correlation_id: str = "",
         reply_to: str = "",
+        answer: str = "",
     ) -> Receipt:
         """Send `body` to the agent `target` and return the receipt.
 
         Without `wait` the receipt says `accepted`: the message is durable in the daemon's outbox. With `wait`
         (submitted, acknowledged or replied) it is the receipt of that state or of an earlier final one;
-        `receipt.delivered` tells which. `timeout_s` limits the waiting only.
+        `receipt.delivered` tells which. `timeout_s` limits the waiting only. `answer` (wanted or none) says
+        whether an answer is waited for; `wait="replied"` says so by itself.
 
         Raises AgentNotFound, InvalidRequest, BodyTooLarge and their kin before anything is stored,
         DaemonUnreachable when no daemon answers, TimedOut when the waiting ran out: the message goes on.
@@ -114,6 +135,7 @@ class AsyncNovaOrchestrator:
             sender=sender,
             correlation_id=correlation_id,
             reply_to=reply_to,
+            answer=answer or ("wanted" if wait == "replied" else ""),
         )
         receipt: Receipt | None = None
         try:
@@ -139,11 +161,51 @@ class AsyncNovaOrchestrator:
         yield receipt
         if wait is None or satisfies(receipt, wait):
             return
-        async for later in postbox.follow(message.id):
+        async for later in postbox.follow(message.id, replied=wait == "replied"):
             if later != receipt:
                 yield later
             if satisfies(later, wait):
                 return
+
+    async def ask(
+        self, target: str, body: str | bytes, *, timeout_s: float | None = None, **options: Any
+    ) -> Reply:
+        """Send a question, wait for its answer and return it; `options` are those of `send_message`.
+
+        Raises TimedOut when no answer came in time: it is kept when it comes, and `answer` returns it, or
+        asking again with the same `message_id`. Raises NotDelivered when the question was not delivered.
+        """
+        receipt = await self.send_message(target, body, wait="replied", timeout_s=timeout_s, **options)
+        if receipt.state is not State.REPLIED:
+            why = f": {receipt.reason}" if receipt.reason else ""
+            raise NotDelivered(
+                f"question {receipt.id} is {receipt.state}{why}.", f"See: novactl trace {receipt.id}"
+            )
+        return await self.answer(receipt.id)
+
+    async def answer(self, message_id: str) -> Reply:
+        """Return the answer to a message that was sent from this node.
+
+        Raises MessageNotFound when none has come yet.
+        """
+        return await (await self._postbox()).answer(message_id)
+
+    async def reply(
+        self,
+        question_id: str,
+        body: str | bytes,
+        *,
+        sender: str = "",
+        message_id: str | None = None,
+        priority: str = Priority.NORMAL,
+    ) -> Receipt:
+        """Answer the message `question_id` as `sender`, whom it was sent to; by default this user.
+
+        Raises MessageNotFound (it was not received at this node), NotAllowed (somebody else has to answer),
+        Conflict (it has an answer) and InvalidRequest (nobody reads an answer to it).
+        """
+        postbox = await self._postbox()
+        return await postbox.reply(question_id, body, message_id=message_id, sender=sender, priority=priority)
 
     async def receipt(self, message_id: str) -> Receipt:
         """Return the present receipt of a message. Raises MessageNotFound."""
@@ -199,10 +261,21 @@ class _SocketPostbox:
             "sender": message.sender or None,
             "correlation_id": message.correlation_id or None,
             "reply_to": message.reply_to or None,
+            "answer": message.headers.get("answer"),
             "ttl_s": None if message.expires_ms is None else (message.expires_ms - message.created_ms) / 1000,
         }
         return Receipt.from_json(await self._client.call("send", args))
 
-    async def follow(self, message_id: str) -> AsyncIterator[Receipt]:
-        async for update in self._client.stream("follow", {"id": message_id}):
+    async def follow(self, message_id: str, *, replied: bool = False) -> AsyncIterator[Receipt]:
+        async for update in self._client.stream("follow", {"id": message_id, "replied": replied}):
             yield Receipt.from_json(update)
+
+    async def answer(self, message_id: str) -> Reply:
+        return Reply.from_json(await self._client.call("answer", {"id": message_id}))
+
+    async def reply(
+        self, question_id: str, body: str | bytes, *, message_id: str | None, sender: str, priority: str
+    ) -> Receipt:
+        args = {"question": question_id, "body": body, "sender": sender or None, "priority": priority}
+        answer = await self._client.call("reply", {**args, "id": message_id or new_ulid()})
+        return Receipt.from_json(answer)

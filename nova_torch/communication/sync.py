@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from nova_torch.communication.orchestrator import AsyncNovaOrchestrator
 from nova_torch.errors import InvalidRequest
-from nova_torch.values import AgentRecord, Receipt
+from nova_torch.values import AgentRecord, Receipt, Reply
 
 T = TypeVar("T")
 
@@ -27,6 +27,18 @@ class NovaOrchestrator:
     def send_message(self, target: str, body: str | bytes, **options: Any) -> Receipt:
         """Send `body` to the agent `target`; options, result and errors of AsyncNovaOrchestrator.send_message."""
         return self._run(lambda nova: nova.send_message(target, body, **options))
+
+    def ask(self, target: str, body: str | bytes, *, timeout_s: float | None = None, **options: Any) -> Reply:
+        """Ask and return the answer; options, result and errors of AsyncNovaOrchestrator.ask."""
+        return self._run(lambda nova: nova.ask(target, body, timeout_s=timeout_s, **options))
+
+    def answer(self, message_id: str) -> Reply:
+        """Return the answer to a message. Raises MessageNotFound when none has come yet."""
+        return self._run(lambda nova: nova.answer(message_id))
+
+    def reply(self, question_id: str, body: str | bytes, **options: Any) -> Receipt:
+        """Answer a message; options, result and errors of AsyncNovaOrchestrator.reply."""
+        return self._run(lambda nova: nova.reply(question_id, body, **options))
 
     def receipt(self, message_id: str) -> Receipt:
         """Return the present receipt of a message. Raises MessageNotFound."""

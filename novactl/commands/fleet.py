@@ -71,10 +71,11 @@ def agents(values: Values) -> int:
 def inbox(values: Values) -> int:
     """Show an agent's messages, the newest last."""
     agent: str | None = values["agent"]
-    if agent is None and not os.environ.get("TMUX_PANE"):
+    if agent is None and not os.environ.get("TMUX_PANE") and not values["replies"]:
         raise InvalidRequest("whose inbox? This is no tmux pane.", "Name the agent: novactl inbox AGENT")
     who = {"agent": agent} if agent else caller()
-    found = ask(values, "inbox", {**who, "limit": values["limit"]})
+    only = {"unanswered": values["unanswered"], "replies": values["replies"]}
+    found = ask(values, "inbox", {**who, **only, "limit": values["limit"]})
     if values["json"]:
         out.json_line(found)
         return 0

@@ -37,6 +37,15 @@ def trace(values: Values) -> int:
             for hop in hops
         ],
     )
+    answer = found.get("reply") or {}
+    if answer.get("body") is not None:
+        if out.on_terminal():
+            out.line(out.safe(f"answer {answer.get('id')} from {answer.get('sender')}:"))
+            out.line(out.text(answer["body"]))
+        else:
+            out.line(
+                "\t".join(map(out.safe, ("answer", answer.get("id"), answer.get("sender"), answer["body"])))
+            )
     return 0
 
 

@@ -40,9 +40,9 @@ def send(values: Values) -> int:
     limit = limit_s(values, WAIT_S if wait else CALL_S)
     args = given(
         {
-            "id": _message_id(values["id"]),
+            "id": message_id(values["id"]),
             "target": values["target"],
-            "body": _body(values),
+            "body": body(values),
             "priority": values["priority"],
             "ttl_s": None if values["ttl"] is None else seconds(values["ttl"]),
             "form": _form(values),
@@ -51,32 +51,39 @@ def send(values: Values) -> int:
         }
     )
     if wait:
-        return _waited(values, args, wait, limit)
-    receipt = _sent(values, args, limit)
-    _show(values, receipt, state=False)
+        receipt = waited(values, args, limit)
+        if receipt["state"] == "replied":
+            from novactl.commands.talk import with_reply
+
+            receipt = with_reply(values, receipt)
+        show(values, receipt, state=True)
+        return judged(receipt, wait, limit)
+    receipt = sent(values, "send", args, limit)
+    show(values, receipt, state=False)
     if receipt.get("state") in UNDELIVERED:
         raise _undelivered(receipt)
     return 0
 
 
-def _sent(values: Values, args: dict[str, Any], limit: float) -> Receipt:
+def sent(values: Values, call: str, args: dict[str, Any], limit: float) -> Receipt:
     """Send and return the receipt; when the answer was lost, ask again once: one id is sent once."""
     client = connect(values, limit)
     try:
         with client:
-            return _receipt(client.call("send", args), args)
+            return _receipt(client.call(call, args), args)
     except DaemonUnreachable:
         time.sleep(AGAIN_S)
     except TimedOut:
         raise _unanswered(args["id"]) from None
     try:
         with connect(values, limit) as client:
-            return _receipt(client.call("send", args), args)
+            return _receipt(client.call(call, args), args)
     except DaemonUnreachable as error:
         raise _maybe_taken(error, args["id"]) from error
 
 
-def _waited(values: Values, args: dict[str, Any], wait: str, limit: float) -> int:
+def waited(values: Values, args: dict[str, Any], limit: float) -> Receipt:
+    """Send, follow the message to the state of `args["wait"]` or as far as it gets in time; return its receipt."""
     deadline = time.monotonic() + limit
     receipt: Receipt = {}
     away_since: float | None = None
@@ -86,10 +93,12 @@ def _waited(values: Values, args: dict[str, Any], wait: str, limit: float) -> in
                 away_since = None
                 for update in client.stream("send", args, max(deadline - time.monotonic(), 0.001)):
                     receipt = _receipt(update, args)
+            if _over(receipt, args["wait"]):
                 break
+            time.sleep(AGAIN_S)  # the daemon stopped in order: the next one goes on
         except TimedOut:
             if not receipt:
-                _show(
+                show(
                     values,
                     {"id": args["id"], "target": args["target"], "state": "", "reason": ""},
                     state=False,
@@ -106,14 +115,21 @@ def _waited(values: Values, args: dict[str, Any], wait: str, limit: float) -> in
                 break
             if now - away_since > ABSENT_S or now >= deadline:
                 if receipt:
-                    _show(values, receipt, state=True)
+                    show(values, receipt, state=True)
                 raise _maybe_taken(error, args["id"]) from error
             time.sleep(AGAIN_S)
-    _show(values, receipt, state=True)
-    return _judged(receipt, wait, limit)
+    return receipt
 
 
-def _judged(receipt: Receipt, wait: str, limit: float) -> int:
+def _over(receipt: Receipt, wait: str) -> bool:
+    """Tell whether what was waited for has come or will not come any more."""
+    state = receipt.get("state")
+    if state in PROVEN and PROVEN.index(state) >= PROVEN.index(wait):
+        return True
+    return state in UNDELIVERED or (bool(receipt.get("final")) and wait != "replied")
+
+
+def judged(receipt: Receipt, wait: str, limit: float) -> int:
     """Return 0 when what was waited for has come. Raises NotDelivered (7), TimedOut (6), NovaError (1)."""
     state = receipt["state"]
     if state in PROVEN and PROVEN.index(state) >= PROVEN.index(wait):
@@ -121,12 +137,17 @@ def _judged(receipt: Receipt, wait: str, limit: float) -> int:
     if state in UNDELIVERED:
         raise _undelivered(receipt)
     trace = f"See: novactl trace {receipt['id']}"
-    if receipt.get("final") and state in PROVEN:
+    if receipt.get("final") and state in PROVEN and wait != "replied":
         raise NovaError(
             f"the message was {state} and will not be {wait}: the agent reports nothing.",
             "Its hooks do that: novactl hooks install claude",
         )
     reason = f" ({receipt['reason']})" if receipt.get("reason") else ""
+    if state in PROVEN:
+        raise TimedOut(
+            f"no answer to {receipt['id']} after {spoken(limit)}, it is {state}; an answer that comes is kept.",
+            f"The same command with --id {receipt['id']} waits on. {trace}",
+        )
     raise TimedOut(f"it is still {state}{reason} after {spoken(limit)}; the message goes on.", trace)
 
 
@@ -163,7 +184,8 @@ def _receipt(answer: Any, args: dict[str, Any]) -> Receipt:
     return {"id": args["id"], "state": "accepted", **answer}
 
 
-def _show(values: Values, receipt: Receipt, *, state: bool) -> None:
+def show(values: Values, receipt: Receipt, *, state: bool) -> None:
+    """Print a receipt: its id, with `state` the state too, and the answer if there is one."""
     if values["json"]:
         out.json_line(receipt)
     elif not state:
@@ -173,9 +195,12 @@ def _show(values: Values, receipt: Receipt, *, state: bool) -> None:
         if receipt.get("reason"):
             words.append(out.safe(receipt["reason"]))
         out.line((out.GAP if out.on_terminal() else "\t").join(words))
+        if receipt.get("reply"):
+            out.line(out.text(receipt["reply"]["body"]))
 
 
-def _message_id(text: str | None) -> str:
+def message_id(text: str | None) -> str:
+    """Return the id that was given, or a new one. Raises InvalidRequest."""
     if text is None:
         return new_ulid()
     if not is_ulid(text.upper()):
@@ -191,7 +216,7 @@ def _form(values: Values) -> str | None:
     return "raw" if values["raw"] else "command" if values["command"] else None
 
 
-def _body(values: Values) -> str:
+def body(values: Values) -> str:
     """Return the body from TEXT, --file or standard input; a file's last line end is not part of its text."""
     text: str | None = values["text"]
     if values["file"] is not None:

@@ -1,14 +1,14 @@
-"""Answer the calls about messages: send, follow, trace, watch, inbox, dead letters."""
+"""Answer the calls about messages: send, follow, trace, watch, dead letters."""
 
 from __future__ import annotations
 
-import pwd
+import contextlib
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
+from nova_torch.communication.compose import ANSWERS
 from nova_torch.errors import (
     AgentNotFound,
-    InvalidRequest,
     MessageNotFound,
     ShuttingDown,
 )
@@ -22,17 +22,17 @@ from nova_torch.values import (
     Priority,
     State,
 )
-from noval_d.calls.base import Base
+from noval_d.calls.talks import Talks
 from noval_d.control.args import Args
 from noval_d.control.calls import Access, Peer
+from noval_d.delivery.template import is_agent
 from noval_d.mailroom.ledger import Ledger, Phase
 from noval_d.node.news import public
 
-INBOX_ROWS = 50
 DEAD_ROWS = 100
 
 
-class Messages(Base):
+class Messages(Talks):
     """One method a call."""
 
     async def send(self, peer: Peer, args: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
@@ -42,16 +42,20 @@ class Messages(Base):
                 "the daemon is stopping and takes no new messages.", "Send it again in a moment."
             )
         asked = Args(args)
-        message = await self._message(peer, asked)
-        async for receipt in self._node.orchestrator.updates(message, asked.optional_text("wait")):
-            yield receipt.to_json()
+        wait = asked.optional_text("wait")
+        message = await self._message(peer, asked, wait)
+        waiting = self._node.talk.waiting(message.id) if wait == "replied" else contextlib.nullcontext()
+        with waiting:
+            async for receipt in self._node.orchestrator.updates(message, wait):
+                yield receipt.to_json()
 
     async def follow(self, _peer: Peer, args: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
         """Return a message's receipt; as a stream, every change of it too."""
-        async for receipt in self._node.follow(Args(args).text("id")):
+        asked = Args(args)
+        async for receipt in self._node.follow(asked.text("id"), replied=asked.flag("replied")):
             yield receipt.to_json()
 
-    async def trace(self, _peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
+    async def trace(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
         """Return every hop of a message."""
         message = MessageId(Args(args).text("id"))
         receipt = self._node.outbox.receipt(message)
@@ -61,7 +65,10 @@ class Messages(Base):
         ]
         known = self._node.ledger.find(message)
         typed = {"attempt": known.attempt, "pane": known.pane} if known is not None else {}
-        return {**receipt.to_json(), "hops": hops, "typed": typed}
+        told = {**receipt.to_json(), "hops": hops, "typed": typed}
+        return (
+            told if receipt.state is not State.REPLIED else {**told, "reply": self._reply_of(peer, receipt)}
+        )
 
     async def watch(self, peer: Peer, args: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
         """Stream the events of the message flow."""
@@ -70,27 +77,6 @@ class Messages(Base):
             yield {"node": self._node.name}
             async for event in events:
                 yield event if peer.access >= Access.WRITE else public(event)
-
-    async def inbox(self, _peer: Peer, args: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Return an agent's messages, the newest last."""
-        asked = Args(args)
-        name = asked.optional_text("agent")
-        if name is None:
-            found = self._agent_of(asked)
-            if found is None:
-                raise InvalidRequest("this pane is no agent's.", "Name one: novactl inbox AGENT")
-            name = found.id
-        agent = self._node.roster.get(name)
-        limit = asked.optional_integer("limit", least=1, most=1000) or INBOX_ROWS
-        worker = self._node.roster.workers[agent.id]
-        rows = {
-            entry.message.id: self._inbox_row(entry.message, entry.state, entry.reason)
-            for entry in self._node.ledger.recent(agent.id, limit)
-        }
-        for item in worker.items:
-            state, reason = item.told if item.told[0] else (State.QUEUED.value, "")
-            rows[item.message.id] = self._inbox_row(item.message, State(state), reason)
-        return sorted(rows.values(), key=lambda row: str(row["id"]))[-limit:]
 
     async def dead_list(self, _peer: Peer, args: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Return the last messages that were not delivered."""
@@ -128,15 +114,17 @@ class Messages(Base):
         await self._node.store.write(Ledger.dropped(message, self._node.clock_ms()))
         return {"id": message}
 
-    async def _message(self, peer: Peer, asked: Args) -> Message:
+    async def _message(self, peer: Peer, asked: Args, wait: str | None) -> Message:
         target = asked.text("target")
-        agent = await self._resolve(target)
-        caller = self._agent_of(asked)
-        sender = asked.optional_text("sender") or (caller.id if caller is not None else _person(peer))
+        named = asked.optional_text("id")
+        known = self._node.outbox.agent_of(MessageId(named)) if named is not None else None
+        agent = known or await self._resolve(target)  # what was taken once is known, whoever is gone now
+        sender = self._sender(peer, asked)
+        answer = asked.optional_choice("answer", ANSWERS) or ("wanted" if wait == "replied" else "")
         return self._node.orchestrator.compose(
             target,
             asked.payload("body"),
-            message_id=asked.optional_text("id"),
+            message_id=named,
             sender=sender,
             priority=asked.optional_text("priority") or Priority.NORMAL,
             kind=asked.optional_text("kind") or Kind.MESSAGE,
@@ -144,8 +132,17 @@ class Messages(Base):
             form=asked.optional_text("form") or "auto",
             correlation_id=asked.optional_text("correlation_id") or "",
             reply_to=asked.optional_text("reply_to") or "",
-            headers={"origin": self._node.name, "agent": agent},
+            answer=answer,
+            headers={"origin": self._node.name, "agent": agent, "answers": await self._answers_to(sender)},
         )
+
+    async def _answers_to(self, sender: str) -> AgentId:
+        """Return the mailbox for answers to `sender`: an agent's own, or this node's for everybody else."""
+        if sender in self._node.roster.agents:
+            return AgentId(sender)
+        if is_agent(sender) and sender in {record["agent_id"] for record in await self._elsewhere()}:
+            return AgentId(sender)
+        return self._node.talk.box
 
     async def _resolve(self, target: str) -> AgentId:
         """Return the agent that `target` names: an id here or elsewhere, or a local pane as session:window."""
@@ -175,22 +172,3 @@ class Messages(Base):
                 f"no undelivered message {text} is known here.", "List them: novactl dead list"
             )
         return message
-
-    @staticmethod
-    def _inbox_row(message: Message, state: State, reason: str) -> dict[str, Any]:
-        return {
-            "id": message.id,
-            "sender": message.sender,
-            "state": state.value,
-            "reason": reason,
-            "priority": message.priority.value,
-            "created_ms": message.created_ms,
-            "body": message.body,
-        }
-
-
-def _person(peer: Peer) -> str:
-    try:
-        return f"user:{pwd.getpwuid(peer.uid).pw_name}"
-    except KeyError:
-        return f"user:{peer.uid}"

@@ -24,6 +24,8 @@ class Answers(About, Fleet, Messages):
             "register": (self.register, write),
             "unregister": (self.unregister, write),
             "inbox": (self.inbox, write),
+            "reply": (self.reply, write),
+            "answer": (self.answer, write),
             "peek": (self.peek, write),
             "pause": (self.pause, write),
             "resume": (self.resume, write),

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import re
+
 from nova_torch.clean import clean
+from nova_torch.ulid import is_ulid
 from nova_torch.values import Form, Kind, Message
 from noval_d.agents.driver import Driver
+
+ODD = re.compile(r"[^\w.:@-]+")
+SENDER_CHARS = 80
 
 
 def dress(driver: Driver, message: Message) -> str:
     """Return the text that is pasted for `message`.
 
-    A `line` driver adds nothing. For a composer a message from an agent starts with a line that names sender and
-    id; another body starts with the driver's visible prefix unless its first character is harmless; a command
-    goes in as it is. One trailing space closes pickers and a trailing backslash.
+    A `line` driver adds nothing. For a composer a message from an agent, or one that wants an answer, starts with
+    a line that names sender and id, and the command that answers; another body starts with the driver's visible
+    prefix unless its first character is harmless; a command goes in as it is. One trailing space closes pickers
+    and a trailing backslash.
     """
     body = clean(message.body)
     if driver.kind == "line":
         return body
     if message.form is Form.COMMAND:
         return body + driver.trailing
-    if message.form is Form.AUTO and from_agent(message):
+    if message.form is Form.AUTO and (from_agent(message) or message.wants_answer):
         return f"{_headline(message)}\n{body}{driver.trailing}"
     if body[:1] in driver.harmless or (body[:1].isalnum() and body[:1].isascii()):
         return body + driver.trailing
@@ -28,13 +35,17 @@ def dress(driver: Driver, message: Message) -> str:
 
 def from_agent(message: Message) -> bool:
     """Tell whether an agent sent it; people are `user:NAME`."""
-    return bool(message.sender) and ":" not in message.sender
+    return is_agent(message.sender)
+
+
+def is_agent(sender: str) -> bool:
+    """Tell whether this is an agent's name; people are `user:NAME`."""
+    return bool(sender) and ":" not in sender
 
 
 def _headline(message: Message) -> str:
-    # the sender's name is another node's word: a control character in it would be typed
-    sender = " ".join(clean(message.sender).split())
-    first = f"[nova {message.id} from {sender}]"
-    if message.kind is Kind.TASK or message.headers.get("answer") == "wanted":
-        return f'{first} Answer with: novactl reply {message.id} "..."'
-    return first
+    # the sender's name is another node's word: it is no place for control characters, brackets or quotes
+    sender = ODD.sub("?", clean(message.sender))[:SENDER_CHARS] or "?"
+    answers = message.reply_to if message.kind is Kind.REPLY and is_ulid(message.reply_to) else ""
+    first = f"[nova {message.id} from {sender}{f', answers {answers}' if answers else ''}]"
+    return f'{first} Answer with: novactl reply {message.id} "..."' if message.wants_answer else first

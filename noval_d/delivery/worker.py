@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from nova_torch.errors import NovaError, TmuxNotAnswering, TmuxUnavailable
 from nova_torch.values import HoldReason, MessageId, State
@@ -25,6 +25,7 @@ from noval_d.delivery.typist import Outcome, Postponed, Typist, pause
 from noval_d.delivery.view import AgentView
 from noval_d.mailroom.desk import Desk
 from noval_d.mailroom.ledger import Phase
+from noval_d.talk.talk import Talk
 from noval_d.tmux.link import TmuxLink
 
 log = logging.getLogger("nova.delivery")
@@ -37,6 +38,15 @@ TRANSCRIPT_S = 1.0  # between two looks into the transcript while submitted mess
 TROUBLED_S = 0.5  # before the next try when the state file or something of ours failed
 MAX_DEFECTS = 5
 MAX_REFUSALS = 50  # of the guard, although the look before had found nothing in the way
+
+
+@dataclass(frozen=True, slots=True)
+class Limited:
+    """A message that is kept back by the limits of conversations, why, and since when."""
+
+    item: Item
+    hold: Hold
+    since_ms: int
 
 
 class Worker:
@@ -52,8 +62,10 @@ class Worker:
         lease_ok: Callable[[Item], bool],
         max_attempts: int,
         server_alive: Callable[[str], bool],
+        talk: Talk | None = None,
     ) -> None:
         self.agent = agent
+        self._talk = talk
         self._link = link
         self._desk = desk
         self._lease_ok = lease_ok
@@ -66,6 +78,8 @@ class Worker:
         self.current: Item | None = None
         self.hold: Hold | None = None
         self.hold_since_ms = 0
+        self.limited: dict[MessageId, Limited] = {}
+        """Messages that a limit of conversations keeps back, of each sender the first."""
         self.roomy = asyncio.Event()
         self.roomy.set()
 
@@ -178,7 +192,7 @@ class Worker:
         """Do one thing for the message whose turn it is; return how long to wait before the next look."""
         await self._give_up_on_hooks()
         if not self._waiting:
-            self.current, self.hold = None, None
+            self.current, self.hold, self.limited = None, None, {}
             if self._typist.left:
                 view = await self._look(None)
                 return view.recheck_s if isinstance(view, Hold) else await self._typist.tidy(view) or AGAIN_S
@@ -186,11 +200,45 @@ class Worker:
         expires_s = await self._expire()
         if not self._waiting:
             return 0.0
-        item = min(self._waiting, key=lambda waiting: waiting.order)
+        item, again_s = await self._turn()
         self.current = item
+        if item is None:
+            self.hold = None
+            return min(again_s, expires_s)
         if item.phase is Phase.TYPING:
             return await self._take(item, await self._typist.recover(item))
-        return min(await self._consider(item), expires_s)
+        return min(await self._consider(item), expires_s, again_s)
+
+    async def _turn(self) -> tuple[Item | None, float]:
+        """Return whose turn it is, and when those that a limit keeps back are asked about again.
+
+        Who is kept back holds up its own sender's messages, nobody else's.
+        """
+        again_s = 3600.0
+        limited: dict[MessageId, Limited] = {}
+        senders: set[str] = set()
+        found = None
+        for item in sorted(self._waiting, key=lambda waiting: waiting.order):
+            message = item.message
+            if message.sender in senders:
+                continue
+            verdict = self._talk.judge(item) if self._talk and item.phase is Phase.RECEIVED else None
+            if verdict is None:
+                found = item
+                break
+            if self._talk and item.told != (State.HELD.value, HoldReason.RATE_LIMITED.value):
+                self._talk.limited(item, verdict)
+            if isinstance(verdict, Refuse):
+                await self._settle(item, verdict.state, verdict.reason)
+                continue
+            senders.add(message.sender)
+            before = self.limited.get(message.id)
+            since_ms = before.since_ms if before is not None else self.agent.clock_ms()
+            limited[message.id] = Limited(item, verdict, since_ms)
+            again_s = min(again_s, verdict.recheck_s)
+            await self._desk.tell(item, State.HELD, verdict.reason.value)
+        self.limited = limited
+        return found, again_s
 
     async def _expire(self) -> float:
         """Settle what waited too long, wherever it stands in the queue; return when the next one will have."""

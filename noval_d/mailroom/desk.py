@@ -11,9 +11,11 @@ from collections.abc import Callable
 from nova_torch.codec import encode_message
 from nova_torch.values import Hop, Message, NodeId, State
 from noval_d.delivery.item import Item
+from noval_d.delivery.template import from_agent
 from noval_d.mailroom.ledger import Ledger, Phase
 from noval_d.mailroom.outbox import Outbox
 from noval_d.mailroom.store import Statement, Store
+from noval_d.talk.records import Records
 
 Post = Callable[[NodeId, Hop], None]
 Release = Callable[[Item, State, str], None]
@@ -47,8 +49,10 @@ class Desk:
 
     async def typing(self, item: Item, pane: str) -> None:
         """Make durable that a paste into `pane` may run from now on."""
-        note = Ledger.typing(item.message.id, item.attempt, pane, self._clock_ms())
-        await self._store.write(*self._row(item), note)
+        now_ms = self._clock_ms()
+        note = Ledger.typing(item.message.id, item.attempt, pane, now_ms)
+        passed = (Records.passed(item.message, item.agent, now_ms),) if from_agent(item.message) else ()
+        await self._store.write(*self._row(item), note, *passed)
         item.phase, item.pane, item.written = Phase.TYPING, pane, True
 
     async def untyped(self, item: Item) -> None:
@@ -79,8 +83,10 @@ class Desk:
         """Return what gives the message its row in the ledger, if it has none yet."""
         if item.written:
             return ()
-        envelope = encode_message(item.message)
-        return (Ledger.received(item.message, item.agent, envelope, self._clock_ms()),)
+        now_ms = self._clock_ms()
+        row = Ledger.received(item.message, item.agent, encode_message(item.message), now_ms)
+        asked = Records.asked(item.message, item.agent, now_ms)
+        return (row, asked) if item.message.wants_answer else (row,)
 
     async def _record(self, item: Item, state: State, reason: str, final: bool, *extra: Statement) -> None:
         message = item.message

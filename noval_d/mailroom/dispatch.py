@@ -12,10 +12,10 @@ from nova_torch.codec import decode_hop, encode_hop
 from nova_torch.errors import BrokerUnavailable, InvalidRequest, NotOwner, StoreFailed
 from nova_torch.values import AgentId, HoldReason, Hop, MessageId, NodeId, Priority, State
 from noval_d.delivery.item import Item
-from noval_d.delivery.worker import Worker
 from noval_d.mailroom.inbox import Inbox
 from noval_d.mailroom.outbox import Outbox, Outgoing
 from noval_d.node.link import BrokerLink
+from noval_d.talk.pigeonhole import Hand
 
 log = logging.getLogger("nova.outbox")
 
@@ -35,7 +35,7 @@ class Dispatch:
         outbox: Outbox,
         inbox: Inbox,
         link: BrokerLink,
-        workers: Mapping[AgentId, Worker],
+        workers: Mapping[AgentId, Hand],
         clock_ms: Callable[[], int],
         mailbox_limit: int,
     ) -> None:

@@ -13,13 +13,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from nova_torch.broker import Entry, Lane
 from nova_torch.codec import decode_message
 from nova_torch.errors import BrokerUnavailable, InvalidRequest, MailboxLost, NotOwner, StoreFailed
-from nova_torch.values import UNDELIVERED, AgentId, Hop, Message, NodeId, State
+from nova_torch.values import UNDELIVERED, AgentId, Hop, Kind, Message, NodeId, State
 from noval_d.delivery.item import Item
-from noval_d.delivery.worker import Worker
 from noval_d.mailroom.ledger import Entry as LedgerEntry
 from noval_d.mailroom.ledger import Ledger, Phase
 from noval_d.mailroom.outbox import Outgoing
 from noval_d.node.link import BrokerLink
+from noval_d.talk.pigeonhole import Hand
 
 log = logging.getLogger("nova.inbox")
 
@@ -34,6 +34,7 @@ class Inbox:
     """Brings what waits in this node's mailboxes to the workers.
 
     `forgotten` tells of a message that the ledger does not know whether the ledger may have known it once.
+    `arrived` writes down, of an answer that is new, what it means to its question.
     """
 
     def __init__(
@@ -42,11 +43,12 @@ class Inbox:
         node: NodeId,
         ledger: Ledger,
         link: BrokerLink,
-        workers: Mapping[AgentId, Worker],
+        workers: Mapping[AgentId, Hand],
         clock_ms: Callable[[], int],
         answer: Answer,
         settle: Settle,
         forgotten: Callable[[Message], bool],
+        arrived: Callable[[Item], Awaitable[None]],
     ) -> None:
         self._node = node
         self._ledger = ledger
@@ -56,6 +58,7 @@ class Inbox:
         self._answer = answer
         self._settle = settle
         self._forgotten = forgotten
+        self._arrived = arrived
         self._unread: set[AgentId] = set()
         self._pending: set[AgentId] = set()
         self._full: set[AgentId] = set()
@@ -176,7 +179,21 @@ class Inbox:
         elif known is None and self._forgotten(message):
             await self._settle(item, State.UNCONFIRMED, "it is older than what this node remembers")
         else:
+            if known is None and message.kind is Kind.REPLY:
+                await self._arrived(item)
+                if (worker := self._hand(agent, item)) is None:
+                    return
             worker.put(item)
+
+    def _hand(self, agent: AgentId, item: Item) -> Hand | None:
+        """Return who takes `item`; None when meanwhile somebody did, or nobody is there any more."""
+        worker = self._workers.get(agent)
+        taken = worker.find(item.message.id) if worker is not None else None
+        if taken is not None:
+            taken.entries += [place for place in item.entries if place not in taken.entries]
+            return None
+        known = self._ledger.find(item.message.id)
+        return None if known is not None and known.phase is not Phase.RECEIVED else worker
 
     def _settled_hop(self, known: LedgerEntry) -> Hop:
         return Hop(

@@ -12,9 +12,10 @@ from nova_torch.errors import Conflict, MessageNotFound
 from nova_torch.values import AgentId, HoldReason, Hop, Message, MessageId, NodeId, Receipt, State
 from noval_d.mailroom.store import Statement, Store
 
-TIMED = (State.ACCEPTED, State.QUEUED, State.TYPED, State.SUBMITTED, State.ACKNOWLEDGED)
+TIMED = (State.ACCEPTED, State.QUEUED, State.TYPED, State.SUBMITTED, State.ACKNOWLEDGED, State.REPLIED)
 
 _UNDELIVERED = "('unconfirmed', 'failed', 'expired', 'dead')"
+_LEAVES_FINAL = {State.QUEUED: f"state IN {_UNDELIVERED}", State.REPLIED: "state != 'replied'"}
 _RECEIPT = "id, agent, message, state, reason, node, final, created_ms"
 
 
@@ -46,8 +47,10 @@ class Outbox:
         """Call `listener` with every hop once it is durable."""
         self._listeners.append(listener)
 
-    async def accept(self, message: Message, agent: AgentId) -> Receipt:
+    async def accept(self, message: Message, agent: AgentId, *extra: Statement) -> Receipt:
         """Take a message over: when this returns, it is durable. The same id again gives its present receipt.
+
+        `extra` is written with it.
 
         Raises Conflict when the id belongs to another message, StoreFailed when the disk refuses.
         """
@@ -63,6 +66,7 @@ class Outbox:
                 (message.id, agent, encode_message(message), State.ACCEPTED.value, self._node, now, now),
             ),
             _hop_row(hop),
+            *extra,
         )
         # two at once may have brought the same id: the file keeps the first
         kept = self._store.read("SELECT message FROM outbox WHERE id = ?", (message.id,))
@@ -113,6 +117,11 @@ class Outbox:
     def open(self, message: MessageId) -> bool:
         """Tell whether a message was sent from here and is not final."""
         return bool(self._store.read("SELECT 1 FROM outbox WHERE id = ? AND final = 0", (message,)))
+
+    def agent_of(self, message: MessageId) -> AgentId | None:
+        """Return the mailbox that a message of this outbox is for, or None when it is not from here."""
+        rows = self._store.read("SELECT agent FROM outbox WHERE id = ?", (message,))
+        return AgentId(rows[0]["agent"]) if rows else None
 
     def handed_on(self, message: MessageId) -> bool:
         """Tell whether it ever left this outbox: what became of it then only its owner knows."""
@@ -178,18 +187,15 @@ class Outbox:
     def statements(self, hops: Iterable[Hop]) -> tuple[Statement, ...]:
         """Return what writes these hops.
 
-        A final state is never left again, unless its owner says `queued`: somebody ordered it to be typed again.
+        A final state is never left again, unless its owner says `queued` (somebody ordered it to be typed again)
+        or an answer to it has come.
         """
         made: list[Statement] = []
         for hop in hops:
             made.append(
                 Statement(
                     "UPDATE outbox SET state = ?, reason = ?, node = ?, final = ?, updated_ms = ? WHERE id = ?"
-                    + (
-                        f" AND (final = 0 OR state IN {_UNDELIVERED})"
-                        if hop.state is State.QUEUED
-                        else " AND final = 0"
-                    ),
+                    f" AND (final = 0 OR {_LEAVES_FINAL.get(hop.state, 'FALSE')})",
                     (hop.state.value, hop.reason, hop.node, int(hop.final), self._clock_ms(), hop.message),
                 )
             )

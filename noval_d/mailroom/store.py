@@ -47,6 +47,15 @@ CREATE TABLE IF NOT EXISTS ledger (
 CREATE INDEX IF NOT EXISTS ledger_open ON ledger (seq) WHERE phase != 'settled';
 CREATE INDEX IF NOT EXISTS ledger_old ON ledger (updated_ms) WHERE phase = 'settled';
 CREATE INDEX IF NOT EXISTS ledger_agent ON ledger (agent, seq);
+CREATE TABLE IF NOT EXISTS questions (
+    id TEXT PRIMARY KEY, agent TEXT NOT NULL, reply TEXT NOT NULL DEFAULT '',
+    taken INTEGER NOT NULL DEFAULT 0, at_ms INTEGER NOT NULL);
+CREATE INDEX IF NOT EXISTS questions_open ON questions (agent, id) WHERE reply = '';
+CREATE TABLE IF NOT EXISTS talks (
+    id TEXT PRIMARY KEY, conversation TEXT NOT NULL, sender TEXT NOT NULL, agent TEXT NOT NULL,
+    at_ms INTEGER NOT NULL);
+CREATE INDEX IF NOT EXISTS talks_conversation ON talks (agent, conversation);
+CREATE INDEX IF NOT EXISTS talks_pair ON talks (agent, sender, at_ms);
 CREATE TABLE IF NOT EXISTS agents (
     agent TEXT PRIMARY KEY, spec BLOB NOT NULL, paused INTEGER NOT NULL DEFAULT 0);
 """

@@ -15,10 +15,10 @@ from typing import Any
 import msgpack
 
 from nova_torch import paths
-from nova_torch.communication import AsyncNovaOrchestrator
+from nova_torch.communication import AsyncNovaOrchestrator, is_over
 from nova_torch.config import Config, changes, read_password
 from nova_torch.errors import ConfigInvalid, Conflict, NovaError, StoreFailed, TmuxUnavailable
-from nova_torch.values import AgentId, Hop, Message, MessageId, NodeId, Receipt
+from nova_torch.values import AgentId, Hop, Message, MessageId, NodeId, Receipt, Reply
 from noval_d.agents.agent import Agent
 from noval_d.agents.attention import Attention
 from noval_d.agents.driver_file import load_drivers
@@ -41,6 +41,10 @@ from noval_d.node import spool
 from noval_d.node.embedded import EmbeddedKeeper
 from noval_d.node.link import BrokerLink
 from noval_d.node.news import agent_event
+from noval_d.talk.limits import Limits
+from noval_d.talk.pigeonhole import Hands, Pigeonhole
+from noval_d.talk.records import Records
+from noval_d.talk.talk import Talk
 from noval_d.tmux.control import ControlClient, session_name
 from noval_d.tmux.link import TmuxLink
 from noval_d.tmux.panes import list_panes
@@ -92,6 +96,22 @@ class Node:
             tell=self._agent_news,
         )
         self.watcher = Watcher(self.roster.agents, self.tmux, clock=clock)
+        self.talk = Talk(
+            node=self.name,
+            store=self.store,
+            ledger=self.ledger,
+            outbox=self.outbox,
+            limits=self._limits,
+            clock=clock,
+            clock_ms=self.clock_ms,
+            post=lambda node, hop: self.dispatch.post(node, hop),  # noqa: PLW0108 - made below
+            publish=self.events.publish,
+        )
+        self.pigeonhole = Pigeonhole(
+            self.talk.box,
+            lambda item, state, why: self.desk.settle(item, state, why),  # noqa: PLW0108 - made below
+        )
+        hands = Hands(self.roster.workers, self.pigeonhole)
         self.broker = BrokerLink(
             node=self.name,
             url=config.broker.url,
@@ -101,25 +121,26 @@ class Node:
             beat_s=config.broker.beat_s,
             keeper=self.keeper,
             blob=self._blob,
-            agents=lambda: self.roster.agents,
+            agents=lambda: (*self.roster.agents, self.talk.box),
             clock=clock,
         )
         self.inbox = Inbox(
             node=self.name,
             ledger=self.ledger,
             link=self.broker,
-            workers=self.roster.workers,
+            workers=hands,
             clock_ms=self.clock_ms,
             answer=lambda node, hop: self.dispatch.post(node, hop),  # noqa: PLW0108 - made below
             settle=lambda item, state, why: self.desk.settle(item, state, why),  # noqa: PLW0108 - the same
             forgotten=self._forgotten,
+            arrived=self.talk.arrived,
         )
         self.dispatch = Dispatch(
             node=self.name,
             outbox=self.outbox,
             inbox=self.inbox,
             link=self.broker,
-            workers=self.roster.workers,
+            workers=hands,
             clock_ms=self.clock_ms,
             mailbox_limit=config.broker.mailbox_limit,
         )
@@ -160,6 +181,7 @@ class Node:
                         ("receipts-out", self.dispatch.run_post()),
                         ("receipts-in", self.dispatch.run_mail()),
                         ("receipts-own", self.dispatch.run_own()),
+                        ("pigeonhole", self.pigeonhole.run()),
                         ("purge", self._purge()),
                         ("control", serve(self)),
                     )
@@ -240,6 +262,7 @@ class Node:
             lease_ok=self._lease_ok,
             max_attempts=self.config.delivery.max_attempts,
             server_alive=_server_alive,
+            talk=self.talk,
         )
         if self._tasks is not None:
             self._start_worker(worker)
@@ -361,6 +384,10 @@ class Node:
         """Tell whether the ledger may have known, and purged, a message that it does not know (a late resend)."""
         return message.created_ms < self._keep_from() and not self.outbox.open(message.id)
 
+    def _limits(self) -> Limits:
+        section = self.config.delivery
+        return Limits(exchanges=section.max_exchanges, per_minute=section.pair_rate_per_minute)
+
     def _keep_from(self) -> int:
         return self.clock_ms() - int(self.config.state.keep_days * 86_400_000)
 
@@ -370,17 +397,30 @@ class Node:
         """Take a composed message into the outbox (Postbox)."""
         return await self.outbox.accept(message, AgentId(message.headers["agent"]))
 
-    async def follow(self, message_id: str) -> AsyncIterator[Receipt]:
-        """Yield the receipt of a message and every change of it, until it is final (Postbox)."""
+    async def answer(self, message_id: str) -> Reply:
+        """Return the answer to a message of this node's (Postbox)."""
+        return self.talk.answer(message_id)
+
+    async def reply(
+        self, question_id: str, body: str | bytes, *, message_id: str | None, sender: str, priority: str
+    ) -> Receipt:
+        """Take the answer to a message into the outbox (Postbox)."""
+        limit = self.config.delivery.max_body_bytes
+        return await self.talk.reply(
+            question_id, body, message_id=message_id, sender=sender, priority=priority, max_bytes=limit
+        )
+
+    async def follow(self, message_id: str, *, replied: bool = False) -> AsyncIterator[Receipt]:
+        """Yield the receipt of a message and every change of it, until it is over (Postbox)."""
         with self.hops.subscribe(lambda pair: pair[0].message == message_id) as changes:
             receipt = self.outbox.receipt(MessageId(message_id))
             yield receipt
-            if receipt.final:
+            if is_over(receipt, replied=replied):
                 return
             async for _ in changes:
                 receipt = self.outbox.receipt(MessageId(message_id))
                 yield receipt
-                if receipt.final:
+                if is_over(receipt, replied=replied):
                     return
 
     def _agent_news(self, agent: Agent, news: Transition | Attention | None) -> None:
@@ -404,7 +444,7 @@ class Node:
         while True:
             before = self._keep_from()
             try:
-                await self.store.write(Ledger.purge(before), *Outbox.purge(before))
+                await self.store.write(Ledger.purge(before), *Outbox.purge(before), *Records.purge(before))
             except StoreFailed as error:
                 log.warning("node.purge_failed", extra={"problem": error.message})
             await asyncio.sleep(PURGE_S)

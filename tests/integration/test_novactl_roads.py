@@ -14,6 +14,7 @@ from tests.support.daemon import FakeDaemon, Stream, fake_daemon
 Capture = pytest.CaptureFixture[str]
 ID = "01JD3ZK8Q5W9X2Y4V6B8N0M1P3"
 RECEIPT = {"id": ID, "target": "a", "state": "submitted", "reason": "", "final": True}
+REPLY = {"id": ID, "question": ID, "sender": "a", "body": "yes\nand no", "created_ms": 1}
 ROWS = [{"id": ID, "sender": "b", "state": "typed", "body": "x"}]
 
 LINES = [
@@ -54,6 +55,27 @@ LINES = [
     "inbox a -n -3",
     "inbox",
     "inbox --help",
+    "inbox --replies",
+    "inbox a --unanswered --json",
+    "inbox --unanswered",
+    "ask a well? --id {id}",
+    "ask a well? --id {id} --json",
+    "ask a well? --id {id} --timeout 3s -p urgent",
+    "ask missing well? --id {id}",
+    "ask a well? --id {id} --timeout soon",
+    "ask a well? --raw",
+    "ask a",
+    "ask",
+    "ask --help",
+    "send a well? --wait=replied --id {id}",
+    "reply {id} yes --id {id}",
+    "--json reply {id} yes --id {id} -p high",
+    "reply {id} --file /nonexistent/file",
+    "reply nonsense yes",
+    "reply {id}",
+    "reply",
+    "reply {id} yes no",
+    "reply --help",
     "--nonsense send a hello",
     "--timeout",
 ]
@@ -67,9 +89,11 @@ def daemon(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeDaemon]:
 
     def send(args: dict[str, str]) -> object:
         missing = AgentNotFound("no agent 'missing' is registered.", "See them all: novactl agents")
-        return missing if args["target"] == "missing" else Stream([RECEIPT])
+        if args["target"] == "missing":
+            return missing
+        return Stream([{**RECEIPT, "state": "replied"} if args.get("wait") == "replied" else RECEIPT])
 
-    with fake_daemon(send=send, agents=[], inbox=ROWS) as running:
+    with fake_daemon(send=send, agents=[], inbox=ROWS, reply=RECEIPT, answer=REPLY) as running:
         monkeypatch.setenv("NOVA_SOCKET", running.path)
         yield running
 

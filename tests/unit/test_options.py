@@ -80,6 +80,8 @@ WORDS = [
     "--command",
     "--no-raw",
     "--id",
+    "--unanswered",
+    "--replies",
     "--file",
     "--ttl=1m",
     "--wai",
@@ -114,6 +116,9 @@ def test_whatever_the_light_road_understands_typer_understands_the_same(
         ["-q", "agents", "--skill", "x", "--skill", "y", "--state", "idle"],
         ["inbox"],
         ["inbox", "a", "-n", "5"],
+        ["inbox", "--unanswered"],
+        ["ask", "a", "well?", "--timeout", "5m", "--json"],
+        ["reply", "01JD3ZK8Q5W9X2Y4V6B8N0M1P3", "yes"],
     ],
 )
 def test_the_plain_ways_to_write_a_hot_command_take_the_light_road(seen: Seen, argv: list[str]) -> None:
