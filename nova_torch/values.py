@@ -245,6 +245,8 @@ class AgentSpec:
     program: str = ""
     script: str | None = None
     """What the program ran then, if it runs others (`node`, `python3`); None: not known, so not compared."""
+    empty: str | None = None
+    """The line with the cursor then, for a driver that knows an empty input line only by that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

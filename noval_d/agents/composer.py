@@ -17,6 +17,7 @@ class Composer:
     text: str
     first: int
     end: int
+    near: str = ""  # cursor_line: the rows above as well, which a text of many lines takes
     cut: bool = False  # it is taller than the screen: its beginning scrolled out
 
 

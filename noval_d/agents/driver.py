@@ -12,6 +12,7 @@ from noval_d.agents.start import Start
 KINDS = ("composer", "line")
 STRATEGIES = (
     "between_rules",
+    "cursor_line",
     "none",
 )  # how the composer is found; noval_d.agents.finders has a module for each
 ENTERS = ("key", "paste")
@@ -42,6 +43,7 @@ class Driver:
     modes: tuple[str, ...] = ()  # what stands there instead in a special mode: counts as a draft
     indent: int = 2  # columns in front of the text
     ghosts: frozenset[str] = frozenset()  # colours of text nobody typed; dim text is ghost anyway
+    empty: tuple[str, ...] = ()  # cursor_line: whole lines that are an empty composer; registering adds one
     cursor_visible: bool | None = None  # the composer has the cursor only when tmux says this
 
     # Section dialog.

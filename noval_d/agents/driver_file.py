@@ -74,7 +74,7 @@ def _checked(values: dict[str, Any], source: str) -> Driver:
         ("composer.find", driver.kind == "composer" and driver.strategy == "none"),
         ("composer.rule", driver.strategy == "between_rules" and driver.rule is None),
         ("composer.prompts", driver.strategy == "between_rules" and not driver.prompts),
-        ("driver.commands", driver.kind == "composer" and not driver.commands),
+        ("driver.commands", _needs_commands(driver)),
     ):
         if wrong:
             raise DriverInvalid(f"{source}: {key} is missing.", f"A driver of kind {driver.kind} needs it.")
@@ -87,6 +87,11 @@ def _checked(values: dict[str, Any], source: str) -> Driver:
             f"{source}: a line driver adds nothing to a text.", "Leave [text] prefix and trailing out."
         )
     return driver
+
+
+def _needs_commands(driver: Driver) -> bool:
+    """Only a driver that can type into any program serves the one that was in front at the registration."""
+    return driver.kind == "composer" and driver.strategy != "cursor_line" and not driver.commands
 
 
 def _files(user_dir: Path | None) -> list[Path]:
@@ -298,6 +303,7 @@ _KEYS: Mapping[str, Mapping[str, tuple[str, Read]]] = {
         "modes": ("modes", _several(_glyph)),
         "indent": ("indent", _whole),
         "ghosts": ("ghosts", _several(_colour, frozenset)),
+        "empty": ("empty", _several(_string)),
         "cursor_visible": ("cursor_visible", _flag),
     },
     "dialog": {

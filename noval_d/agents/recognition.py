@@ -26,8 +26,9 @@ _SHELLS = frozenset({
     "xonsh", "yash", "zsh",
 })  # fmt: skip
 _GATES = frozenset({
-    "doas", "docker", "kubectl", "lxc", "machinectl", "mosh", "mosh-client", "nsenter", "podman", "screen",
-    "ssh", "su", "sudo", "systemd-run", "telnet", "tmux",
+    "abduco", "asciinema", "byobu", "doas", "docker", "dtach", "expect", "kubectl", "lxc", "machinectl", "mosh",
+    "mosh-client", "nsenter", "podman", "rlwrap", "screen", "script", "ssh", "su", "sudo", "systemd-run",
+    "telnet", "tmate", "tmux", "zellij",
 })  # fmt: skip
 
 
@@ -81,7 +82,7 @@ def is_present(driver: Driver, spec: AgentSpec, command: str, argv: Sequence[str
     """
     if driver.commands:
         return claims(driver, command, argv)
-    if command != spec.program:
+    if command != spec.program or (driver.kind != "line" and may_be_a_shell(command)):
         return False
     return spec.script is None or script_of(command, argv) == spec.script
 

@@ -118,7 +118,7 @@ class Roster:
             )
         )
         agent = self.agents.get(spec.agent_id) or self._add(spec)
-        agent.spec, agent.driver = spec, self.drivers[spec.driver]
+        agent.spec, agent.driver = spec, fitted(self.drivers[spec.driver], spec)
         agent.moved(replace(pane, nova_agent=spec.agent_id, nova_node=self._node), self.server)
         log.info(
             "agent.registered", extra={"agent": spec.agent_id, "pane": pane.pane_id, "driver": spec.driver}
@@ -208,7 +208,7 @@ class Roster:
 
     def _add(self, spec: AgentSpec) -> Agent:
         driver = self.drivers.get(spec.driver) or self.drivers["line"]
-        agent = Agent(spec=spec, driver=driver, clock=self._clock, clock_ms=self._clock_ms)
+        agent = Agent(spec=spec, driver=fitted(driver, spec), clock=self._clock, clock_ms=self._clock_ms)
         agent.restate()
         self.agents[agent.id] = agent
         self.workers[agent.id] = worker = self._make_worker(agent)
@@ -236,6 +236,15 @@ class Roster:
             log.info("agent.pane_gone", extra={"pane": pane})
 
 
+def fitted(driver: Driver, spec: AgentSpec) -> Driver:
+    """Return the driver with what was learned of this very agent when it was registered."""
+    return driver if spec.empty is None else replace(driver, empty=(*driver.empty, spec.empty))
+
+
+def _text_or_none(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
 def write_spec(spec: AgentSpec) -> str:
     """Return what the pane and the state file keep of an agent."""
     return json.dumps(
@@ -245,6 +254,7 @@ def write_spec(spec: AgentSpec) -> str:
             "driver": spec.driver,
             "program": spec.program,
             "script": spec.script,
+            "empty": spec.empty,
         }
     )
 
@@ -262,7 +272,8 @@ def read_spec(agent_id: str, packed: str | bytes) -> AgentSpec | None:
             skills=tuple(skills),
             driver=str(data["driver"]),
             program=str(data["program"]),
-            script=data.get("script") if isinstance(data.get("script"), str) else None,
+            script=_text_or_none(data.get("script")),
+            empty=_text_or_none(data.get("empty")),
         )
     except (ValueError, KeyError, TypeError):
         return None

@@ -14,6 +14,7 @@ from noval_d.tmux.screen import Screen
 
 HEAD_CHARS = 24
 TAIL_CHARS = 16
+LINE_TAIL_CHARS = 12
 SHORT_CHARS = 8  # a text so short may be a piece of anything: it must be the whole composer
 GUARD_CHARS = 40
 
@@ -29,6 +30,7 @@ class Sight:
 
     composer: str | None  # what somebody typed and did not send; "" nothing; None: no composer to be seen
     pasted: bool = False  # the composer holds a marker that stands for a long paste
+    near: str = ""  # what stands around the line with the cursor, where that is all that is known
     cut: bool = False  # the composer is taller than the screen: its beginning is not to be seen
     dialog: str | None = None  # the question of an open dialog
     busy: bool = False
@@ -50,13 +52,15 @@ def look(driver: Driver, screen: Screen) -> Sight:
     whole = "\n".join(row.text.rstrip() for row in screen.rows)
     found = _composer(driver, screen)
     composer = None if isinstance(found, str) else found
-    below = screen.rows[composer.end :] if composer else screen.rows[-driver.dialog_rows :]
+    boxed = composer is not None and driver.strategy != "cursor_line"  # a line says not where its box ends
+    below = screen.rows[composer.end :] if composer and boxed else screen.rows[-driver.dialog_rows :]
     busy = bool(driver.title_busy and driver.title_busy.search(screen.title))
     busy = busy or any(_any(driver.busy, row.text) for row in below)
     above = _above(driver, screen, composer)
     return Sight(
         composer=composer.text if composer else None,
         pasted=bool(composer and driver.marker and driver.marker.search(composer.text)),
+        near=composer.near if composer else "",
         cut=bool(composer and composer.cut),
         dialog=None if composer else _dialog(driver, screen),
         busy=busy,
@@ -79,6 +83,8 @@ def landed(driver: Driver, sight: Sight, typed: str) -> bool:
         return False
     if sight.pasted and _stands_for(driver, sight.composer, typed):
         return True
+    if driver.strategy == "cursor_line":
+        return _landed_on_line(sight.composer, sight.near, typed)
     for essence in (_letters, _visible):
         if wanted := essence(typed):
             seen = essence(sight.composer)
@@ -86,6 +92,22 @@ def landed(driver: Driver, sight: Sight, typed: str) -> bool:
                 return seen == wanted
             return wanted[:HEAD_CHARS] in seen or wanted[-TAIL_CHARS:] in seen
     return bool(sight.composer)
+
+
+def _landed_on_line(line: str, near: str, typed: str) -> bool:
+    """Tell whether the line with the cursor is a piece of `typed`, with its beginning or end there or right above.
+
+    The line itself must be ours: what drew a question below a text of ours has the cursor behind the question.
+    """
+    for essence in (_letters, _visible):
+        if wanted := essence(typed):
+            seen, around = essence(line), essence(near)
+            if not seen or seen not in wanted:
+                return False
+            if len(wanted) < SHORT_CHARS:
+                return seen == wanted
+            return wanted[:HEAD_CHARS] in around or wanted[-LINE_TAIL_CHARS:] in around
+    return False
 
 
 def echoes(driver: Driver, screen: Screen, typed: str) -> int:

@@ -20,7 +20,8 @@ from nova_torch.values import (
     PaneId,
     State,
 )
-from noval_d.agents.recognition import claimants, described, script_of
+from noval_d.agents.finders.cursor_line import empty_line
+from noval_d.agents.recognition import claimants, described, may_be_a_shell, script_of
 from noval_d.calls.base import Base
 from noval_d.control.args import Args
 from noval_d.control.calls import Access, Peer
@@ -62,13 +63,15 @@ class Fleet(Base):
                 f"the program in pane {pane.pane_id} is named {pane.command!r}, which tmux reads as a format.",
                 "Start it under a name without '#'.",
             )
+        name = asked.optional_text("driver") or self._driver_of(pane, argv)
         spec = AgentSpec(
             agent_id=AgentId(asked.text("agent_id")),
             role=asked.optional_text("role") or "",
             skills=asked.texts("skills"),
-            driver=asked.optional_text("driver") or self._driver_of(pane, argv),
+            driver=name,
             program=pane.command,
             script=script_of(pane.command, argv),
+            empty=await self._empty_line(name, pane),
         )
         await self._refuse_foreign(spec.agent_id)
         agent = await node.roster.register(spec, pane, node.tmux.client)
@@ -154,6 +157,19 @@ class Fleet(Base):
         if seen.facts.session == client.session:
             raise Conflict(f"pane {named} is the daemon's own.", "Name the pane of an agent.")
         return seen.facts
+
+    async def _empty_line(self, name: str, pane: PaneFacts) -> str | None:
+        """Return what the pane's empty input line looks like, for a driver that learns it. Refuses shells."""
+        driver = self._node.roster.drivers.get(name)
+        if driver is None or driver.strategy != "cursor_line":
+            return None
+        if not driver.commands and may_be_a_shell(pane.command):
+            raise InvalidRequest(
+                f"pane {pane.pane_id} runs {pane.command}, and the driver {name} never types into a shell.",
+                "Start the program there first; for the shell itself: --driver line",
+            )
+        seen = await observe(self._node.tmux.client, pane.pane_id, capture=True)
+        return empty_line(driver, seen.screen) if seen is not None and seen.screen is not None else None
 
     def _driver_of(self, pane: PaneFacts, argv: Sequence[str]) -> str:
         found = claimants(self._node.roster.drivers.values(), pane.command, argv)

@@ -55,6 +55,12 @@ def _refusal(message: Message, view: AgentView, now_ms: int) -> Refuse | None:
         return Refuse(
             State.FAILED, f"the driver {view.driver.name} knows no commands: send it without --command"
         )
+    if view.driver.strategy == "cursor_line" and (looks_like := _like_a_dialog(message, view)):
+        return Refuse(
+            State.FAILED,
+            f"its line {looks_like!r} looks like a dialog, and the driver {view.driver.name} cannot tell them"
+            " apart: put it in other words",
+        )
     if view.line_buffered:
         longest = max(len(line.encode()) for line in clean(message.body).split("\n"))
         if longest > LINE_BYTES:
@@ -63,6 +69,12 @@ def _refusal(message: Message, view: AgentView, now_ms: int) -> Refuse | None:
                 f"a line has {longest} bytes and the program reads lines of {LINE_BYTES} at most: break it up",
             )
     return None
+
+
+def _like_a_dialog(message: Message, view: AgentView) -> str:
+    """Return the line of a body that, in the composer, would be taken for a dialog and never entered."""
+    lines = (line.strip() for line in clean(message.body).split("\n"))
+    return next((line[:60] for line in lines if any(p.search(line) for p in view.driver.dialogs)), "")
 
 
 def _pane_hold(view: AgentView) -> Hold | None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from noval_d.agents.composer import Composer
 from noval_d.agents.driver import Driver
 from noval_d.agents.finders.between_rules import between_rules
+from noval_d.agents.finders.cursor_line import cursor_line
 from noval_d.tmux.screen import Screen
 
 
@@ -23,5 +24,6 @@ def _none(driver: Driver, screen: Screen) -> Composer | str:
 
 FINDERS: Mapping[str, Callable[[Driver, Screen], Composer | str]] = {
     "between_rules": between_rules,
+    "cursor_line": cursor_line,
     "none": _none,
 }
