@@ -76,7 +76,7 @@ class Driver:
     enter_window_s: float = 0.6  # Enter only so soon after the paste was seen to land (DELIVERY 3.1)
     defers_dialogs: bool = False  # input puts dialogs off: a second Enter is allowed after a space
     space_wait_s: float = 0.08
-    clear_key: str = ""  # takes away the line before the cursor, for a text that stayed although it was sent
+    clear_keys: str = ""  # take away the line the cursor is in, for a text that stayed although it was sent
 
     # Section ready.
     ready_after_s: float = 3.0  # a composer seen for so long is ready without a hook

@@ -340,7 +340,7 @@ _KEYS: Mapping[str, Mapping[str, tuple[str, Read]]] = {
         "window_s": ("enter_window_s", _seconds),
         "again_after_space": ("defers_dialogs", _flag),
         "space_wait_s": ("space_wait_s", _seconds),
-        "clear": ("clear_key", _choice(("", "C-u"))),
+        "clear": ("clear_keys", _choice(("", "C-u", "C-u C-k"))),
     },
     "ready": {"after_s": ("ready_after_s", _seconds)},
     "text": {

@@ -127,7 +127,7 @@ def echoes(driver: Driver, screen: Screen, typed: str) -> int:
 
 
 def is_rest(driver: Driver, sight: Sight, typed: str, *, begun: bool = False) -> bool:
-    """Tell whether the composer holds `typed` and nothing else; with `begun` its beginning is enough."""
+    """Tell whether the composer holds `typed` and nothing else; with `begun` its beginning or end is enough."""
     if not sight.composer or sight.cut:
         return False
     if sight.pasted:
@@ -135,7 +135,8 @@ def is_rest(driver: Driver, sight: Sight, typed: str, *, begun: bool = False) ->
         alone = marker is not None and marker.fullmatch("".join(sight.composer.split("\n")).strip())
         return bool(alone) and _stands_for(driver, sight.composer, typed)
     wanted, seen = _letters(typed), _letters(sight.composer)
-    return bool(seen) and (wanted.startswith(seen) if begun else wanted == seen)
+    part = wanted.startswith(seen) or wanted.endswith(seen)
+    return bool(seen) and (part if begun else wanted == seen)
 
 
 def guard_text(sight: Sight, typed: str) -> str | None:

@@ -107,11 +107,11 @@ class Injector:
         answer = await self._run(_if(pane, _all(conditions), [*inner, "display-message -p OK"], _NO))
         return b"OK" in answer.lines
 
-    async def key(self, pane: PaneFacts, key: str, absent: Sequence[str]) -> bool:
-        """Press one harmless key (a space, a clearing key), guarded like Enter."""
+    async def keys(self, pane: PaneFacts, keys: str, absent: Sequence[str]) -> bool:
+        """Press harmless keys by tmux's names (a space, clearing keys), guarded like Enter."""
         conditions = [guard(pane), in_time(int(self._wall() + LATE_S))]
         conditions += [f"#{{?#{{C:{mark}}},0,1}}" for mark in absent]
-        inner = [f"send-keys -t {pane.pane_id} {key}", "display-message -p OK"]
+        inner = [f"send-keys -t {pane.pane_id} {keys}", "display-message -p OK"]
         answer = await self._run(_if(pane, _all(conditions), inner, _NO))
         return b"OK" in answer.lines
 

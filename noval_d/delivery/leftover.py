@@ -28,7 +28,7 @@ class Left:
     typed: str
     at: float
     keys: int = 0
-    """How often the driver's clearing key was pressed."""
+    """How often the driver's clearing keys were pressed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Later:
 
 @dataclass(frozen=True, slots=True)
 class Clear:
-    """Press the driver's clearing key once."""
+    """Press the driver's clearing keys once."""
 
 
 def which(taken: Sequence[Left], view: AgentView, now: float) -> tuple[Left, ...]:
@@ -65,7 +65,7 @@ def which(taken: Sequence[Left], view: AgentView, now: float) -> tuple[Left, ...
 def tidy(left: Left, view: AgentView, now: float) -> Forget | Keep | Later | Clear:
     """Return what to do with a taken text that is, or may come back, in the composer."""
     sight = view.sight
-    if view.facts is None or not view.present or sight is None or not view.driver.clear_key:
+    if view.facts is None or not view.present or sight is None or not view.driver.clear_keys:
         return Forget()
     age_s = now - left.at
     later = Keep() if age_s < RETURNS_S else Forget()
@@ -73,6 +73,6 @@ def tidy(left: Left, view: AgentView, now: float) -> Forget | Keep | Later | Cle
         return Forget() if left.keys else later
     if not is_rest(view.driver, sight, left.typed, begun=left.keys > 0):
         return Forget() if left.keys else Later(LOOK_S) if age_s < STAYS_S else later
-    if age_s < STAYS_S:
+    if age_s < STAYS_S or view.unread_bytes > 0:  # what was pressed has not been read yet
         return Later(LOOK_S)
     return Clear() if left.keys < MAX_KEYS and (left.keys or age_s < RETURNS_S) else Forget()

@@ -210,7 +210,7 @@ class Typist:
         assert self.agent.facts is not None
         sent_at = self.agent.clock()
         try:
-            ran = await self._injector.key(self.agent.facts, "Space", self._absent())
+            ran = await self._injector.keys(self.agent.facts, "Space", self._absent())
         except TmuxUnavailable:
             ran = False
         if ran:
@@ -274,7 +274,7 @@ class Typist:
             self.left = tuple(others)
             return 0.0
         try:
-            await self._injector.key(view.facts, agent.driver.clear_key, view.sight.absent_marks)
+            await self._injector.keys(view.facts, agent.driver.clear_keys, view.sight.absent_marks)
         except TmuxUnavailable:
             return 0.5
         self.left = (*others, replace(left, keys=left.keys + 1))

@@ -63,7 +63,13 @@ def test_a_taken_text_that_comes_back_is_cleared_key_by_key() -> None:
     begun = replace(LEFT, keys=1)
     assert tidy(begun, view("do the dishes\nand"), LATE) == Clear()
     assert tidy(begun, view("do the"), LATE + RETURNS_S) == Clear()
+    assert tidy(begun, view("and sing"), LATE) == Clear()  # the cursor was in front of it
     assert tidy(begun, view(""), LATE) == Forget()
+
+
+def test_no_key_is_pressed_before_the_last_one_was_read() -> None:
+    waiting = replace(view("do the dishes\nand sing"), unread_bytes=2)
+    assert isinstance(tidy(LEFT, waiting, LATE), Later)
 
 
 def test_what_a_person_typed_is_left_alone() -> None:
