@@ -85,6 +85,8 @@ class DeliverySection:
     """Messages a minute that one agent is given from one other agent; 0 for no limit."""
     drivers_dir: str = ""
     """Directory of the user's own drivers, which override or add to the built-in ones."""
+    may_answer: tuple[str, ...] = ()
+    """Agents that may answer the dialogs of agents (`novactl answer`); people who may write always may."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

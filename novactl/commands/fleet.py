@@ -1,4 +1,4 @@
-"""Commands about agents: list, register, pause, look at, read their messages. Light: two are hot."""
+"""Commands about agents: list, register, pause, read their messages. Light: two are hot."""
 
 from __future__ import annotations
 
@@ -146,19 +146,6 @@ def resume(values: Values) -> int:
     return _one_agent(
         values, ask(values, "resume", {"agent_id": values["agent"]}), f"resumed {values['agent']}"
     )
-
-
-def peek(values: Values) -> int:
-    """Show what an agent's pane shows."""
-    shown = ask(values, "peek", {"agent_id": values["agent"], "lines": values["lines"]})
-    if values["json"]:
-        out.json_line(shown)
-        return 0
-    lines = list(shown.get("lines") or ())
-    while lines and not str(lines[-1]).strip():
-        lines.pop()
-    out.write("".join(f"{out.safe(line).rstrip()}\n" for line in lines))
-    return 0
 
 
 def _one_agent(values: Values, agent: Any, sentence: str) -> int:

@@ -49,6 +49,10 @@ class Driver:
     # Section dialog.
     dialog_rows: int = 16  # only so many rows from the bottom can hold a dialog
     dialogs: tuple[re.Pattern[str], ...] = ()
+    dialog_option: re.Pattern[str] | None = (
+        None  # an option: groups `key`, `text` and, if it has one, `chosen`
+    )
+    dialog_answer: tuple[str, ...] = ()  # the keys that choose an option; "{key}" is that of the option
     dialog_marks: tuple[str, ...] = ()  # plain pieces of dialogs, for tmux's own search of the screen
 
     # Section title.

@@ -210,6 +210,19 @@ def _pattern(value: Any) -> re.Pattern[str]:
         raise _Unfit(f"a regular expression ({error})") from None
 
 
+def _option(value: Any) -> re.Pattern[str]:
+    pattern = _pattern(value)
+    if not {"key", "text"} <= pattern.groupindex.keys():
+        raise _Unfit("a regular expression with the groups key and text")
+    return pattern
+
+
+def _answer_key(value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"\{key\}|[A-Za-z0-9]|Enter|Space|Tab|Up|Down", value):
+        raise _Unfit('"{key}", a letter, a digit, Enter, Space, Tab, Up or Down')
+    return value
+
+
 def _colour(value: Any) -> str:
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 255:
         return str(value)
@@ -309,6 +322,8 @@ _KEYS: Mapping[str, Mapping[str, tuple[str, Read]]] = {
     "dialog": {
         "rows": ("dialog_rows", _whole),
         "patterns": ("dialogs", _several(_pattern)),
+        "option": ("dialog_option", _option),
+        "answer": ("dialog_answer", _several(_answer_key)),
         "marks": ("dialog_marks", _several(_mark)),
     },
     "transcript": {

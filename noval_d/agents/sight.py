@@ -151,6 +151,11 @@ def guard_text(sight: Sight, typed: str) -> str | None:
     return longest[:GUARD_CHARS].rstrip() or None
 
 
+def longest_piece(text: str) -> str:
+    """Return the longest piece of `text` that tmux can search for (`#{C:...}`); "" if there is none."""
+    return max(_PIECE.findall(text), key=len, default="")[:GUARD_CHARS].rstrip()
+
+
 def _piece_of(ours: str | None, piece: str) -> str:
     """Return the longest run of words of `piece` that is in `ours`; the whole piece when `ours` is None."""
     if ours is None or piece in ours:

@@ -33,7 +33,7 @@ class Heard:
     stirred_at: float = float("-inf")
     turned_at: float = float("-inf")
     stirred: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set at each stir; those who follow the pane clear it."""
+    """Set at the next stir, and replaced by another one then."""
 
 
 class Watcher:
@@ -64,6 +64,7 @@ class Watcher:
             heard.turned_at = now
         heard.stirred_at = now
         heard.stirred.set()
+        heard.stirred = asyncio.Event()
         self._news.set()
 
     def soon(self) -> None:

@@ -1,4 +1,4 @@
-"""Answer the calls about agents: list, register, unregister, pause, resume, peek."""
+"""Answer the calls about agents: list, register, unregister, pause, resume."""
 
 from __future__ import annotations
 
@@ -116,28 +116,6 @@ class Fleet(Base):
         agent = await self._node.roster.pause(Args(args).text("agent_id"), False)
         await self._look(agent)
         return self._record(agent)
-
-    async def peek(self, _peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what an agent's pane shows."""
-        asked = Args(args)
-        agent = self._node.roster.get(asked.text("agent_id"))
-        lines = asked.optional_integer("lines", least=1, most=1000)
-        if agent.facts is None:
-            raise PaneNotFound(
-                f"agent {agent.id} has no pane now.", "Register it in its new one: novactl register"
-            )
-        seen = await observe(self._node.tmux.client, agent.facts.pane_id, capture=True)
-        if seen is None or seen.screen is None:
-            raise PaneNotFound(f"the pane of agent {agent.id} is gone.", "novactl agents")
-        text = [seen.screen.text(row) for row in range(len(seen.screen.rows))]
-        while text and not text[-1]:
-            text.pop()
-        return {
-            "agent_id": agent.id,
-            "pane": seen.facts.pane_id,
-            "state": agent.state.value,
-            "lines": text[-lines:] if lines else text,
-        }
 
     async def _pane(self, asked: Args) -> PaneFacts:
         """Return the pane that register is about: %N, session:window[.pane], or the caller's own."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from noval_d.calls.about import About
 from noval_d.calls.fleet import Fleet
 from noval_d.calls.messages import Messages
+from noval_d.calls.panes import Panes
 from noval_d.control.calls import Access, Call
 
 
-class Answers(About, Fleet, Messages):
+class Answers(About, Fleet, Messages, Panes):
     """The daemon's side of every call. One method a call."""
 
     def table(self) -> dict[str, Call]:
@@ -17,6 +18,7 @@ class Answers(About, Fleet, Messages):
         plain = {
             "ping": (self.ping, read),
             "agents": (self.agents, read),
+            "place": (self.place, read),
             "trace": (self.trace, read),
             "doctor": (self.doctor, read),
             "config": (self.config, read),
@@ -26,7 +28,7 @@ class Answers(About, Fleet, Messages):
             "inbox": (self.inbox, write),
             "reply": (self.reply, write),
             "answer": (self.answer, write),
-            "peek": (self.peek, write),
+            "dialog_answer": (self.dialog_answer, write),
             "pause": (self.pause, write),
             "resume": (self.resume, write),
             "dead_retry": (self.dead_retry, write),
@@ -40,6 +42,7 @@ class Answers(About, Fleet, Messages):
             "watch": (self.watch, read),
             "follow": (self.follow, read),
             "send": (self.send, write),
+            "peek": (self.peek, write),
         }
         calls = {name: Call(handler=handler, access=access) for name, (handler, access) in plain.items()}
         for name, (stream, access) in streams.items():

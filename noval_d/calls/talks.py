@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import pwd
 from collections.abc import Mapping
 from typing import Any
 
 from nova_torch.errors import InvalidRequest, MessageNotFound, ShuttingDown
 from nova_torch.values import AgentId, Kind, Message, Priority, Receipt, State
 from noval_d.calls.base import Base
+from noval_d.calls.people import person
 from noval_d.control.args import Args
 from noval_d.control.calls import Access, Peer
 from noval_d.mailroom.ledger import Entry, Phase
@@ -52,7 +52,7 @@ class Talks(Base):
         caller = self._agent_of(asked) if name is None else None
         if name is None and caller is None:
             if asked.flag("replies"):
-                return self._kept(_person(peer), limit or INBOX_ROWS)
+                return self._kept(person(peer), limit or INBOX_ROWS)
             raise InvalidRequest("this pane is no agent's.", "Name one: novactl inbox AGENT")
         agent = self._node.roster.get(name) if name is not None else caller
         assert agent is not None
@@ -75,15 +75,15 @@ class Talks(Base):
             rows[item.message.id] = _row(item.message, State(state), reason)
         return sorted(rows.values(), key=lambda row: str(row["id"]))[-limit:]
 
-    def _kept(self, person: str, limit: int) -> list[dict[str, Any]]:
+    def _kept(self, who: str, limit: int) -> list[dict[str, Any]]:
         """Return the answers that this node keeps for a person."""
         entries = self._node.ledger.recent(self._node.talk.box, 1000)
-        return [_row(e.message, e.state, e.reason) for e in entries if e.message.target == person][-limit:]
+        return [_row(e.message, e.state, e.reason) for e in entries if e.message.target == who][-limit:]
 
     def _sender(self, peer: Peer, asked: Args) -> str:
         """Return who speaks: who is named, else the agent in whose pane the caller runs, else the person."""
         caller = self._agent_of(asked)
-        return asked.optional_text("sender") or (caller.id if caller is not None else _person(peer))
+        return asked.optional_text("sender") or (caller.id if caller is not None else person(peer))
 
     def _reply_of(self, peer: Peer, receipt: Receipt) -> dict[str, Any]:
         """Return what is known of the answer to a message; its body is for those who may write."""
@@ -111,10 +111,3 @@ def _row(message: Message, state: State, reason: str) -> dict[str, Any]:
         "created_ms": message.created_ms,
         "body": message.body,
     }
-
-
-def _person(peer: Peer) -> str:
-    try:
-        return f"user:{pwd.getpwuid(peer.uid).pw_name}"
-    except KeyError:
-        return f"user:{peer.uid}"

@@ -115,6 +115,15 @@ class Injector:
         answer = await self._run(_if(pane, _all(conditions), inner, _NO))
         return b"OK" in answer.lines
 
+    async def press(self, pane: PaneFacts, keys: Sequence[str], pieces: Sequence[str]) -> bool:
+        """Press the keys of an answer, if all `pieces` of its dialog are on the screen as tmux gets to it."""
+        conditions = [guard(pane), in_time(int(self._wall() + LATE_S))]
+        conditions += [f"#{{C:{piece}}}" for piece in pieces]
+        pressed = " ".join(quote(key) for key in keys)
+        inner = [f"send-keys -t {pane.pane_id} {pressed}", "display-message -p OK"]
+        answer = await self._run(_if(pane, _all(conditions), inner, _NO))
+        return b"OK" in answer.lines
+
     async def _run(self, line: str) -> Answer:
         try:
             answer = await self._link.client.run(line)

@@ -26,6 +26,7 @@ from noval_d.delivery.view import AgentView
 from noval_d.mailroom.desk import Desk
 from noval_d.tmux.link import TmuxLink
 
+HANDS_S = 0.05  # before the next look while somebody else presses keys in the pane
 TELL_S = 1.0  # a typed message that waits for a person this long is reported with the reason
 
 
@@ -89,14 +90,17 @@ class Typist:
     async def _type(self, item: Item, view: AgentView) -> Outcome:
         agent, facts = self.agent, view.facts
         assert facts is not None
+        if agent.hands.locked():  # somebody answers a dialog: look again when that is over
+            return Postponed(HANDS_S)
         item.typed = dress(agent.driver, item.message)
         line_driver = agent.driver if agent.driver.kind == "line" else None
         item.pasting = True
         try:
-            await self._desk.typing(item, agent.pane_key)
-            sent_at = agent.clock()
-            item.front = agent.front
-            ran = await self._injector.paste(facts, item.typed, item.token, enter=line_driver)
+            async with agent.hands:
+                await self._desk.typing(item, agent.pane_key)
+                sent_at = agent.clock()
+                item.front = agent.front
+                ran = await self._injector.paste(facts, item.typed, item.token, enter=line_driver)
         except TmuxUnavailable:
             return Postponed(0.0)  # whether it ran is not known: `recover` asks the marker
         finally:
@@ -194,10 +198,14 @@ class Typist:
         sight, facts = agent.sight, agent.facts
         assert sight is not None
         assert facts is not None
+        if agent.hands.locked():
+            await pause(agent, HANDS_S)
+            return replace(progress, calm=False, spaced_at=None)
         text = guard_text(sight, item.typed)
         item.echoes = agent.echoes(item.typed)
         try:
-            ran = await self._injector.enter(facts, agent.driver, item.token, text, self._absent())
+            async with agent.hands:
+                ran = await self._injector.enter(facts, agent.driver, item.token, text, self._absent())
         except TmuxUnavailable:
             return None
         if ran:
@@ -208,9 +216,13 @@ class Typist:
 
     async def _space(self, progress: steps.Progress) -> steps.Progress:
         assert self.agent.facts is not None
+        if self.agent.hands.locked():
+            await pause(self.agent, HANDS_S)
+            return progress
         sent_at = self.agent.clock()
         try:
-            ran = await self._injector.keys(self.agent.facts, "Space", self._absent())
+            async with self.agent.hands:
+                ran = await self._injector.keys(self.agent.facts, "Space", self._absent())
         except TmuxUnavailable:
             ran = False
         if ran:
@@ -273,8 +285,11 @@ class Typist:
         if isinstance(step, Forget) or view.facts is None or view.sight is None:
             self.left = tuple(others)
             return 0.0
+        if agent.hands.locked():
+            return HANDS_S
         try:
-            await self._injector.keys(view.facts, agent.driver.clear_keys, view.sight.absent_marks)
+            async with agent.hands:
+                await self._injector.keys(view.facts, agent.driver.clear_keys, view.sight.absent_marks)
         except TmuxUnavailable:
             return 0.5
         self.left = (*others, replace(left, keys=left.keys + 1))

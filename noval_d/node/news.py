@@ -9,6 +9,7 @@ from nova_torch.values import NodeId
 from noval_d.agents.agent import Agent
 from noval_d.agents.attention import Attention, opening
 from noval_d.agents.states import Transition
+from noval_d.delivery.answer import Answered
 
 PRIVATE = "shown"
 """The field that holds what a pane shows: for those who may write."""
@@ -39,6 +40,23 @@ def agent_event(
         "detail": news.detail,
         "open": opening(agent.id),
         PRIVATE: news.shown,
+    }
+
+
+def answer_event(agent: Agent, done: Answered, *, by: str, at_ms: int, node: NodeId) -> dict[str, Any]:
+    """Return the event of an answered dialog: who, what was pressed, and what was seen then."""
+    return {
+        "at_ms": at_ms,
+        "event": "agent.answered",
+        "agent": agent.id,
+        "node": node,
+        "state": agent.standing.state.value,
+        "by": by,
+        "choice": done.option.key,
+        "fingerprint": done.answered.fingerprint,
+        "outcome": done.outcome,
+        "detail": f"{by} chose {done.option.key}",
+        PRIVATE: f"{done.answered.question} {done.option.text}",
     }
 
 

@@ -309,7 +309,20 @@ def test_streams_are_a_json_line_an_entry(daemon: FakeDaemon, capfd: Capture) ->
 def test_lists_are_tab_separated_where_there_is_no_terminal(daemon: FakeDaemon, capfd: Capture) -> None:
     daemon.answers["agents"] = [AGENT]
     done = run_here(capfd, ["agents", "--skill", "x", "--skill", "y", "--role", "tester"])
-    assert done.out.split("\t") == ["a", "idle", "", "2", "tester", "x,y", "fake", "claude", "%1", "s:w\n"]
+    assert done.out.split("\t") == [
+        "a",
+        "idle",
+        "",
+        "2",
+        "tester",
+        "x,y",
+        "fake",
+        "claude",
+        "%1",
+        "s:w",
+        "",
+        "\n",
+    ]
     assert daemon.asked("agents") == [{"role": "tester", "skills": ["x", "y"]}]
     assert json.loads(run_here(capfd, ["agents", "--json"]).out) == [AGENT]
 

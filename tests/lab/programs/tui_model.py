@@ -92,8 +92,10 @@ class Agent:
         return []
 
     def _answer_dialog(self, event: Event, now: float) -> list[Happened]:
-        """Only Enter and Escape mean something; a paste is swallowed, as Claude swallows it."""
+        """Only Enter, Escape and the options' digits mean something; a paste is swallowed, as Claude does."""
         assert self.prompt is not None
+        if event in (Typed("1"), Typed("2")):
+            event = Key("enter") if event == Typed("1") else Key("escape")
         if event not in (Key("enter"), Key("escape")):
             return []
         prompt, self.dialog_open, self.dialog_wanted = self.prompt, False, False

@@ -1,0 +1,135 @@
+"""Answer a dialog on somebody's explicit order: look, compare, press in one guarded line, see it go.
+
+It shares the pane's order with deliveries (`Agent.hands`): while it looks, presses and waits, no key of a message
+is pressed, and it begins only when none is on its way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from nova_torch.errors import Conflict, PaneNotFound, TimedOut
+from noval_d.agents.agent import Agent
+from noval_d.agents.dialogs import Dialog, Option, choose, read_dialog
+from noval_d.delivery.injector import Injector
+from noval_d.delivery.view import AgentView
+from noval_d.tmux.link import TmuxLink
+
+HANDS_S = 5.0  # a delivery's key is pressed within milliseconds
+GONE_S = 5.0  # an agent closes an answered dialog within 0.1 s; a starved one needs longer
+LOOK_S = 0.02
+SURE_LOOKS = 2  # another screen in so many looks: not one that was half drawn
+KEY = "{key}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """What was pressed, and what is seen since: `gone`, `another` (a further dialog), `changed` or `still`."""
+
+    option: Option
+    answered: Dialog
+    outcome: str
+    now: Dialog | None
+
+
+async def show(agent: Agent, link: TmuxLink) -> Dialog | None:
+    """Look at the agent's pane now; return the dialog that is open there."""
+    await agent.view(link.client)
+    return _open(agent)
+
+
+async def answer(
+    agent: Agent, link: TmuxLink, injector: Injector, choice: str, *, fingerprint: str | None
+) -> Answered:
+    """Press what `choice` means in the open dialog; with `fingerprint` only if it is that very one.
+
+    Raises Conflict (no dialog, another one, the pane cannot be typed into), InvalidRequest (no such option), and
+    TmuxNotAnswering when it is not known whether the keys were pressed.
+    """
+    try:
+        async with asyncio.timeout(HANDS_S):
+            await agent.hands.acquire()
+    except TimeoutError:
+        raise TimedOut(
+            f"{agent.id} is being typed into and does not come to an end.", "Try again in a moment."
+        ) from None
+    try:
+        view = await agent.view(link.client)
+        dialog = _dialog_in_front(agent, view)
+        if fingerprint is not None and fingerprint != dialog.fingerprint:
+            raise Conflict(
+                f"another dialog is open in {agent.id} now ({dialog.fingerprint}, not {fingerprint}):"
+                f" {dialog.question}",
+                f"Look at it: novactl answer {agent.id}",
+            )
+        option = choose(dialog, choice)
+        assert view.facts is not None
+        keys = [option.key if key == KEY else key for key in agent.driver.dialog_answer]
+        pieces = dict.fromkeys(filter(None, (*dialog.pieces, option.piece)))
+        if not await injector.press(view.facts, keys, tuple(pieces)):
+            raise Conflict(
+                f"the dialog of {agent.id} changed in the moment of the answer; nothing was pressed.",
+                f"Look at it: novactl answer {agent.id}",
+            )
+        return await _proven(agent, link, dialog, option)
+    finally:
+        agent.hands.release()
+        agent.wake.set()
+
+
+def _open(agent: Agent) -> Dialog | None:
+    return read_dialog(agent.driver, agent.screen) if agent.screen is not None else None
+
+
+def _dialog_in_front(agent: Agent, view: AgentView) -> Dialog:
+    """Return the dialog that may be answered now. Raises PaneNotFound, Conflict."""
+    facts, name = view.facts, agent.id
+    if facts is None:
+        raise PaneNotFound(f"agent {name} has no pane now.", "Register it in its new one: novactl register")
+    if facts.dead or not view.present:
+        raise Conflict(
+            f"{name} is not in front: its pane runs {facts.command or 'nothing'}.", "Start it again there."
+        )
+    if facts.in_mode or facts.input_off or facts.synchronized:
+        why = (
+            "somebody reads in copy mode" if facts.in_mode else "its input is off or goes to other panes too"
+        )
+        raise Conflict(f"{name} cannot be answered now: {why}.", f"See: novactl attach {name}")
+    if view.unread_bytes:
+        raise Conflict(f"{name} leaves {view.unread_bytes} bytes unread.", "Try again when it reads.")
+    dialog = _open(agent)
+    if dialog is None:
+        raise Conflict(f"no dialog is open in {name}: it is {agent.state.value}.", f"novactl peek {name}")
+    if not agent.driver.dialog_answer:
+        raise Conflict(
+            f"the driver {agent.driver.name} does not say how its dialogs are answered.",
+            f"Answer it in its pane: novactl attach {name}",
+        )
+    return dialog
+
+
+async def _proven(agent: Agent, link: TmuxLink, dialog: Dialog, option: Option) -> Answered:
+    """Look until the dialog is gone or another one stands there; say what is seen in the end.
+
+    A screen that is merely half drawn is not one in two looks."""
+    ends = agent.clock() + GONE_S
+    other: str | None = None
+    looks = 0
+    while True:
+        view = await agent.view(link.client)
+        now = _open(agent)
+        outcome = _outcome(dialog, now, drawn=view.sight is not None and not view.sight.starting)
+        looks = looks + 1 if outcome == other else 1
+        other = outcome
+        if (outcome != "still" and looks >= SURE_LOOKS) or agent.clock() >= ends:
+            return Answered(option=option, answered=dialog, outcome=outcome, now=now)
+        await asyncio.sleep(LOOK_S)
+
+
+def _outcome(dialog: Dialog, now: Dialog | None, *, drawn: bool) -> str:
+    if now is None:
+        return "gone" if drawn else "still"
+    if now.fingerprint == dialog.fingerprint:
+        return "still"
+    return "changed" if now.question == dialog.question else "another"
