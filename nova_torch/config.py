@@ -83,6 +83,8 @@ class DeliverySection:
     """Messages of one conversation that an agent is given from other agents; 0 for no limit."""
     pair_rate_per_minute: int = 30
     """Messages a minute that one agent is given from one other agent; 0 for no limit."""
+    processed_warning_s: float = 120.0
+    """A message that an agent has acknowledged and shows no sign of work on for so long is a health warning."""
     drivers_dir: str = ""
     """Directory of the user's own drivers, which override or add to the built-in ones."""
     may_answer: tuple[str, ...] = ()
@@ -291,6 +293,7 @@ def _check_numbers(config: Config) -> None:
         ("delivery.max_exchanges", config.delivery.max_exchanges, 0, 1_000_000),
         ("delivery.pair_rate_per_minute", config.delivery.pair_rate_per_minute, 0, 1_000_000),
         ("delivery.held_warning_s", config.delivery.held_warning_s, 1, 1e9),
+        ("delivery.processed_warning_s", config.delivery.processed_warning_s, 1, 1e9),
     )
     for key, value, low, high in limits:
         if not low <= value <= high:

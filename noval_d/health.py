@@ -152,6 +152,7 @@ def findings(node: Node, *, private: bool) -> list[Check]:
         *_stopped(node),
         *_agents(node),
         *_limits(node, private=private),
+        *_unprocessed(node),
     ]
 
 
@@ -304,4 +305,18 @@ def _limits(node: Node, *, private: bool) -> list[Check]:
         )
         for agent in node.roster.agents.values()
         if agent.standing.limit
+    ]
+
+
+def _unprocessed(node: Node) -> list[Check]:
+    return [
+        Check(
+            "not_processed",
+            "warning",
+            f"{agent.id} acknowledged the message {taken.message}"
+            f" {spoken(node.clock() - taken.at)} ago and shows no sign of work since.",
+            f"Look: {opening(agent.id)}",
+        )
+        for agent in node.roster.agents.values()
+        if (taken := agent.taken) is not None and taken.warned
     ]

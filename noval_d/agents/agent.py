@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from nova_torch.errors import PaneNotFound
-from nova_torch.values import AgentId, AgentSpec, AgentState
+from nova_torch.values import AgentId, AgentSpec, AgentState, MessageId
 from noval_d.agents.attention import Attention, attention
 from noval_d.agents.driver import Driver
 from noval_d.agents.recognition import described, is_interpreter, is_present
@@ -16,6 +16,7 @@ from noval_d.agents.reports import Meaning, Report
 from noval_d.agents.sight import Sight, echoes, look
 from noval_d.agents.states import Signs, Source, Standing, Transition, stand
 from noval_d.agents.transcript import Transcript
+from noval_d.delivery.processed import Taken, Work, judge
 from noval_d.delivery.view import AgentView
 from noval_d.tmux import tty
 from noval_d.tmux.control import ControlClient
@@ -27,6 +28,9 @@ ASKING_S = 3.0  # a permission that a hook announced shows its dialog within thi
 STILL_S = 3.0  # a working agent shows that it works; one that does not for this long has stopped
 OLD_PROCESS_S = 60.0  # an agent that has run this long is past its start, whoever saw it start
 OVERRULES_S = 0.3  # a screen is drawn anew within this after the hook that told of a change
+
+SHOWS_WORK_S = 10.0  # so long an agent that has taken a message is looked at often: a turn may be short
+WORK = (Meaning.FINISHED, Meaning.PERMISSION, Meaning.COMPACTING)  # hooks that tell of work, not of a prompt
 
 UNKNOWN = Standing(state=AgentState.STARTING, source=Source.TMUX)
 
@@ -71,6 +75,10 @@ class Agent:
     transcript: Transcript | None = None
     looked_at: float = -1e9
     wake: asyncio.Event = field(default_factory=asyncio.Event)
+    taken: Taken | None = None
+    """The first message that it has acknowledged and of which no work was seen yet."""
+    worked_hook_at: float = -1e9
+    worked_seen_at: float = -1e9
     hands: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held by whoever presses keys in the pane: a delivery, or an answer to a dialog."""
     waiting: Callable[[], int] = lambda: 0
@@ -130,6 +138,8 @@ class Agent:
         was_compacting, self.compacting = self.compacting, report.meaning is Meaning.COMPACTING
         if report.meaning not in (Meaning.NOTICE, Meaning.PERMISSION):
             self.told_at = self.clock()
+        if report.meaning in WORK:
+            self.worked_hook_at = self.clock()
         match report.meaning:
             case Meaning.STARTED if was_compacting:
                 self.started = True  # it goes on with the turn in which it has compacted
@@ -156,7 +166,25 @@ class Agent:
             return True
         sight = self.sight
         asking = self.asking_since is not None and not self.dialog_shown
+        taken = self.taken
+        if taken is not None and self.clock() - taken.at < SHOWS_WORK_S:
+            return True
         return asking or (self.working and sight is not None and not sight.busy and sight.dialog is None)
+
+    def acknowledged(self, message: MessageId, at: float) -> None:
+        """Note that it has taken a message: from now on some work should be seen."""
+        if self.taken is None:
+            self.taken = Taken(message=message, at=at)
+
+    def judge_work(self, limit_s: float) -> bool:
+        """Look for signs of work on what it has acknowledged; True when there were none within the limit, once."""
+        before = self.taken
+        if before is None:
+            return False
+        size = self.transcript.size() if self.transcript is not None else None
+        work = Work(hook_at=self.worked_hook_at, seen_at=self.worked_seen_at, transcript_bytes=size)
+        self.taken = judge(before, work, self.clock(), limit_s)
+        return self.taken is not None and self.taken.warned and not before.warned
 
     def echoes(self, typed: str) -> int:
         """Return how often `typed` stood above the composer at the last look."""
@@ -188,6 +216,8 @@ class Agent:
         self.seen_ms, self.looked_at = self.clock_ms(), self.clock()
         self.screen = seen.screen
         self.sight = look(self.driver, seen.screen) if seen.screen is not None else None
+        if self.sight is not None and (self.sight.busy or self.sight.dialog is not None):
+            self.worked_seen_at = self.looked_at
         self._follow_screen()
         self.restate()
         terminal = self._terminal(seen.facts)

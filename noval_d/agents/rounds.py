@@ -29,6 +29,8 @@ class Known:
     busy_by_title: bool = False
     unsettled: bool = False
     """Its state ends by time alone: it starts, or its hooks and its screen disagree."""
+    deadline: float = float("inf")
+    """When something is to be judged although nothing was told."""
     jitter: float = 0.5
     """From 0 to 1, another one for each agent."""
 
@@ -49,7 +51,7 @@ def due(known: Known) -> Due:
     told = known.told_at + AFTER_HOOK_S
     if told > looked:
         return Due(told, urgent=True)
-    at = looked + ROUND_S * (0.5 + known.jitter)
+    at = min(looked + ROUND_S * (0.5 + known.jitter), known.deadline)
     if known.unsettled:
         at = looked + UNSETTLED_S
     if known.busy_by_title:

@@ -25,6 +25,13 @@ class Transcript:
     def __repr__(self) -> str:
         return f"<Transcript {self.path} at {self._position}>"
 
+    def size(self) -> int | None:
+        """Return how many bytes it has, None when it is not there."""
+        try:
+            return os.stat(self.path).st_size
+        except (OSError, ValueError):
+            return None
+
     def new_prompts(self, where: Sequence[str], prompt: str) -> list[str]:
         """Return the prompts in lines that were added since the last look.
 

@@ -40,11 +40,19 @@ class Watcher:
     """Keeps the states of a node's agents true. `run` is a task of the node."""
 
     def __init__(
-        self, agents: Mapping[AgentId, Agent], link: TmuxLink, *, clock: Callable[[], float]
+        self,
+        agents: Mapping[AgentId, Agent],
+        link: TmuxLink,
+        *,
+        clock: Callable[[], float],
+        processed_s: Callable[[], float],
+        unprocessed: Callable[[Agent], None],
     ) -> None:
         self._agents = agents
         self._link = link
         self._clock = clock
+        self._processed_s = processed_s
+        self._unprocessed = unprocessed
         self._heard: dict[AgentId, Heard] = {}
         self._news = asyncio.Event()
         self.looks = 0
@@ -96,9 +104,10 @@ class Watcher:
         now = self._clock()
         best: tuple[Agent | None, Due] = (None, Due(now + IDLE_S))
         for agent in self._agents.values():
-            if agent.driver.kind == "line" or agent.facts is None or agent.facts.dead:
+            if agent.driver.kind == "line":
                 continue
-            its = due(self._known(agent))
+            away = agent.facts is None or agent.facts.dead
+            its = Due(self._deadline(agent)) if away else due(self._known(agent))
             if (its.at > now, not its.urgent, its.at) < (best[1].at > now, not best[1].urgent, best[1].at):
                 best = (agent, its)
         return best
@@ -112,8 +121,13 @@ class Watcher:
             told_at=agent.told_at,
             busy_by_title=heard.seen is not None and _busy(agent, heard.seen),
             unsettled=agent.unsettled,
+            deadline=self._deadline(agent),
             jitter=zlib.crc32(agent.id.encode()) / (1 << 32),
         )
+
+    def _deadline(self, agent: Agent) -> float:
+        taken = agent.taken
+        return taken.at + self._processed_s() if taken is not None and not taken.warned else float("inf")
 
     async def _look(self, agent: Agent) -> None:
         self.looks += 1
@@ -124,6 +138,8 @@ class Watcher:
             await asyncio.sleep(TROUBLED_S)
         except TmuxUnavailable:
             await asyncio.sleep(TROUBLED_S)
+        if agent.judge_work(self._processed_s()):
+            self._unprocessed(agent)
 
 
 def _busy(agent: Agent, state: PaneState) -> bool:

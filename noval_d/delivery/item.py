@@ -25,6 +25,7 @@ class Item:
     typed: str = ""
     """The text as it was pasted; what a hook's prompt is matched with."""
     acknowledged: bool = False
+    acknowledged_at: float = 0.0
     entered_at: float = 0.0
     front: Front | None = None
     """Who led the foreground at its paste, where that was asked."""

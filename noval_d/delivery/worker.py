@@ -136,12 +136,13 @@ class Worker:
         await self._read_transcript()
 
     async def _acknowledge(self, prompt: str, *, cut: bool = False) -> None:
+        heard_at = self.agent.clock()
         known = [item for item in self._known.values() if item.phase in (Phase.TYPING, Phase.ENTERED)]
         typed = [item for item in known if not item.pasting]
         texts = [item.typed or dress(self.agent.driver, item.message) for item in typed]
         for index in proof.matched(prompt, texts, cut=cut):
             item = typed[index]
-            item.acknowledged = True
+            item.acknowledged, item.acknowledged_at = True, heard_at
             if item.phase is Phase.ENTERED:
                 await self._settle(item, State.ACKNOWLEDGED)
 
@@ -342,6 +343,7 @@ class Worker:
             item.settling = False
         if state is State.ACKNOWLEDGED:
             self._typist.taken(item)
+            self.agent.acknowledged(item.message.id, item.acknowledged_at)
         # it leaves the queue only with a verdict that is durable: the next paste takes its marker away
         self._pop(item)
         self._forget(item)

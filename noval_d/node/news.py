@@ -43,6 +43,19 @@ def agent_event(
     }
 
 
+def unprocessed_event(agent: Agent, *, at_ms: int, node: NodeId) -> dict[str, Any]:
+    """Return the event of a message that was acknowledged and of which no work was seen within the limit."""
+    return {
+        "at_ms": at_ms,
+        "event": "agent.unprocessed",
+        "id": agent.taken.message if agent.taken is not None else "",
+        "agent": agent.id,
+        "node": node,
+        "state": agent.standing.state.value,
+        "detail": "it has acknowledged this message and shows no sign of work",
+    }
+
+
 def answer_event(agent: Agent, done: Answered, *, by: str, at_ms: int, node: NodeId) -> dict[str, Any]:
     """Return the event of an answered dialog: who, what was pressed, and what was seen then."""
     return {

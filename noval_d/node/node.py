@@ -40,7 +40,7 @@ from noval_d.mailroom.store import Store
 from noval_d.node import spool
 from noval_d.node.embedded import EmbeddedKeeper
 from noval_d.node.link import BrokerLink
-from noval_d.node.news import agent_event
+from noval_d.node.news import agent_event, unprocessed_event
 from noval_d.talk.limits import Limits
 from noval_d.talk.pigeonhole import Hands, Pigeonhole
 from noval_d.talk.records import Records
@@ -95,7 +95,13 @@ class Node:
             make_worker=self._make_worker,
             tell=self._agent_news,
         )
-        self.watcher = Watcher(self.roster.agents, self.tmux, clock=clock)
+        self.watcher = Watcher(
+            self.roster.agents,
+            self.tmux,
+            clock=clock,
+            processed_s=lambda: self.config.delivery.processed_warning_s,
+            unprocessed=self._unprocessed,
+        )
         self.talk = Talk(
             node=self.name,
             store=self.store,
@@ -425,6 +431,9 @@ class Node:
 
     def _agent_news(self, agent: Agent, news: Transition | Attention | None) -> None:
         self.events.publish(agent_event(agent, news, at_ms=self.clock_ms(), node=self.name))
+
+    def _unprocessed(self, agent: Agent) -> None:
+        self.events.publish(unprocessed_event(agent, at_ms=self.clock_ms(), node=self.name))
 
     def _publish(self, hop: Hop, agent: AgentId) -> None:
         self.hops.publish((hop, agent))

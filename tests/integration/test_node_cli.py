@@ -81,7 +81,7 @@ def test_status_trace_and_agents_have_the_promised_fields(running: TestNode) -> 
     (agent,) = said(running.novactl("agents", "--json"))
     assert set(agent) == {
         "agent_id", "role", "skills", "node", "driver", "pane", "session", "window", "state",
-        "state_since_ms", "queued", "last_seen_ms", "current_task",
+        "state_since_ms", "queued", "last_seen_ms", "current_task", "state_source", "detail", "attention", "shown",
     }  # fmt: skip
     receipt = said(running.novactl("send", "raw-1", "trace me", "--wait", "--json"))
     trace = said(running.novactl("trace", receipt["id"], "--json"))
