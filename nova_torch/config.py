@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from nova_torch import paths
+from nova_torch.adopt import AdoptRule, read_rules
 from nova_torch.clean import MAX_BODY_BYTES
 from nova_torch.errors import ConfigInvalid
 from nova_torch.nearest import suggestion
@@ -101,6 +102,8 @@ class Config:
     broker: BrokerSection = field(default_factory=BrokerSection)
     tmux: TmuxSection = field(default_factory=TmuxSection)
     delivery: DeliverySection = field(default_factory=DeliverySection)
+    adopt: tuple[AdoptRule, ...] = ()
+    """Rules by which `novactl adopt` finds running agents."""
     source: str = ""
     """The file it was read from; empty when there was none."""
 
@@ -111,6 +114,7 @@ class Config:
             part = getattr(self, section)
             shown[section] = {f.name: getattr(part, f.name) for f in fields(part)}
         shown["broker"]["url"] = without_password(self.broker.url)
+        shown["adopt"] = [rule.shown() for rule in self.adopt]
         return shown
 
 
@@ -141,11 +145,12 @@ def load(file: str | None = None, env: Mapping[str, str] | None = None) -> Confi
     path = find_file(file, environment)
     raw = _read(path) if path else {}
     merged = {name: dict(_table(raw, name, path)) for name in SECTIONS}
-    _refuse_unknown(raw, SECTIONS, f"section in {path}")
+    rules = read_rules(raw.get("adopt", []), path or "")
+    _refuse_unknown(raw, {**SECTIONS, "adopt": None}, f"section in {path}")
     for section, key, value in _from_environment(environment):
         merged[section][key] = value
     built = {name: _section(kind, merged[name], name) for name, kind in SECTIONS.items()}
-    return _complete(Config(**built, source=path or ""), environment)
+    return _complete(Config(**built, adopt=rules, source=path or ""), environment)
 
 
 def find_file(file: str | None, env: Mapping[str, str]) -> str | None:
@@ -161,7 +166,8 @@ def find_file(file: str | None, env: Mapping[str, str]) -> str | None:
 
 def changes(old: Config, new: Config) -> list[str]:
     """Return the keys (`section.key`) whose values differ."""
-    return [
+    adopt = ["adopt"] if old.adopt != new.adopt else []
+    return adopt + [
         f"{section}.{key.name}"
         for section, kind in SECTIONS.items()
         for key in fields(kind)

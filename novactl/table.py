@@ -263,6 +263,13 @@ COMMANDS = (
         ),
     ),
     Command(
+        "adopt",
+        "novactl.commands.adopt:adopt",
+        "Find running agents by the rules of the configuration and register them. Running it twice is fine.",
+        (option("--dry-run", FLAG, help="Only say what would be done."),),
+        examples=("novactl adopt --dry-run", "novactl adopt --json"),
+    ),
+    Command(
         "pause",
         "novactl.commands.fleet:pause",
         "Type nothing into an agent until it is resumed; its messages wait.",

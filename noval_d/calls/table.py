@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from noval_d.calls.about import About
+from noval_d.calls.adoption import Adoption
 from noval_d.calls.fleet import Fleet
 from noval_d.calls.messages import Messages
 from noval_d.calls.panes import Panes
 from noval_d.control.calls import Access, Call
 
 
-class Answers(About, Fleet, Messages, Panes):
+class Answers(About, Adoption, Fleet, Messages, Panes):
     """The daemon's side of every call. One method a call."""
 
     def table(self) -> dict[str, Call]:
@@ -24,6 +25,7 @@ class Answers(About, Fleet, Messages, Panes):
             "config": (self.config, read),
             "dead_list": (self.dead_list, read),
             "register": (self.register, write),
+            "adopt": (self.adopt, write),
             "unregister": (self.unregister, write),
             "inbox": (self.inbox, write),
             "reply": (self.reply, write),
