@@ -223,6 +223,7 @@ class Node:
         self.config = config
         for worker in self.roster.workers.values():
             worker.max_attempts = config.delivery.max_attempts
+            worker.agent.wake.set()  # what a limit kept back may go on
         log.info("node.reloaded", extra={"changed": ",".join(changed)})
         return changed
 

@@ -125,6 +125,14 @@ def test_an_answer_that_no_ask_waits_for_is_typed_into_the_asking_agent(site: Si
     assert prompt == f"[nova {answer} from alice, answers {question}]\nalice says yes"
 
 
+def test_an_answer_that_is_waited_for_and_not_taken_is_typed_all_the_same(site: Site) -> None:
+    last = site.node.send_wait("alice", "who takes it?", wait="replied", sender="carol")
+    assert last["state"] == "replied"
+    until(lambda: [p for p in site.carol.prompts() if last["reason"] in p], 20, "the answer in carol's pane")
+    settled = site.node.wait_state(last["reason"], "submitted", "acknowledged")
+    assert settled["reason"] == ""
+
+
 def test_a_question_that_is_not_answered_ends_with_6_and_its_answer_is_kept(site: Site) -> None:
     question = new_ulid()
     said = ask(site, "carol", "are you there?", "--id", question, "--timeout", "2s", code=TIMED_OUT)
@@ -217,11 +225,11 @@ def test_the_library_asks_and_answers(site: Site) -> None:
 
 def test_a_line_program_gets_no_first_line_and_can_be_answered_for(site: Site, tmp_path: Path) -> None:
     lines = raw(site.node, tmp_path, "lines")
-    waiting = asking(site.node, "lines", "plain?", "--timeout", "20s")
-    until(lambda: lines.bytes() == b"plain?\r", what="the question, as it is")
-    (row,) = site.node.call("inbox", {"agent": "lines", "unanswered": True})
-    site.node.call("reply", {"question": row["id"], "body": "plain", "sender": "lines"})
-    out, err = waiting.communicate(timeout=20)
+    with asking(site.node, "lines", "plain?", "--timeout", "20s") as waiting:
+        until(lambda: lines.bytes() == b"plain?\r", what="the question, as it is")
+        (row,) = site.node.call("inbox", {"agent": "lines", "unanswered": True})
+        site.node.call("reply", {"question": row["id"], "body": "plain", "sender": "lines"})
+        out, err = waiting.communicate(timeout=20)
     assert (waiting.returncode, out, err) == (DONE, "plain\n", "")
     site.node.call("unregister", {"agent_id": "lines"})
     again = site.node.novactl("ask", "lines", "plain?", "--id", row["id"])

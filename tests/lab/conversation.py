@@ -16,6 +16,10 @@ MID_TURN = re.compile(
 )
 
 
+# A prompt that tells the stub model which Bash command to call for.
+ORDER = re.compile(r"RUN<<(.*?)>>", re.DOTALL)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """One request to the model: who asked, and the texts of every user message it carried, in order.
@@ -33,6 +37,12 @@ class Request:
     def last_prompt(self) -> str:
         """The texts of the newest user message, empty when it holds only tool results."""
         return "\n".join(self.user_texts[-1]) if self.user_texts else ""
+
+
+def order(asked: Request) -> str | None:
+    """Return the command that the newest prompt tells the model to run, if it does."""
+    found = ORDER.search(asked.last_prompt) if asked.main else None
+    return found[1] if found is not None else None
 
 
 def parse(path: str, body: dict[str, Any]) -> Request:

@@ -19,6 +19,7 @@ class Answer:
     number: int
     model: str
     use_tool: bool = False
+    command: str = TOOL_COMMAND
 
     @property
     def stop_reason(self) -> str:
@@ -28,7 +29,7 @@ class Answer:
     def block(self) -> dict[str, Any]:
         if not self.use_tool:
             return {"type": "text", "text": ANSWER}
-        tool_input = {"command": TOOL_COMMAND, "description": "Create a file"}
+        tool_input = {"command": self.command, "description": "Create a file"}
         return {"type": "tool_use", "id": f"toolu_{self.number}", "name": "Bash", "input": tool_input}
 
     def message(self) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from aiohttp import web
 
 from tests.lab import api_gemini, api_responses, conversation
 from tests.lab.conversation import Request
-from tests.lab.sse import PING, Answer
+from tests.lab.sse import PING, TOOL_COMMAND, Answer
 
 Mode = Literal["text", "tool"]
 HOST = "127.0.0.1"
@@ -49,8 +49,9 @@ class StubModel:
     """The Messages, the Responses and the generateContent API on a loopback port.
 
     `delay_s` is how long an answer of the main conversation takes; lowering it also ends the waits under way.
-    `mode` "tool" makes a prompt that holds USETOOL end in a Bash call. `limit` are the headers of a 429 that every
-    request of the main conversation gets instead of an answer. All may be set at any time.
+    `mode` "tool" makes a prompt that holds USETOOL end in a Bash call, and one with `RUN<<command>>` in that
+    command (Messages API only). `limit` are the headers of a 429 that every request of the main conversation gets
+    instead of an answer. All may be set at any time.
     """
 
     def __init__(
@@ -167,7 +168,13 @@ class StubModel:
                 "message": "This request would exceed your account's rate limit.",
             }
             return web.json_response({"type": "error", "error": error}, status=429, headers=self.limit)
-        answer = Answer(number=len(self._requests), model=str(body.get("model")), use_tool=use_tool)
+        ordered = conversation.order(asked) if self.mode == "tool" else None
+        answer = Answer(
+            number=len(self._requests),
+            model=str(body.get("model")),
+            use_tool=use_tool or ordered is not None,
+            command=ordered or TOOL_COMMAND,
+        )
         return await self._say(request, asked, answer, stream=bool(body.get("stream")))
 
     async def _responses(self, request: web.Request) -> web.StreamResponse:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ class AgentNode:
 
     @property
     def state(self) -> str:
-        (record,) = self.node.call("agents", {"state": None})
+        (record,) = (a for a in self.node.call("agents") if a["agent_id"] == self.name)
         return str(record["state"])
 
 
@@ -65,8 +65,13 @@ def agent_node(
     in_shell: bool = False,
     delay_s: float = 0.0,
     driver: str = "",
+    settings: Mapping[str, Any] | None = None,
+    env: Mapping[str, str] | None = None,
 ) -> Iterator[AgentNode]:
-    """Start a stub model, the agent and a node; register the agent as `<kind>-0`, with its own driver."""
+    """Start a stub model, the agent and a node; register the agent as `<kind>-0`, with its own driver.
+
+    `settings` go over those of the hooks, `env` over the agent's environment.
+    """
     with (
         StubModel(delay_s=delay_s) as stub,
         node(start=False) as made,
@@ -75,8 +80,8 @@ def agent_node(
         lab = kind.start(
             Path(directory),
             stub,
-            settings=kind.hook_settings() if hooked else None,
-            env={"NOVA_SOCKET": made.socket, "NOVA_STATE_DIR": str(made.state)},
+            settings={**(kind.hook_settings() if hooked else {}), **(settings or {})} or None,
+            env={"NOVA_SOCKET": made.socket, "NOVA_STATE_DIR": str(made.state), **(env or {})},
             wait_ready=wait_ready,
             in_shell=in_shell,
         )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +34,20 @@ def ran(agent: Tui, count: int = 1, timeout_s: float = 30.0) -> list[dict[str, A
     return rows()
 
 
-def asking(node: TestNode, *words: str) -> subprocess.Popen[str]:
-    """Start `novactl ask …` as a person; the caller waits for it."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "novactl.main", "ask", *words],
+@contextlib.contextmanager
+def asking(node: TestNode, *words: str) -> Iterator[subprocess.Popen[str]]:
+    """Start `novactl ask …` as a person; end it, if it still runs, with the block."""
+    command = [sys.executable, "-m", "novactl.main", "ask", *words]
+    with subprocess.Popen(
+        command,
         cwd=ROOT,
         env=node.environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,10 @@ from hypothesis import strategies as st
 from nova_torch.communication.compose import AGENT_ID
 from nova_torch.errors import Conflict, InvalidRequest, NotAllowed
 from nova_torch.keys import Keys
-from nova_torch.values import AgentId, Form, Kind, Message, MessageId, NodeId
+from nova_torch.values import AgentId, Form, Kind, Message, MessageId, NodeId, Receipt, Reply, State
+from noval_d.calls.table import Answers
+from noval_d.control.calls import Access, Peer
+from noval_d.node.node import Node
 from noval_d.talk.answering import addressee, box_of, is_box, mailbox_for, refusal
 
 ID = "01JD3ZK8Q5W9X2Y4V6B8N0M1P3"
@@ -88,3 +92,13 @@ def test_no_agent_has_the_name_of_a_nodes_people() -> None:
     assert AGENT_ID.match(box) is None
     assert addressee(message(target="user:x"), box) == "user:x"
     assert addressee(message(target="main:1"), AgentId("bob")) == "bob"
+
+
+@pytest.mark.parametrize(("access", "body"), [(Access.READ, None), (Access.WRITE, "a secret")])
+def test_readers_of_a_trace_are_told_who_answered_and_not_what(access: Access, body: str | None) -> None:
+    reply = Reply(id=MessageId("01R"), question=MessageId(ID), sender="bob", body="a secret", created_ms=1)
+    node = SimpleNamespace(talk=SimpleNamespace(answer=lambda _question: reply))
+    peer = Peer(uid=1, gid=1, pid=1, groups=frozenset(), access=access)
+    receipt = Receipt(id=MessageId(ID), target="bob", state=State.REPLIED, reason="01R")
+    told = Answers(cast("Node", node))._reply_of(peer, receipt)
+    assert told == {"id": "01R", "question": ID, "sender": "bob", "body": body, "created_ms": 1}

@@ -48,6 +48,17 @@ def test_a_plain_request_is_answered_with_one_message(stub: StubModel) -> None:
     assert answer["stop_reason"] == "end_turn"
 
 
+def test_a_prompt_may_say_which_command_the_model_calls_for(stub: StubModel) -> None:
+    asked = body(user("please RUN<<echo 'a b'>> now"))
+    assert json.loads(post(stub, asked))["content"][0]["type"] == "text"
+    stub.mode = "tool"
+    (call,) = json.loads(post(stub, asked))["content"]
+    assert (call["name"], call["input"]["command"]) == ("Bash", "echo 'a b'")
+    result = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": call["id"], "content": "x"}]}
+    after = body(user("please RUN<<echo 'a b'>> now"), result)
+    assert json.loads(post(stub, after))["content"][0]["type"] == "text"
+
+
 def test_a_streaming_request_is_answered_with_the_events_in_order(stub: StubModel) -> None:
     lines = post(stub, body(user("hello"), stream=True)).splitlines()
     assert [line.removeprefix("event: ") for line in lines if line.startswith("event: ")] == [
