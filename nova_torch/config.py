@@ -19,6 +19,7 @@ from nova_torch.adopt import AdoptRule, read_rules
 from nova_torch.clean import MAX_BODY_BYTES
 from nova_torch.errors import ConfigInvalid
 from nova_torch.nearest import suggestion
+from nova_torch.templates import Template, read_templates
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
 SCHEMES = ("redis://", "rediss://", "unix://")
@@ -93,6 +94,22 @@ class DeliverySection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LifeSection:
+    """How spawned agents are ended and started again."""
+
+    quit_s: float = 5.0
+    """How long an agent that was asked to quit may take."""
+    terminate_s: float = 5.0
+    """How long it may take after SIGTERM; then it is killed."""
+    tries: int = 5
+    """How often one that ends is started again within `tries_window_s`."""
+    tries_window_s: float = 600.0
+    back_off_s: float = 1.0
+    """The pause before the first of these starts; each further one is twice as long."""
+    back_off_most_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """The whole configuration, complete and valid."""
 
@@ -104,6 +121,9 @@ class Config:
     delivery: DeliverySection = field(default_factory=DeliverySection)
     adopt: tuple[AdoptRule, ...] = ()
     """Rules by which `novactl adopt` finds running agents."""
+    life: LifeSection = field(default_factory=LifeSection)
+    agents: Mapping[str, Template] = field(default_factory=dict)
+    """Templates of agents by name."""
     source: str = ""
     """The file it was read from; empty when there was none."""
 
@@ -113,6 +133,7 @@ class Config:
         for section in SECTIONS:
             part = getattr(self, section)
             shown[section] = {f.name: getattr(part, f.name) for f in fields(part)}
+        shown["agents"] = {name: template.shown() for name, template in self.agents.items()}
         shown["broker"]["url"] = without_password(self.broker.url)
         shown["adopt"] = [rule.shown() for rule in self.adopt]
         return shown
@@ -125,6 +146,7 @@ SECTIONS: dict[str, type] = {
     "broker": BrokerSection,
     "tmux": TmuxSection,
     "delivery": DeliverySection,
+    "life": LifeSection,
 }
 
 _SHORT_NAMES = {
@@ -146,11 +168,13 @@ def load(file: str | None = None, env: Mapping[str, str] | None = None) -> Confi
     raw = _read(path) if path else {}
     merged = {name: dict(_table(raw, name, path)) for name in SECTIONS}
     rules = read_rules(raw.get("adopt", []), path or "")
-    _refuse_unknown(raw, {**SECTIONS, "adopt": None}, f"section in {path}")
+    templates = read_templates(raw.get("agents", {}), path or "")
+    _refuse_unknown(raw, {**SECTIONS, "adopt": None, "agents": None}, f"section in {path}")
     for section, key, value in _from_environment(environment):
         merged[section][key] = value
     built = {name: _section(kind, merged[name], name) for name, kind in SECTIONS.items()}
-    return _complete(Config(**built, adopt=rules, source=path or ""), environment)
+    config = Config(**built, adopt=rules, agents=templates, source=path or "")
+    return _complete(config, environment)
 
 
 def find_file(file: str | None, env: Mapping[str, str]) -> str | None:
@@ -166,13 +190,15 @@ def find_file(file: str | None, env: Mapping[str, str]) -> str | None:
 
 def changes(old: Config, new: Config) -> list[str]:
     """Return the keys (`section.key`) whose values differ."""
-    adopt = ["adopt"] if old.adopt != new.adopt else []
-    return adopt + [
+    changed = ["adopt"] if old.adopt != new.adopt else []
+    changed += [
         f"{section}.{key.name}"
         for section, kind in SECTIONS.items()
         for key in fields(kind)
         if getattr(getattr(old, section), key.name) != getattr(getattr(new, section), key.name)
     ]
+    names = sorted(old.agents.keys() | new.agents.keys())
+    return changed + [f"agents.{name}" for name in names if old.agents.get(name) != new.agents.get(name)]
 
 
 def without_password(url: str) -> str:
@@ -300,6 +326,12 @@ def _check_numbers(config: Config) -> None:
         ("delivery.pair_rate_per_minute", config.delivery.pair_rate_per_minute, 0, 1_000_000),
         ("delivery.held_warning_s", config.delivery.held_warning_s, 1, 1e9),
         ("delivery.processed_warning_s", config.delivery.processed_warning_s, 1, 1e9),
+        ("life.quit_s", config.life.quit_s, 0, 600),
+        ("life.terminate_s", config.life.terminate_s, 0, 600),
+        ("life.tries", config.life.tries, 0, 1000),
+        ("life.tries_window_s", config.life.tries_window_s, 1, 1e6),
+        ("life.back_off_s", config.life.back_off_s, 0.01, 3600),
+        ("life.back_off_most_s", config.life.back_off_most_s, config.life.back_off_s, 86400),
     )
     for key, value, low, high in limits:
         if not low <= value <= high:

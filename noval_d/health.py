@@ -11,6 +11,7 @@ from nova_torch.values import AgentState
 from nova_torch.version import VERSION
 from noval_d.agents.attention import opening
 from noval_d.delivery.worker import Worker
+from noval_d.life.plan import Phase
 from noval_d.node.node import Node
 from noval_d.talk.answering import is_box
 
@@ -153,6 +154,7 @@ def findings(node: Node, *, private: bool) -> list[Check]:
         *_agents(node),
         *_limits(node, private=private),
         *_unprocessed(node),
+        *_lives(node),
     ]
 
 
@@ -265,6 +267,9 @@ def _agents(node: Node) -> list[Check]:
     found: list[Check] = []
     for agent in node.roster.agents.values():
         waiting = node.roster.workers[agent.id].in_hand
+        keeper = node.lives.keepers.get(agent.id)
+        if keeper is not None and (keeper.life.gave_up or keeper.life.phase is Phase.WAITING):
+            continue  # said once, below; or it comes back by itself
         if agent.state in (AgentState.EXITED, AgentState.LOST) and waiting:
             where = (
                 "its pane is gone" if agent.state is AgentState.LOST else "it has exited to another program"
@@ -319,4 +324,17 @@ def _unprocessed(node: Node) -> list[Check]:
         )
         for agent in node.roster.agents.values()
         if (taken := agent.taken) is not None and taken.warned
+    ]
+
+
+def _lives(node: Node) -> list[Check]:
+    return [
+        Check(
+            "agent_given_up",
+            "warning",
+            f"{keeper.life.agent} is not started again: {keeper.life.gave_up}.",
+            f"See why: novactl peek {keeper.life.agent}; then: novactl restart {keeper.life.agent}",
+        )
+        for keeper in node.lives.keepers.values()
+        if keeper.life.gave_up
     ]

@@ -49,6 +49,12 @@ class Agent:
     server: str = ""
     """Identity of the tmux server that `facts` came from."""
     paused: bool = False
+    launching: bool = False
+    """It is being started: what is in front of its pane now is not yet the agent."""
+    ending: bool = False
+    """It is being ended by order: nothing more is typed into it."""
+    session: str = ""
+    """Its own conversation, once its hooks have told of a prompt in it."""
     hooked: bool | None = None
     """Whether the agent's hooks report; None until one did, or one should have and did not."""
     started: bool = False
@@ -140,6 +146,8 @@ class Agent:
             self.told_at = self.clock()
         if report.meaning in WORK:
             self.worked_hook_at = self.clock()
+        if report.session and report.meaning in (Meaning.PROMPT, Meaning.FINISHED):
+            self.session = report.session  # one without a prompt cannot be resumed
         match report.meaning:
             case Meaning.STARTED if was_compacting:
                 self.started = True  # it goes on with the turn in which it has compacted
@@ -211,7 +219,13 @@ class Agent:
                 seen = None
             break
         if seen is None:
-            return AgentView(driver=self.driver, facts=None, paused=self.paused)
+            return AgentView(
+                driver=self.driver,
+                facts=None,
+                paused=self.paused,
+                launching=self.launching,
+                ending=self.ending,
+            )
         self._take(seen.facts, self.server)
         self.seen_ms, self.looked_at = self.clock_ms(), self.clock()
         self.screen = seen.screen
@@ -234,6 +248,8 @@ class Agent:
             line_buffered=buffered,
             terminal=terminal is not None,
             asking=self.asking_since is not None,
+            launching=self.launching,
+            ending=self.ending,
         )
 
     def _same(self, seen: PaneFacts, known: PaneFacts) -> bool:
@@ -314,13 +330,14 @@ class Agent:
     def _signs(self) -> Signs:
         facts = self.facts
         if facts is None:
-            return Signs(pane=False)
+            return Signs(pane=False, launching=self.launching)
         overruled = self.looked_at < self.told_at + OVERRULES_S
         return Signs(
             pane=True,
             dead=facts.dead,
             present=self.present,
             command=facts.command,
+            launching=self.launching,
             paused=self.paused,
             line=self.driver.kind == "line",
             ready=self._ready(),

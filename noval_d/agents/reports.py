@@ -34,6 +34,8 @@ class Report:
     detail: str = ""
     transcript: str = ""
     """Path of the file in which the agent writes down its conversation."""
+    session: str = ""
+    """The agent's own name of its conversation, by which it can be resumed."""
 
 
 def read_report(meanings: Mapping[str, str], event: str, payload: bytes) -> Report | None:
@@ -51,6 +53,7 @@ def read_report(meanings: Mapping[str, str], event: str, payload: bytes) -> Repo
         prompt=_text(data, "prompt"),
         cut=bool(data.get("truncated")) and "prompt_sha256" in data,
         transcript=_text(data, "transcript_path"),
+        session=_text(data, "session_id"),
         detail=_text(data, "message") or _text(data, "tool_name") or _text(data, "source"),
     )
 

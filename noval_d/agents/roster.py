@@ -125,6 +125,32 @@ class Roster:
         )
         return agent
 
+    def check_new(self, spec: AgentSpec) -> None:
+        """Raise InvalidRequest, NotFound (driver) or Conflict when no new agent can be registered so."""
+        self._check(spec)
+        if spec.agent_id in self.agents:
+            raise Conflict(
+                f"there is an agent {spec.agent_id} already.",
+                f"Take another --id, or end that one: novactl stop {spec.agent_id}",
+            )
+
+    async def expect(self, spec: AgentSpec, *along: Statement) -> Agent:
+        """Register an agent whose pane is still to come, in one transaction with `along`.
+
+        Raises InvalidRequest, NotFound (driver) and Conflict when the name is taken.
+        """
+        self.check_new(spec)
+        await self._store.write(
+            Statement(
+                "INSERT INTO agents (agent, spec) VALUES (?, ?)", (spec.agent_id, write_spec(spec).encode())
+            ),
+            *along,
+        )
+        agent = self._add(spec)
+        agent.launching = True
+        agent.restate()
+        return agent
+
     async def unregister(self, agent_id: str, client: ControlClient | None) -> tuple[Agent, Worker]:
         """Forget an agent; return it and its worker, whose messages the caller settles."""
         agent = self.get(agent_id)

@@ -29,6 +29,8 @@ class Signs:
     present: bool = True
     """The agent itself is in front, not the shell that it left."""
     command: str = ""
+    launching: bool = False
+    """This node starts it: what is in front of its pane is not yet the agent."""
     paused: bool = False
     line: bool = False
     """A program that reads lines: its screen is not looked at."""
@@ -74,6 +76,9 @@ def stand(signs: Signs) -> Standing:
 
 
 def _without_agent(signs: Signs) -> Standing | None:
+    if signs.launching and (signs.line or signs.dead or not (signs.pane and signs.present)):
+        detail = "it is being started"
+        return Standing(state=AgentState.STARTING, source=Source.OPERATOR, detail=detail)
     if not signs.pane:
         return Standing(state=AgentState.LOST, source=Source.TMUX, detail="its pane is gone")
     if signs.dead:

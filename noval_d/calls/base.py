@@ -11,6 +11,7 @@ import msgpack
 
 from nova_torch.errors import (
     BrokerUnavailable,
+    Conflict,
     TmuxUnavailable,
 )
 from nova_torch.values import (
@@ -75,6 +76,14 @@ class Base:
             if lease.alive and lease.node != self._node.name and lease.blob:
                 found += _records(lease.blob)
         return found
+
+    async def _refuse_foreign(self, agent_id: str) -> None:
+        """Raise Conflict when another node has an agent of this name."""
+        for record in await self._elsewhere():
+            if record["agent_id"] == agent_id:
+                raise Conflict(
+                    f"agent {agent_id} is registered on node {record['node']}.", "Unregister it there first."
+                )
 
     async def _refresh(self) -> None:
         """Look again at agents that were not looked at lately; a tmux that is slow does not hold the answer."""

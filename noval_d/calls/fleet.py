@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nova_torch.errors import (
-    BrokerUnavailable,
     Conflict,
     InvalidRequest,
-    NotOwner,
     PaneNotFound,
-    TmuxUnavailable,
 )
 from nova_torch.values import (
     AgentId,
     AgentSpec,
     PaneId,
-    State,
 )
 from noval_d.agents.finders.cursor_line import empty_line
 from noval_d.agents.recognition import claimants, described, may_be_a_shell, script_of
 from noval_d.calls.base import Base
 from noval_d.control.args import Args
 from noval_d.control.calls import Access, Peer
-from noval_d.mailroom.ledger import Phase
+from noval_d.node.retire import claim, retire
 from noval_d.tmux.front import read_front
 from noval_d.tmux.panes import PaneFacts, observe
-
-log = logging.getLogger("nova.answers")
 
 
 class Fleet(Base):
@@ -74,38 +67,18 @@ class Fleet(Base):
             empty=await self._empty_line(name, pane),
         )
         await self._refuse_foreign(spec.agent_id)
+        node.lives.refuse(spec.agent_id, pane.pane_id)
         agent = await node.roster.register(spec, pane, node.tmux.client)
-        try:
-            await node.broker.claim(agent.id)
-        except BrokerUnavailable as error:
-            node.broker.failed(error)  # claimed with the next connection; until then it is reached directly
-        node.inbox.recheck(pending=True)
+        await claim(node, agent.id)
         await self._look(agent)
         return self._record(agent)
 
     async def unregister(self, _peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
         """Forget an agent; what was not typed fails, what may be typed is unconfirmed."""
-        node = self._node
-        try:
-            client = node.tmux.client
-        except TmuxUnavailable:
-            client = None
-        agent, worker = await node.roster.unregister(Args(args).text("agent_id"), client)
-        node.end_worker(agent.id)
-        why = f"agent {agent.id} was unregistered"
-        dropped = worker.take_all()
-        for item in dropped:
-            await node.desk.settle(item, State.FAILED, why)
-        for item in worker.items:
-            proven = item.phase is Phase.ENTERED
-            await node.desk.settle(item, State.SUBMITTED if proven else State.UNCONFIRMED, why)
-        waiting = await node.inbox.drain(agent.id, why)
-        try:
-            await node.broker.release(agent.id)
-        except (BrokerUnavailable, NotOwner) as error:
-            log.warning("answers.not_released", extra={"agent": agent.id, "problem": error.message})
-        waiting += await node.dispatch.fail_all(agent.id, why)
-        return {"agent_id": agent.id, "dropped": len(dropped) + waiting}
+        agent = self._node.roster.get(Args(args).text("agent_id"))
+        await self._node.lives.forget(agent.id)
+        retired = await retire(self._node, agent.id, f"agent {agent.id} was unregistered")
+        return {"agent_id": agent.id, "dropped": retired.failed}
 
     async def pause(self, _peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
         """Hold an agent's messages."""
@@ -158,10 +131,3 @@ class Fleet(Base):
             f"pane {pane.pane_id} runs {described(pane.command, argv)!r}, which {claimed}.",
             f"Say how it is typed into: --driver {'|'.join(sorted(self._node.roster.drivers))}",
         )
-
-    async def _refuse_foreign(self, agent_id: str) -> None:
-        for record in await self._elsewhere():
-            if record["agent_id"] == agent_id:
-                raise Conflict(
-                    f"agent {agent_id} is registered on node {record['node']}.", "Unregister it there first."
-                )

@@ -5,12 +5,13 @@ from __future__ import annotations
 from noval_d.calls.about import About
 from noval_d.calls.adoption import Adoption
 from noval_d.calls.fleet import Fleet
+from noval_d.calls.life import LifeCalls
 from noval_d.calls.messages import Messages
 from noval_d.calls.panes import Panes
 from noval_d.control.calls import Access, Call
 
 
-class Answers(About, Adoption, Fleet, Messages, Panes):
+class Answers(About, Adoption, Fleet, LifeCalls, Messages, Panes):
     """The daemon's side of every call. One method a call."""
 
     def table(self) -> dict[str, Call]:
@@ -38,6 +39,7 @@ class Answers(About, Adoption, Fleet, Messages, Panes):
             "hook": (self.hook, write),
             "reload": (self.reload, write),
             "stop": (self.stop, write),
+            "stop_agent": (self.stop_agent, write),
         }
         streams = {
             "status": (self.status, read),
@@ -45,6 +47,8 @@ class Answers(About, Adoption, Fleet, Messages, Panes):
             "follow": (self.follow, read),
             "send": (self.send, write),
             "peek": (self.peek, write),
+            "spawn": (self.spawn, write),
+            "restart": (self.restart, write),
         }
         calls = {name: Call(handler=handler, access=access) for name, (handler, access) in plain.items()}
         for name, (stream, access) in streams.items():

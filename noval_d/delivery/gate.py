@@ -84,6 +84,10 @@ def _pane_hold(view: AgentView) -> Hold | None:
     if not view.lease_ok:
         return Hold(HoldReason.NODE_LOST, "this node's lease is over until the broker answers", 0.5)
     facts = view.facts
+    if view.ending:
+        return Hold(HoldReason.NO_AGENT, "it is being ended by order", 0.25)
+    if view.launching and (view.driver.kind == "line" or facts is None or facts.dead or not view.present):
+        return Hold(HoldReason.STARTING, "it is being started", 0.25)
     if facts is None:
         return Hold(HoldReason.NO_AGENT, "its pane is gone", 5.0)
     if facts.dead:

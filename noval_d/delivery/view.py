@@ -31,3 +31,7 @@ class AgentView:
     asking: bool = False
     """A hook reported a permission request that is not settled yet."""
     lease_ok: bool = True
+    launching: bool = False
+    """It is being started by this node."""
+    ending: bool = False
+    """It is being ended by order."""

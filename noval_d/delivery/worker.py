@@ -282,7 +282,13 @@ class Worker:
     async def _look(self, item: Item | None) -> AgentView | Hold:
         agent = self.agent
         if agent.paused or agent.facts is None:
-            return AgentView(driver=agent.driver, facts=None, paused=agent.paused)
+            return AgentView(
+                driver=agent.driver,
+                facts=None,
+                paused=agent.paused,
+                launching=agent.launching,
+                ending=agent.ending,
+            )
         try:
             view = await agent.view(self._link.client)
         except TmuxNotAnswering:

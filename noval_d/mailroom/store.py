@@ -58,6 +58,7 @@ CREATE INDEX IF NOT EXISTS talks_conversation ON talks (agent, conversation);
 CREATE INDEX IF NOT EXISTS talks_pair ON talks (agent, sender, at_ms);
 CREATE TABLE IF NOT EXISTS agents (
     agent TEXT PRIMARY KEY, spec BLOB NOT NULL, paused INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE IF NOT EXISTS lives (agent TEXT PRIMARY KEY, life BLOB NOT NULL);
 """
 
 Values = Sequence[Any]

@@ -31,6 +31,7 @@ from noval_d.delivery.injector import Injector
 from noval_d.delivery.item import Item
 from noval_d.delivery.worker import Worker
 from noval_d.flock import Held, hold
+from noval_d.life.lives import Lives
 from noval_d.mailroom.desk import Desk
 from noval_d.mailroom.dispatch import Dispatch
 from noval_d.mailroom.inbox import Inbox
@@ -157,6 +158,8 @@ class Node:
             postbox=self, clock_ms=self.clock_ms, max_bytes=lambda: self.config.delivery.max_body_bytes
         )
 
+        self.lives = Lives(self)
+
     def __repr__(self) -> str:
         return f"<Node {self.name} {self.tmux!r} {self.broker!r} {self.roster!r}>"
 
@@ -194,6 +197,7 @@ class Node:
                 ]
                 for worker in self.roster.workers.values():
                     self._start_worker(worker)
+                self.lives.start(group)
                 await self.stopping.wait()
                 await self._stop(tasks)
         finally:
@@ -230,6 +234,7 @@ class Node:
     async def _prepare(self) -> None:
         self.injector.sweep()
         self.roster.load()
+        await self.lives.load()
         self.outbox.listen(self._publish)
         self.tmux.on_up(Injector.prepare)
         self.tmux.on_up(self._tmux_up)
@@ -244,6 +249,7 @@ class Node:
 
     async def _stop(self, tasks: list[asyncio.Task[None]]) -> None:
         """Workers first, so that what is typed is proven and told while everything else still runs."""
+        self.lives.stop()
         for worker in self.roster.workers.values():
             worker.stop()
         running = [task for task in self._worker_tasks.values() if not task.done()]
@@ -370,6 +376,7 @@ class Node:
         before = agent.state
         await self.roster.workers[agent.id].heard(report)
         self.watcher.soon()
+        self.lives.heard(agent.id)
         if agent.state is not before:
             self.broker.beat_soon()
         return True

@@ -34,14 +34,19 @@ _pool = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="nova-libtmux
 
 
 async def with_server(
-    socket: TmuxSocket, work: Callable[[libtmux.Server], T], *, timeout_s: float = 5.0
+    socket: TmuxSocket,
+    work: Callable[[libtmux.Server], T],
+    *,
+    timeout_s: float = 5.0,
+    may_start: bool = False,
 ) -> T:
     """Run `work` with a libtmux server in a worker thread and return what it returns.
 
+    With `may_start` a command that starts a server starts one; without, none ever does.
     Raises TmuxUnavailable (no server, no tmux, libtmux's own errors) and TmuxNotAnswering, after which the
     tmux processes that `work` waits for are killed, one after another until it returns.
     """
-    future = _pool.submit(_translated, socket, work)
+    future = _pool.submit(_translated, socket, work, may_start)
     try:
         async with asyncio.timeout(timeout_s):
             return await asyncio.wrap_future(future)
@@ -105,19 +110,20 @@ async def describe(socket: TmuxSocket, *, timeout_s: float = 5.0) -> dict[str, A
     return {"socket": socket.path, "sessions": tree}
 
 
-def _translated(socket: TmuxSocket, work: Callable[[libtmux.Server], T]) -> T:
+def _translated(socket: TmuxSocket, work: Callable[[libtmux.Server], T], may_start: bool) -> T:
     import libtmux
     from libtmux.common import tmux_cmd
     from libtmux.exc import LibTmuxException, TmuxCommandNotFound
 
     class QuietServer(libtmux.Server):
-        """libtmux's server, in UTF-8 whatever the locale, and never starting one."""
+        """libtmux's server, in UTF-8 whatever the locale, and never starting one that was not asked for."""
 
         def cmd(self, cmd: str, *args: Any, target: str | int | None = None) -> tmux_cmd:
             to = () if target is None else ("-t", str(target))
-            return tmux_cmd("-u", "-N", _socket_argument(socket), cmd, *to, *args)
+            never = () if may_start else ("-N",)
+            return tmux_cmd("-u", *never, _socket_argument(socket), cmd, *to, *args)
 
-    if not os.path.exists(socket.path):
+    if not may_start and not os.path.exists(socket.path):
         raise socket.unavailable("there is no socket")
     try:
         return work(QuietServer(socket_path=socket.path))

@@ -8,6 +8,12 @@ from dataclasses import dataclass
 
 from nova_torch.errors import ConfigInvalid, TmuxUnavailable
 
+# What a service manager tells the daemon alone; nothing that the daemon starts is to inherit it.
+SERVICE_ONLY = (
+    "CREDENTIALS_DIRECTORY", "INVOCATION_ID", "JOURNAL_STREAM", "LISTEN_FDNAMES", "LISTEN_FDS", "LISTEN_PID",
+    "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC",
+)  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TmuxSocket:

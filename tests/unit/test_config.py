@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nova_torch.config import load, without_password
+from nova_torch.config import changes, load, without_password
 from nova_torch.errors import ConfigInvalid
 
 HOME = {"HOME": "/home/nobody"}
@@ -30,6 +30,18 @@ def written(folder: Path, text: str) -> str:
         ("[broker]\nurl = 'http://x'", "broker.url", "redis://"),
         ("node = 5", "node", "[node]"),
         ("[node\n", "cannot be read", "novactl config validate"),
+        ("[agent.x]\n", "agent", "Did you mean agents?"),
+        ("agents = 5", "agents", "[agents.NAME]"),
+        ("[agents]\nreviewer = 'claude'", "agents.reviewer", "[agents.reviewer]"),
+        ("[agents.'a b']\n", "a b", "letters"),
+        ("[agents.x]\nrestrat = 'always'", "restrat", "Did you mean restart?"),
+        ("[agents.x]\nrestart = 'alway'", "agents.x.restart", "Did you mean always?"),
+        ("[agents.x]\ncommand = 'claude'", "agents.x.command", "a list of texts"),
+        ("[agents.x]\nprompt = 5", "agents.x.prompt", "a text"),
+        ("[agents.x]\nenv = { KEY = 5 }", "agents.x.env", "NAME"),
+        ("[agents.x.env]\n'A B' = 'x'", "A B", "letters"),
+        ("[life]\ntries = -1", "life.tries", "between"),
+        ("[life]\nback_off_s = 90", "life.back_off_most_s", "between"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_cure(tmp_path: Path, text: str, sentence: str, cure: str) -> None:
@@ -58,3 +70,33 @@ def test_no_password_is_ever_shown(tmp_path: Path) -> None:
 def test_a_file_that_is_named_must_exist() -> None:
     with pytest.raises(ConfigInvalid, match="does not exist"):
         load("/nonexistent/config.toml", HOME)
+
+
+TEMPLATE = """
+[agents.reviewer]
+driver = "claude"
+skills = ["python", "sql"]
+command = ["claude", "--model", "opus"]
+env = { TOKEN = "secret" }
+restart = "on-failure"
+allow = ["trust"]
+"""
+
+
+def test_a_template_is_read_and_the_rest_of_it_is_empty(tmp_path: Path) -> None:
+    template = load(written(tmp_path, TEMPLATE), HOME).agents["reviewer"]
+    assert template.command == ("claude", "--model", "opus")
+    assert (template.restart, template.allow, template.env) == ("on-failure", ("trust",), {"TOKEN": "secret"})
+    assert (template.role, template.prompt, template.cwd) == ("", "", "")
+
+
+def test_of_a_template_s_environment_only_the_names_are_shown(tmp_path: Path) -> None:
+    shown = load(written(tmp_path, TEMPLATE), HOME).shown()
+    assert shown["agents"]["reviewer"]["env"] == {"TOKEN": "***"}
+    assert "secret" not in str(shown)
+
+
+def test_a_template_that_changed_is_named(tmp_path: Path) -> None:
+    before = load(written(tmp_path, TEMPLATE), HOME)
+    after = load(written(tmp_path, TEMPLATE.replace("opus", "sonnet") + "[agents.other]\n"), HOME)
+    assert changes(before, after) == ["agents.other", "agents.reviewer"]

@@ -18,6 +18,7 @@ import pytest
 import nova_torch
 from nova_torch.config import SECTIONS
 from nova_torch.errors import NovaError
+from nova_torch.templates import Template
 from nova_torch.values import HoldReason, State
 from novactl.options import COMMON, Command
 from novactl.table import COMMANDS
@@ -96,6 +97,12 @@ def test_every_key_is_documented_with_its_default() -> None:
         for key in fields(kind)
     }
     assert documented == real
+
+
+def test_every_key_of_a_template_is_documented() -> None:
+    listed = rows(section(text_of("docs/configuration.md"), "## Templates of agents"))
+    documented = {words(row[0])[0] for row in listed if row[0] != "key"}
+    assert documented == {f"agents.NAME.{key.name}" for key in fields(Template)}
 
 
 def test_the_example_configuration_has_only_keys_that_exist() -> None:

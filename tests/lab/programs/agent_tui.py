@@ -36,11 +36,23 @@ LOGGED = ("start", "prompt", "approved", "rejected")
 class Program:
     """The terminal around the agent: reads, ticks, draws, logs."""
 
-    def __init__(self, *, name: str, busy_s: float, log: Path | None, hook: str) -> None:
+    def __init__(
+        self,
+        *,
+        name: str,
+        busy_s: float,
+        log: Path | None,
+        hook: str,
+        prompt: str = "",
+        session: str = "",
+        trust: bool = False,
+    ) -> None:
         self._agent = Agent(busy_s=busy_s)
         self._name = name
         self._log = log
-        self._hooks = Hooks(hook)
+        self._hooks = Hooks(hook, session)
+        self._prompt = prompt
+        self._trust = trust
         self._decoder = Decoder()
         self._rows_above = 0
         self._printed = 0
@@ -60,13 +72,27 @@ class Program:
         self._write(tui_draw.SETUP)
         reason = "other"
         try:
+            if self._trust:
+                self._ask_trust(terminal)
             self._report(Happened("start", self._name))
+            for happened in self._agent.begin(self._prompt, time.monotonic()):
+                self._report(happened)
             reason = self._loop(terminal)
         finally:
             self._write(f"{tui_draw.RESTORE}\r\n")
             termios.tcsetattr(terminal, termios.TCSANOW, before)
             self._hooks.tell("SessionEnd", reason=reason)
             self._hooks.close()
+
+    def _ask_trust(self, terminal: int) -> None:
+        """Ask what Claude asks in a folder that it does not know; go on at Enter, end at anything else."""
+        self._write("\x1b[2J\x1b[H" + "\r\n".join(tui_draw.TRUST))
+        if os.read(terminal, READ_BYTES) != b"\r":
+            raise SystemExit(1)
+        if self._log is not None:
+            with self._log.open("a", encoding="utf-8") as log:
+                log.write(json.dumps({"t": time.time(), "event": "trusted", "text": ""}) + "\n")
+        self._write("\x1b[2J\x1b[H")
 
     def _loop(self, terminal: int) -> str:
         while True:
@@ -96,7 +122,9 @@ class Program:
 
     def _report(self, happened: Happened) -> None:
         if self._log is not None and happened.what in LOGGED:
-            line = {"t": time.time(), "event": happened.what, "text": happened.text}
+            line: dict[str, object] = {"t": time.time(), "event": happened.what, "text": happened.text}
+            if happened.what == "start":
+                line |= {"argv": sys.argv[1:], "cwd": os.getcwd(), "env": dict(os.environ)}
             with self._log.open("a", encoding="utf-8") as log:
                 log.write(json.dumps(line) + "\n")
         match happened.what:
@@ -143,8 +171,24 @@ def main() -> None:
     parser.add_argument("--busy", type=float, default=0.0, metavar="S", help="seconds a prompt takes")
     parser.add_argument("--log", type=Path, help="append JSON lines to this file")
     parser.add_argument("--hook", default="", metavar="CMD", help="run `CMD EVENT` with JSON on its input")
+    parser.add_argument("--resume", default="", metavar="ID", help="go on with this conversation")
+    parser.add_argument("--trust", action="store_true", help="ask for trust in the folder first")
+    parser.add_argument(
+        "--crash-if", type=Path, metavar="FILE", help="end with exit code 3 while FILE exists"
+    )
+    parser.add_argument("prompt", nargs="?", default="", help="a first prompt")
     options = parser.parse_args()
-    Program(name=options.name, busy_s=options.busy, log=options.log, hook=options.hook).run()
+    if options.crash_if is not None and options.crash_if.exists():
+        raise SystemExit(3)
+    Program(
+        name=options.name,
+        busy_s=options.busy,
+        log=options.log,
+        hook=options.hook,
+        prompt=options.prompt,
+        session=options.resume,
+        trust=options.trust,
+    ).run()
 
 
 if __name__ == "__main__":

@@ -12,6 +12,14 @@ SPINNER = "⠂⠐"
 REVERSE, PLAIN, DIM, NORMAL = "\x1b[7m", "\x1b[27m", "\x1b[2m", "\x1b[22m"
 SETUP = "\x1b[?2004h\x1b[?25l"  # bracketed paste on, hardware cursor hidden
 RESTORE = "\x1b[?2004l\x1b[?25h"
+TRUST = (
+    " Accessing workspace:",
+    "",
+    " ❯ 1. Yes, I trust this folder",
+    "   2. No, exit",
+    "",
+    " Enter to confirm · Esc to cancel",
+)
 FIRST_GHOST, QUEUED_GHOST = 'Try "fix lint errors"', "Press up to edit queued messages"
 
 

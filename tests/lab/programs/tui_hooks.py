@@ -21,9 +21,9 @@ class Hooks:
     A thread of its own keeps the screen alive meanwhile; `close` waits for what is under way.
     """
 
-    def __init__(self, command: str) -> None:
+    def __init__(self, command: str, session: str = "") -> None:
         self._command = shlex.split(command)
-        self._session = str(uuid.uuid4())
+        self._session = session or str(uuid.uuid4())
         self._events: queue.Queue[dict[str, object] | None] = queue.Queue(QUEUE_LIMIT)
         self._thread = threading.Thread(target=self._run, name="hooks", daemon=True)
         self._thread.start()

@@ -54,6 +54,12 @@ class Agent:
             return None
         return self._input_at + DIALOG_QUIET_S if self.dialog_wanted else self._busy_until
 
+    def begin(self, prompt: str, now: float) -> list[Happened]:
+        """Take up the prompt of the command line, if there is one."""
+        if prompt:
+            self.queue.append(prompt)
+        return self._take_up(now)
+
     def handle(self, event: Event, now: float) -> list[Happened]:
         """Take one input event."""
         if self.dialog_open:

@@ -1,0 +1,1 @@
+"""The life of spawned agents: started, got ready, watched, started again, stopped."""

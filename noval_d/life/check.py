@@ -1,0 +1,38 @@
+"""Look whether what is to be started can be: the directory, and the command on the agent's own PATH."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+
+from nova_torch.errors import NotFound
+from noval_d.agents.driver import Driver
+from noval_d.life.plan import Plan
+from noval_d.life.wish import argv_of
+from noval_d.tmux.server import TmuxSocket
+
+
+async def check(plan: Plan, driver: Driver, socket: TmuxSocket) -> None:
+    """Raise NotFound when the plan's directory or command is not there. Nothing has happened yet then."""
+    from noval_d.tmux.windows import search_path  # libtmux: 30 ms that only a start pays for
+
+    path = plan.env.get("PATH") or await search_path(socket, plan.session)
+    await asyncio.to_thread(_look, plan.cwd, argv_of(plan, driver)[0], path)
+
+
+def _look(cwd: str, program: str, path: str) -> None:
+    if not os.path.isdir(cwd):
+        what = "is no directory" if os.path.exists(cwd) else "is not there"
+        raise NotFound(f"the working directory {cwd} {what}.", "Name another one: --cwd")
+    if not os.access(cwd, os.X_OK):
+        raise NotFound(f"the working directory {cwd} cannot be entered.", "Check its permissions.")
+    if "/" in program:
+        whole = os.path.join(cwd, program)
+        if not (os.path.isfile(whole) and os.access(whole, os.X_OK)):
+            raise NotFound(f"there is no program {whole}.", "Name one that can be run.")
+    elif shutil.which(program, path=path) is None:
+        raise NotFound(
+            f"there is no command {program!r} on the agent's PATH.",
+            "Name it with its path, or give the agent a PATH: --env PATH=…",
+        )

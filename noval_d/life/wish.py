@@ -1,0 +1,177 @@
+"""Decide what is to be started from what was asked for, the templates and the drivers. No I/O."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+from nova_torch.errors import InvalidRequest, NotFound
+from nova_torch.nearest import suggestion
+from nova_torch.templates import ENV_NAME, RESTARTS, Template
+from nova_torch.values import AgentId, AgentSpec
+from noval_d.agents.driver import Driver
+from noval_d.agents.recognition import is_interpreter
+from noval_d.life.plan import Plan
+from noval_d.life.policy import Restart
+
+ROLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,54}\Z")
+SESSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")  # tmux changes dots and colons; `_` begins our own
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What somebody asked for. What is empty is left to the template, then to the driver."""
+
+    name: str
+    """A template, else a role; a role that is called like a driver needs no other word."""
+    agent_id: str = ""
+    skills: tuple[str, ...] = ()
+    driver: str = ""
+    command: tuple[str, ...] = ()
+    cwd: str = ""
+    here: str = ""
+    """Where the caller is: used when nobody names a directory."""
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    prompt: str = field(default="", repr=False)
+    session: str = ""
+    restart: str = ""
+    allow: tuple[str, ...] = ()
+    owner: str = ""
+
+
+def settled(
+    wish: Wish, templates: Mapping[str, Template], drivers: Mapping[str, Driver], *, mark: str, home: str
+) -> tuple[AgentSpec, Plan]:
+    """Return the agent and the plan that `wish` means.
+
+    `mark` makes its name unique when it is given none. Raises InvalidRequest and NotFound, one sentence each.
+    """
+    template = templates.get(wish.name, Template())
+    role = template.role or wish.name
+    if not ROLE.match(role):
+        raise InvalidRequest(f"{role!r} is no role.", "Use letters, digits, '_', '.', '-', 55 at most.")
+    command = wish.command or template.command
+    driver = _driver(wish, template, command, templates, drivers)
+    if not command and not driver.start.command:
+        raise InvalidRequest(f"the driver {driver.name} names no command.", "Say what to start: -- COMMAND")
+    spec = AgentSpec(
+        agent_id=AgentId(wish.agent_id or f"{role}-{mark}"),
+        role=role,
+        skills=wish.skills or template.skills,
+        driver=driver.name,
+        program=os.path.basename((command or driver.start.command)[0]),
+    )
+    plan = Plan(
+        command=command,
+        cwd=_directory(wish, template, home),
+        env=_environment({**template.env, **wish.env}),
+        session=_session(wish.session or template.session or "nova"),
+        prompt=_text("the prompt", wish.prompt or template.prompt),
+        restart=_restart(wish.restart or template.restart or "never"),
+        allow=_allowed(tuple(dict.fromkeys((*template.allow, *wish.allow))), driver),
+        owner=wish.owner,
+    )
+    for word in command:
+        _text("the command", word)
+    return spec, plan
+
+
+def argv_of(plan: Plan, driver: Driver) -> tuple[str, ...]:
+    """Return the command that the plan starts, without prompt and session."""
+    return plan.command or driver.start.command
+
+
+def _driver(
+    wish: Wish,
+    template: Template,
+    command: tuple[str, ...],
+    templates: Mapping[str, Template],
+    drivers: Mapping[str, Driver],
+) -> Driver:
+    named = wish.driver or template.driver
+    if named:
+        return drivers[_known("driver", named, drivers)]
+    if command:
+        program = os.path.basename(command[0])
+        found = [driver for driver in drivers.values() if _starts(driver, program)]
+        if len(found) == 1:
+            return found[0]
+    elif wish.name in drivers:
+        return drivers[wish.name]
+    elif wish.name not in templates:
+        cure = suggestion(
+            wish.name,
+            [*templates, *drivers],
+            otherwise=f"Say what to start: --driver {'|'.join(sorted(drivers))}, or -- COMMAND",
+        )
+        raise NotFound(f"there is no template {wish.name!r} in the configuration.", cure)
+    raise InvalidRequest(
+        f"no driver is named for {wish.name!r}, and none claims {command[0] if command else 'nothing'!r}.",
+        f"Say how it is typed into: --driver {'|'.join(sorted(drivers))}",
+    )
+
+
+def _starts(driver: Driver, program: str) -> bool:
+    """Tell whether this driver's agent is started by a command of this name."""
+    own = driver.start.command[:1]
+    named = program in driver.commands and not is_interpreter(program)
+    return named or (bool(own) and os.path.basename(own[0]) == program)
+
+
+def _known(what: str, name: str, known: Collection[str]) -> str:
+    if name not in known:
+        otherwise = f"Known: {', '.join(sorted(known))}." if known else "It has none."
+        raise NotFound(f"there is no {what} {name!r}.", suggestion(name, known, otherwise=otherwise))
+    return name
+
+
+def _directory(wish: Wish, template: Template, home: str) -> str:
+    given = wish.cwd or template.cwd
+    if given == "~" or given.startswith("~/"):
+        given = home + given[1:]
+    directory = _text("the working directory", given or wish.here or home)
+    if not os.path.isabs(directory):
+        raise InvalidRequest(f"the working directory {directory!r} is relative.", "Name it from / or ~ on.")
+    return os.path.normpath(directory)
+
+
+def _environment(env: Mapping[str, str]) -> Mapping[str, str]:
+    for name, value in env.items():
+        if not ENV_NAME.match(name):
+            raise InvalidRequest(f"{name!r} is no name of a variable.", "Use letters, digits and '_'.")
+        _text(f"the variable {name}", value)
+    return env
+
+
+def _session(name: str) -> str:
+    if not SESSION.match(name):
+        raise InvalidRequest(
+            f"{name!r} is not a name for a tmux session.",
+            "Use letters, digits, '_' and '-', 64 at most, and begin with a letter or a digit.",
+        )
+    return name
+
+
+def _restart(name: str) -> Restart:
+    if name not in RESTARTS:
+        cure = suggestion(name, RESTARTS, otherwise=f"One of {', '.join(RESTARTS)}.")
+        raise InvalidRequest(f"there is no restart policy {name!r}.", cure)
+    return Restart(name)
+
+
+def _allowed(names: tuple[str, ...], driver: Driver) -> tuple[str, ...]:
+    known = [dialog.name for dialog in driver.start.dialogs]
+    return tuple(_known(f"dialog of the driver {driver.name} named", name, known) for name in names)
+
+
+def _text(what: str, text: str) -> str:
+    """Return a text that the kernel takes as a word."""
+    if "\0" in text:
+        raise InvalidRequest(f"{what} holds a NUL.", "Leave it out.")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InvalidRequest(f"{what} is not UTF-8.", "Write it in UTF-8.") from None
+    return text
