@@ -45,6 +45,8 @@ CREATE TABLE IF NOT EXISTS ledger (
     state TEXT NOT NULL, reason TEXT NOT NULL DEFAULT '', updated_ms INTEGER NOT NULL,
     dropped INTEGER NOT NULL DEFAULT 0);
 CREATE INDEX IF NOT EXISTS ledger_open ON ledger (seq) WHERE phase != 'settled';
+CREATE INDEX IF NOT EXISTS ledger_undelivered ON ledger (seq)
+    WHERE phase = 'settled' AND dropped = 0 AND state IN ('unconfirmed', 'failed', 'expired', 'dead');
 CREATE INDEX IF NOT EXISTS ledger_old ON ledger (updated_ms) WHERE phase = 'settled';
 CREATE INDEX IF NOT EXISTS ledger_agent ON ledger (agent, seq);
 CREATE TABLE IF NOT EXISTS questions (

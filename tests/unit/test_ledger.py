@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from nova_torch.ulid import new_ulid
 from nova_torch.values import AgentId, Hop, Message, MessageId, NodeId, State
 from noval_d.mailroom.ledger import Ledger, Phase
 from noval_d.mailroom.outbox import Outbox
-from noval_d.mailroom.store import Store
+from noval_d.mailroom.store import Store, Values
 from tests.support.aio import run
 
 NODE, AGENT = NodeId("n"), AgentId("a")
@@ -126,3 +127,40 @@ def test_the_ledger_knows_how_far_each_message_got(tmp_path: Path) -> None:
         assert known.phase is Phase.SETTLED
 
     within(tmp_path, scenario)
+
+
+def test_no_question_walks_through_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An hour of traffic made a list of dead letters take ten seconds on the loop, before it had an index."""
+    asked: list[tuple[str, Values]] = []
+
+    async def scenario(store: Store, outbox: Outbox, ledger: Ledger) -> None:
+        plain = store.read
+
+        def read(sql: str, values: Values = ()) -> list[sqlite3.Row]:
+            asked.append((sql, values))
+            return plain(sql, values)
+
+        monkeypatch.setattr(store, "read", read)
+        one = message()
+        await outbox.accept(one, AGENT)
+        outbox.unsent(5, skip=[AgentId("b")], after=1)
+        outbox.near([AGENT])
+        outbox.at(1)
+        outbox.of(AGENT, 5)
+        outbox.silent(5, 5)
+        outbox.open(one.id)
+        outbox.handed_on(one.id)
+        outbox.ownerless()
+        outbox.depth()
+        outbox.receipt(one.id)
+        ledger.find(one.id)
+        ledger.unsettled()
+        ledger.recent(AGENT, 5)
+        ledger.undelivered("a", 5)
+        ledger.undelivered(None, 5)
+        for sql, values in asked:
+            plan = [row["detail"] for row in plain(f"EXPLAIN QUERY PLAN {sql}", values)]
+            assert not [step for step in plan if step.startswith("SCAN") and "USING INDEX" not in step], sql
+
+    within(tmp_path, scenario)
+    assert len(asked) >= 15
