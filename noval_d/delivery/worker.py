@@ -31,6 +31,7 @@ from noval_d.tmux.link import TmuxLink
 log = logging.getLogger("nova.delivery")
 
 CAPACITY = 64  # messages to type; the others wait in the mailbox
+KEPT_BACK = 512  # messages that a limit keeps back, in hand besides: others from behind them must get past
 UNPROVEN = 256  # messages in hand, with those that were submitted and whose hook has yet to tell
 SILENT_HOOK_S = 30.0  # an idle agent whose hook has not told of a submitted message by then will not
 FIRST_HOOK_S = 2.0  # an agent of which no hook was heard yet has none, if a submitted message brings none
@@ -80,6 +81,8 @@ class Worker:
         self.hold_since_ms = 0
         self.limited: dict[MessageId, Limited] = {}
         """Messages that a limit of conversations keeps back, of each sender the first."""
+        self._kept_back: set[str] = set()
+        """The senders of those."""
         self.roomy = asyncio.Event()
         self.roomy.set()
 
@@ -97,7 +100,11 @@ class Worker:
     @property
     def room(self) -> int:
         """How many more messages it takes now."""
-        return max(0, min(CAPACITY - len(self._waiting), UNPROVEN - len(self._known)))
+        kept = sum(item.message.sender in self._kept_back for item in self._waiting) if self._kept_back else 0
+        return max(
+            0,
+            min(CAPACITY + kept - len(self._waiting), UNPROVEN + kept - len(self._known), KEPT_BACK - kept),
+        )
 
     @property
     def items(self) -> tuple[Item, ...]:
@@ -193,7 +200,7 @@ class Worker:
         """Do one thing for the message whose turn it is; return how long to wait before the next look."""
         await self._give_up_on_hooks()
         if not self._waiting:
-            self.current, self.hold, self.limited = None, None, {}
+            self.current, self.hold, self.limited, self._kept_back = None, None, {}, set()
             if self._typist.left:
                 view = await self._look(None)
                 return view.recheck_s if isinstance(view, Hold) else await self._typist.tidy(view) or AGAIN_S
@@ -218,6 +225,7 @@ class Worker:
         again_s = 3600.0
         limited: dict[MessageId, Limited] = {}
         senders: set[str] = set()
+        hits: list[tuple[Item, Hold | Refuse]] = []
         found = None
         for item in sorted(self._waiting, key=lambda waiting: waiting.order):
             message = item.message
@@ -227,18 +235,27 @@ class Worker:
             if verdict is None:
                 found = item
                 break
-            if self._talk and item.told != (State.HELD.value, HoldReason.RATE_LIMITED.value):
-                self._talk.limited(item, verdict)
             if isinstance(verdict, Refuse):
                 await self._settle(item, verdict.state, verdict.reason)
+                hits.append((item, verdict))
                 continue
             senders.add(message.sender)
             before = self.limited.get(message.id)
             since_ms = before.since_ms if before is not None else self.agent.clock_ms()
             limited[message.id] = Limited(item, verdict, since_ms)
             again_s = min(again_s, verdict.recheck_s)
-            await self._desk.tell(item, State.HELD, verdict.reason.value)
+            if item.told != (State.HELD.value, verdict.reason.value):
+                await self._desk.tell(item, State.HELD, verdict.reason.value)
+                hits.append((item, verdict))
+        for message_id, entry in self.limited.items():  # behind whose turn it is: as it was
+            behind = entry.item is not found and entry.item.message.sender not in senders
+            if behind and message_id in self._known and entry.item.phase is Phase.RECEIVED:
+                limited[message_id] = entry
         self.limited = limited
+        self._kept_back = {entry.item.message.sender for entry in limited.values()}
+        for item, verdict in hits:
+            assert self._talk is not None  # it was hit by its word
+            self._talk.limited(item, verdict)
         return found, again_s
 
     async def _expire(self) -> float:

@@ -92,6 +92,12 @@ class Inbox:
             self._pending.update(self._workers)
         self._news.set()
 
+    def read_on(self, agent: AgentId) -> None:
+        """Read a mailbox further: its worker has room again without having settled anything."""
+        self._full.discard(agent)
+        self._unread.add(agent)
+        self._news.set()
+
     async def run_bells(self) -> None:
         """Listen to the node's bell until cancelled; a sweep finds what a lost bell hid."""
         while True:

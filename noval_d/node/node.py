@@ -113,6 +113,7 @@ class Node:
             clock_ms=self.clock_ms,
             post=lambda node, hop: self.dispatch.post(node, hop),  # noqa: PLW0108 - made below
             publish=self.events.publish,
+            read_on=lambda agent: self.inbox.read_on(agent),  # noqa: PLW0108 - made below
         )
         self.pigeonhole = Pigeonhole(
             self.talk.box,

@@ -65,6 +65,7 @@ class Talk:
         clock_ms: Callable[[], int],
         post: Callable[[NodeId, Hop], None],
         publish: Callable[[dict[str, Any]], None],
+        read_on: Callable[[AgentId], None],
     ) -> None:
         self.box = box_of(node)
         self.records = Records(store, ledger)
@@ -77,6 +78,7 @@ class Talk:
         self._clock_ms = clock_ms
         self._post = post
         self._publish = publish
+        self._read_on = read_on
         self._waiting: Counter[str] = Counter()
         self._until: dict[str, float] = {}
         """Questions whose answer was, or is about to be, told to a program: until when it may take it."""
@@ -109,6 +111,7 @@ class Talk:
             if verdict.reason is not HoldReason.RATE_LIMITED:
                 return
             why = verdict.detail
+            self._read_on(item.agent)  # what lies behind it in the mailbox may be from others
         elif verdict.state is State.FAILED:
             why = verdict.reason
             self._hits.append(

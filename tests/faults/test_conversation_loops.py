@@ -123,3 +123,16 @@ def test_people_are_never_limited(tmp_path: Path) -> None:
         for message in sent:
             running.wait_state(str(message), "submitted")
         assert agent.bytes().count(b"person") == 20
+
+
+def test_a_flood_of_one_agent_holds_up_no_person_behind_it(tmp_path: Path) -> None:
+    with node(env={"NOVA_DELIVERY_PAIR_RATE_PER_MINUTE": "3"}) as running:
+        agent = raw(running, tmp_path)
+        flood = [str(running.send("raw", f"flood {n}", sender="alice")["id"]) for n in range(200)]
+        mine = running.send("raw", "a person's word")["id"]
+        running.wait_state(mine, "submitted", timeout_s=6)
+        words = agent.bytes().split(b"\r")
+        assert sum(word.startswith(b"flood") for word in words) == 3
+        running.wait_state(flood[3], "held")
+        running.call("unregister", {"agent_id": "raw"})
+        assert {running.wait_state(message, "failed", "submitted")["final"] for message in flood} == {True}
