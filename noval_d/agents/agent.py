@@ -247,6 +247,7 @@ class Agent:
             unread_bytes=unread,
             line_buffered=buffered,
             terminal=terminal is not None,
+            working=self.working,
             asking=self.asking_since is not None,
             launching=self.launching,
             ending=self.ending,

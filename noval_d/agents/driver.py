@@ -14,6 +14,7 @@ STRATEGIES = (
     "between_rules",
     "cursor_line",
     "none",
+    "prompt_box",
 )  # how the composer is found; noval_d.agents.finders has a module for each
 ENTERS = ("key", "paste")
 MEANINGS = ("started", "prompt", "finished", "notice", "permission", "compacting", "ended")
@@ -42,6 +43,7 @@ class Driver:
     prompts: tuple[str, ...] = ()  # what stands in front of an ordinary message
     modes: tuple[str, ...] = ()  # what stands there instead in a special mode: counts as a draft
     indent: int = 2  # columns in front of the text
+    placeholder: re.Pattern[str] | None = None  # the whole of what the empty composer shows
     ghosts: frozenset[str] = frozenset()  # colours of text nobody typed; dim text is ghost anyway
     empty: tuple[str, ...] = ()  # cursor_line: whole lines that are an empty composer; registering adds one
     cursor_visible: bool | None = None  # the composer has the cursor only when tmux says this
@@ -62,6 +64,7 @@ class Driver:
 
     # Section busy.
     busy: tuple[re.Pattern[str], ...] = ()  # below the composer
+    busy_above: int = 0  # so many rows above the composer are looked at, too
     queues_while_busy: bool = False
 
     # Sections limit and compacting: rows above the composer, or above a dialog.

@@ -315,6 +315,7 @@ _KEYS: Mapping[str, Mapping[str, tuple[str, Read]]] = {
         "prompts": ("prompts", _several(_glyph)),
         "modes": ("modes", _several(_glyph)),
         "indent": ("indent", _whole),
+        "placeholder": ("placeholder", _pattern),
         "ghosts": ("ghosts", _several(_colour, frozenset)),
         "empty": ("empty", _several(_string)),
         "cursor_visible": ("cursor_visible", _flag),
@@ -337,6 +338,7 @@ _KEYS: Mapping[str, Mapping[str, tuple[str, Read]]] = {
     },
     "busy": {
         "patterns": ("busy", _several(_pattern)),
+        "above": ("busy_above", _whole),
         "queues": ("queues_while_busy", _flag),
     },
     "limit": {

@@ -21,7 +21,7 @@ GUARD_CHARS = 40
 _PIECE = re.compile(r"[A-Za-z0-9_.-]+(?: [A-Za-z0-9_.-]+)*")
 _OPTION = re.compile(r"(?:\S )?\d+\.")
 _FRAME = " \u00a0●⎿└├│"
-_QUESTION = re.compile(r"\w\?(?:\s|$)")
+_QUESTION = re.compile(r"[\w\]]\?(?:\s|$)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,10 +52,12 @@ def look(driver: Driver, screen: Screen) -> Sight:
     whole = "\n".join(row.text.rstrip() for row in screen.rows)
     found = _composer(driver, screen)
     composer = None if isinstance(found, str) else found
-    boxed = composer is not None and driver.strategy != "cursor_line"  # a line says not where its box ends
-    below = screen.rows[composer.end :] if composer and boxed else screen.rows[-driver.dialog_rows :]
+    around = screen.rows[-driver.dialog_rows :]
+    if composer and driver.strategy != "cursor_line":  # such a line says not where its box ends
+        above_it = screen.rows[max(composer.first - driver.busy_above, 0) : composer.first]
+        around = above_it + screen.rows[composer.end :]
     busy = bool(driver.title_busy and driver.title_busy.search(screen.title))
-    busy = busy or any(_any(driver.busy, row.text) for row in below)
+    busy = busy or any(_any(driver.busy, row.text) for row in around)
     above = _above(driver, screen, composer)
     return Sight(
         composer=composer.text if composer else None,
@@ -178,7 +180,7 @@ def _composer(driver: Driver, screen: Screen) -> Composer | str:
 
 def _dialog(driver: Driver, screen: Screen) -> str | None:
     """Return the dialog's question: the last row that asks something, else its title, else its sign."""
-    rows = [row.strip() for row in screen.bottom(driver.dialog_rows).split("\n")]
+    rows = [row.strip(" │") for row in screen.bottom(driver.dialog_rows).split("\n")]
     sign = next((row for row in rows if _any(driver.dialogs, row)), None)
     if sign is None:
         return None
@@ -186,7 +188,7 @@ def _dialog(driver: Driver, screen: Screen) -> str | None:
         return questions[-1]
     last_rule = max((index for index, row in enumerate(screen.rows) if is_rule(row, driver)), default=None)
     below = screen.rows[last_rule + 1 :] if last_rule is not None else ()
-    return next((text for row in below if (text := row.text.strip())), sign)
+    return next((text for row in below if (text := row.text.strip(" │╭╮─"))), sign)
 
 
 def _above(driver: Driver, screen: Screen, composer: Composer | None) -> list[str]:
@@ -211,14 +213,16 @@ def _any(patterns: Iterable[re.Pattern[str]], text: str) -> bool:
 
 
 def _stands_for(driver: Driver, composer: str, typed: str) -> bool:
-    """Tell whether a marker in the composer is for as many lines as `typed` has."""
+    """Tell whether a marker in the composer is for as many lines, or characters, as `typed` has."""
     assert driver.marker is not None
     feeds = typed.count("\n")
-    for found in driver.marker.finditer("".join(composer.split("\n"))):
-        lines = found.groupdict().get("lines")
-        if "lines" not in driver.marker.groupindex or int(lines or 0) == feeds:
-            return True
-    return False
+    units = len(typed.encode("utf-16-le", "surrogatepass")) // 2  # what JavaScript calls characters
+    sizes = {"lines": {feeds}, "rows": {feeds + 1}, "chars": {len(typed), units}}
+    told = [name for name in driver.marker.groupindex if name in sizes]
+    return any(
+        all(int(found[name] or 0) in sizes[name] for name in told if found[name] or name == "lines")
+        for found in driver.marker.finditer("".join(composer.split("\n")))
+    )
 
 
 def _letters(text: str) -> str:

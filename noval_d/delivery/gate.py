@@ -119,6 +119,6 @@ def _screen_hold(view: AgentView) -> Hold | None:
     if sight.composer:
         draft = repr(sight.composer[:60])
         return Hold(HoldReason.DRAFT, "a half-typed line is in its input box", 0.5, draft)
-    if sight.busy and not view.driver.queues_while_busy:
+    if (sight.busy or view.working) and not view.driver.queues_while_busy:
         return Hold(HoldReason.BUSY, "it works and takes no text meanwhile", 0.25)
     return None

@@ -32,6 +32,8 @@ class Rules:
     space_wait_s: float
     landed_within_s: float
     defers_dialogs: bool
+    queues: bool = True
+    """It takes text while it works; one that does not is not sent an Enter then, either."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +163,8 @@ def _landed(rules: Rules, progress: Progress, look: Look, now: float) -> tuple[P
     """Our text is in the composer and nothing is in the way: bring it to Enter by the rules."""
     if progress.entered_at is not None and progress.spaced_at is None:
         return _entered_and_here(rules, progress, look, now, progress.entered_at)
+    if look.busy and not rules.queues:
+        return replace(progress, calm=False, spaced_at=None), Wait(IDLE_LOOK_S, "busy")
     if progress.spaced_at is not None:
         return progress, _after_space(rules, progress, progress.spaced_at, now)
     assert progress.landed_at is not None

@@ -303,6 +303,7 @@ def _rules(driver: Driver) -> steps.Rules:
         space_wait_s=driver.space_wait_s,
         landed_within_s=driver.landed_within_s,
         defers_dialogs=driver.defers_dialogs,
+        queues=driver.queues_while_busy,
     )
 
 

@@ -28,6 +28,8 @@ class AgentView:
     line_buffered: bool = False
     terminal: bool = True
     """The terminal could be asked; if not, the two above say nothing."""
+    working: bool = False
+    """A hook reported a prompt, and none the end of its turn."""
     asking: bool = False
     """A hook reported a permission request that is not settled yet."""
     lease_ok: bool = True

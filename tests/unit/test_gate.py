@@ -114,3 +114,11 @@ def test_a_line_buffered_program_gets_no_line_that_it_would_cut(body: str, refus
     view = AgentView(driver=LINE, facts=FACTS, line_buffered=True)
     assert isinstance(decide(message(body), view, NOW_MS), Refuse) is refused
     assert decide(message(body), replace(view, line_buffered=False), NOW_MS) == Type()
+
+
+def test_a_turn_that_only_a_hook_tells_of_holds_for_an_agent_that_takes_nothing_meanwhile() -> None:
+    view = AgentView(driver=SERIAL, facts=FACTS, sight=Sight(composer=""), working=True)
+    held = decide(message(), view, NOW_MS)
+    assert isinstance(held, Hold)
+    assert held.reason is HoldReason.BUSY
+    assert decide(message(), replace(view, driver=COMPOSER), NOW_MS) == Type()

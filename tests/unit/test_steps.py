@@ -157,3 +157,21 @@ def test_an_agent_that_ended_leaves_it_unconfirmed() -> None:
     (step,) = play(CLAUDE, [(0.1, replace(HERE, running=False))])
     assert isinstance(step, Done)
     assert step.state is State.UNCONFIRMED
+
+
+@given(progress=progresses, look=looks, now=st.floats(0, 30))
+def test_an_agent_that_takes_nothing_while_it_works_gets_no_enter_then(
+    progress: Progress, look: Look, now: float
+) -> None:
+    assume((progress.enters > 0) == (progress.entered_at is not None))
+    _, step = next_step(replace(SHY, queues=False), progress, replace(look, busy=True), now)
+    if progress.enters == 0:
+        assert not isinstance(step, (Enter, Space))
+
+
+def test_a_turn_that_begins_between_paste_and_enter_is_waited_for() -> None:
+    serial = replace(SHY, queues=False)
+    progress = Progress(pasted_at=0.0, landed_at=0.0)
+    progress, step = next_step(serial, progress, replace(HERE, busy=True), 0.3)
+    assert step == Wait(0.1, "busy")
+    assert next_step(serial, progress, HERE, 5.0)[1] == Enter()

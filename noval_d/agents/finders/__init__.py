@@ -8,6 +8,7 @@ from noval_d.agents.composer import Composer
 from noval_d.agents.driver import Driver
 from noval_d.agents.finders.between_rules import between_rules
 from noval_d.agents.finders.cursor_line import cursor_line
+from noval_d.agents.finders.prompt_box import prompt_box
 from noval_d.tmux.screen import Screen
 
 
@@ -26,4 +27,5 @@ FINDERS: Mapping[str, Callable[[Driver, Screen], Composer | str]] = {
     "between_rules": between_rules,
     "cursor_line": cursor_line,
     "none": _none,
+    "prompt_box": prompt_box,
 }

@@ -95,7 +95,7 @@ def _line(screen: Screen) -> _Line | None:
 def _cursor(screen: Screen) -> tuple[int, int] | None:
     """Return row and column of the cursor: the terminal's, or one that the program draws itself."""
     if screen.cursor_visible:
-        return (screen.cursor_y, screen.cursor_x) if screen.cursor_y < len(screen.rows) else None
+        return (screen.cursor_y, screen.cursor_x) if 0 <= screen.cursor_y < len(screen.rows) else None
     for index in range(len(screen.rows) - 1, -1, -1):
         if (column := _drawn_cursor(screen.rows[index])) is not None:
             return index, column
