@@ -11,6 +11,7 @@ from noval_d.agents.start import Start
 
 KINDS = ("composer", "line")
 STRATEGIES = (
+    "beside_bar",
     "between_rules",
     "cursor_line",
     "none",
@@ -42,6 +43,7 @@ class Driver:
     rule_dim: bool | None = None  # rules of the composer are dim, are not, or either
     prompts: tuple[str, ...] = ()  # what stands in front of an ordinary message
     modes: tuple[str, ...] = ()  # what stands there instead in a special mode: counts as a draft
+    status: re.Pattern[str] | None = None  # beside_bar: in the row of agent and model, but in no special mode
     indent: int = 2  # columns in front of the text
     placeholder: re.Pattern[str] | None = None  # the whole of what the empty composer shows
     ghosts: frozenset[str] = frozenset()  # colours of text nobody typed; dim text is ghost anyway

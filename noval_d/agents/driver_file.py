@@ -73,6 +73,7 @@ def _checked(values: dict[str, Any], source: str) -> Driver:
     for key, wrong in (
         ("composer.find", driver.kind == "composer" and driver.strategy == "none"),
         ("composer.rule", driver.strategy == "between_rules" and driver.rule is None),
+        ("composer.status", driver.strategy == "beside_bar" and driver.status is None),
         ("composer.prompts", driver.strategy == "between_rules" and not driver.prompts),
         ("driver.commands", _needs_commands(driver)),
     ):
@@ -314,6 +315,7 @@ _KEYS: Mapping[str, Mapping[str, tuple[str, Read]]] = {
         "rule_dim": ("rule_dim", _flag),
         "prompts": ("prompts", _several(_glyph)),
         "modes": ("modes", _several(_glyph)),
+        "status": ("status", _pattern),
         "indent": ("indent", _whole),
         "placeholder": ("placeholder", _pattern),
         "ghosts": ("ghosts", _several(_colour, frozenset)),

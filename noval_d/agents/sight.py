@@ -17,6 +17,7 @@ TAIL_CHARS = 16
 LINE_TAIL_CHARS = 12
 SHORT_CHARS = 8  # a text so short may be a piece of anything: it must be the whole composer
 GUARD_CHARS = 40
+BORDERS = " \u00a0│┃"  # around the rows of a dialog
 
 _PIECE = re.compile(r"[A-Za-z0-9_.-]+(?: [A-Za-z0-9_.-]+)*")
 _OPTION = re.compile(r"(?:\S )?\d+\.")
@@ -180,7 +181,7 @@ def _composer(driver: Driver, screen: Screen) -> Composer | str:
 
 def _dialog(driver: Driver, screen: Screen) -> str | None:
     """Return the dialog's question: the last row that asks something, else its title, else its sign."""
-    rows = [row.strip(" │") for row in screen.bottom(driver.dialog_rows).split("\n")]
+    rows = [row.strip(BORDERS) for row in screen.bottom(driver.dialog_rows).split("\n")]
     sign = next((row for row in rows if _any(driver.dialogs, row)), None)
     if sign is None:
         return None
@@ -217,7 +218,7 @@ def _stands_for(driver: Driver, composer: str, typed: str) -> bool:
     assert driver.marker is not None
     feeds = typed.count("\n")
     units = len(typed.encode("utf-16-le", "surrogatepass")) // 2  # what JavaScript calls characters
-    sizes = {"lines": {feeds}, "rows": {feeds + 1}, "chars": {len(typed), units}}
+    sizes = {"lines": {feeds}, "rows": {feeds + 1}, "trimmed": {typed.strip().count("\n") + 1}, "chars": {len(typed), units}}
     told = [name for name in driver.marker.groupindex if name in sizes]
     return any(
         all(int(found[name] or 0) in sizes[name] for name in told if found[name] or name == "lines")

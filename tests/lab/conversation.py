@@ -51,7 +51,7 @@ def parse(path: str, body: dict[str, Any]) -> Request:
         path=path,
         conversation=str((body.get("metadata") or {}).get("user_id", "")),
         main=bool(body.get("tools")),
-        user_texts=tuple(_user_messages(body.get("messages", []))),
+        user_texts=tuple(user_messages(body.get("messages", []))),
     )
 
 
@@ -86,7 +86,8 @@ def _fullest(requests: Iterable[Request]) -> Request:
     return max(enumerate(requests), key=lambda item: (len(item[1].user_texts), item[0]))[1]
 
 
-def _user_messages(messages: Iterable[dict[str, Any]]) -> Iterator[tuple[str, ...]]:
+def user_messages(messages: Iterable[dict[str, Any]]) -> Iterator[tuple[str, ...]]:
+    """Return the texts of each user message, in order."""
     for message in messages:
         texts = _texts(message.get("content"))
         mid_turn = tuple(found for text in texts for found in MID_TURN.findall(text))

@@ -20,7 +20,7 @@ from typing import Any, Literal, Protocol, Self, cast
 
 from aiohttp import web
 
-from tests.lab import api_gemini, api_responses, conversation
+from tests.lab import api_chat, api_gemini, api_responses, conversation
 from tests.lab.conversation import Request
 from tests.lab.sse import PING, TOOL_COMMAND, Answer
 
@@ -46,7 +46,7 @@ class Spoken(Protocol):
 
 
 class StubModel:
-    """The Messages, the Responses and the generateContent API on a loopback port.
+    """The Messages, the Responses, the chat-completions and the generateContent API on a loopback port.
 
     `delay_s` is how long an answer of the main conversation takes; lowering it also ends the waits under way.
     `mode` "tool" makes a prompt that holds USETOOL end in a Bash call, and one with `RUN<<command>>` in that
@@ -145,6 +145,7 @@ class StubModel:
         app.router.add_post("/v1/messages/count_tokens", self._count_tokens)
         app.router.add_post(api_responses.PATH, self._responses)
         app.router.add_post(api_gemini.ROUTE, partial(api_gemini.serve, self))
+        app.router.add_post(api_chat.PATH, self._chat)
         app.router.add_route("*", "/{path:.*}", self._unknown)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
@@ -184,6 +185,14 @@ class StubModel:
         answer = api_responses.Answer.to(body, number=len(self._requests), use_tool=use_tool)
         return await self._say(request, asked, answer, stream=bool(body.get("stream")))
 
+    async def _chat(self, request: web.Request) -> web.StreamResponse:
+        body: dict[str, Any] = await request.json()
+        asked = api_chat.parse(request.path, body, self._requests)
+        use_tool = self._take(asked, body)
+        number, model = len(self._requests), str(body.get("model"))
+        answer = api_chat.Answer(number=number, model=model, use_tool=use_tool)
+        return await self._say(request, asked, answer, stream=bool(body.get("stream")))
+
     def _take(self, asked: Request, body: dict[str, Any]) -> bool:
         """Record a request; tell whether its answer is to be a tool call."""
         self._record(asked, body)
@@ -215,7 +224,7 @@ class StubModel:
             await asyncio.sleep(CHECK_EVERY_S)
             if response is not None and now - pinged >= PING_EVERY_S:
                 pinged = now
-                await response.write(PING)
+                await response.write(api_chat.PING if asked.path == api_chat.PATH else PING)
 
     async def _count_tokens(self, request: web.Request) -> web.Response:
         await request.read()

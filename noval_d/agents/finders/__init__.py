@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from noval_d.agents.composer import Composer
 from noval_d.agents.driver import Driver
+from noval_d.agents.finders.beside_bar import beside_bar
 from noval_d.agents.finders.between_rules import between_rules
 from noval_d.agents.finders.cursor_line import cursor_line
 from noval_d.agents.finders.prompt_box import prompt_box
@@ -24,6 +25,7 @@ def _none(driver: Driver, screen: Screen) -> Composer | str:
 
 
 FINDERS: Mapping[str, Callable[[Driver, Screen], Composer | str]] = {
+    "beside_bar": beside_bar,
     "between_rules": between_rules,
     "cursor_line": cursor_line,
     "none": _none,
