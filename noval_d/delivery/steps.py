@@ -15,6 +15,7 @@ MAX_SPACES = 8
 RETRY_ENTER_S = 1.2  # how long an Enter may take to show before it counts as swallowed
 EMPTIED_S = 0.15  # an empty composer for this long after Enter is the proof of DELIVERY 4.2
 STAYED_S = 0.5  # an echo above a composer that keeps the text for this long: sent, and left behind
+PATIENCE_S = 30.0  # the same where no second Enter is pressed anyway: opencode opens its session first
 STAYS_S = 10.0  # how long a busy agent may take to show what became of a text that stays
 SWALLOWED_S = 0.5  # an empty composer for this long after a dialog closed: the dialog ate the paste
 VANISHED_S = 10.0  # how long a hook may come after the text left the composer before our Enter
@@ -189,7 +190,7 @@ def _entered_and_here(
     waited = now - entered_at
     if waited < RETRY_ENTER_S or look.echoed:
         return progress, Wait(LOOK_S)
-    if busy_seen and waited < STAYS_S:
+    if waited < (PATIENCE_S if not rules.defers_dialogs else STAYS_S if busy_seen else 0.0):
         return progress, Wait(IDLE_LOOK_S)
     if busy_seen or progress.enters >= MAX_ENTERS or not rules.defers_dialogs:
         return progress, Done(State.UNCONFIRMED, "the input box still holds the text after Enter")

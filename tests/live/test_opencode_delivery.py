@@ -29,6 +29,10 @@ def test_a_message_sent_just_after_the_start_is_held_until_the_agent_is_ready_an
 
 def test_a_half_typed_draft_holds_the_message_and_is_left_as_it_is() -> None:
     with agent_node(OpencodeLab, hooked=False) as opencode:
+        assert isinstance(opencode.lab, OpencodeLab)
+        opencode.lab.submit("[[first]] a prompt that opens the session")
+        opencode.wait_received("[[first]]")
+        opencode.wait_idle()
         opencode.lab.tmux("send-keys", "-t", opencode.lab.pane, "-l", "half a thought")
         opencode.lab.wait_for("half a thought")
         message = opencode.send("[[late]] go on")

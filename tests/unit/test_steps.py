@@ -120,7 +120,7 @@ def test_a_swallowed_enter_is_pressed_again_after_a_space() -> None:
 
 
 def test_an_agent_without_deferral_gets_no_second_enter() -> None:
-    steps = play(SHY, [(0.02, HERE), (0.13, HERE), (1.4, HERE)])
+    steps = play(SHY, [(0.02, HERE), (0.13, HERE), (1.4, HERE), (31.0, HERE)])
     assert [type(step) for step in steps] == [Enter, Done]
     assert isinstance(steps[-1], Done)
     assert steps[-1].state is State.UNCONFIRMED
