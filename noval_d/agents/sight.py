@@ -218,7 +218,12 @@ def _stands_for(driver: Driver, composer: str, typed: str) -> bool:
     assert driver.marker is not None
     feeds = typed.count("\n")
     units = len(typed.encode("utf-16-le", "surrogatepass")) // 2  # what JavaScript calls characters
-    sizes = {"lines": {feeds}, "rows": {feeds + 1}, "trimmed": {typed.strip().count("\n") + 1}, "chars": {len(typed), units}}
+    sizes = {
+        "lines": {feeds},
+        "rows": {feeds + 1},
+        "trimmed": {typed.strip().count("\n") + 1},
+        "chars": {len(typed), units},
+    }
     told = [name for name in driver.marker.groupindex if name in sizes]
     return any(
         all(int(found[name] or 0) in sizes[name] for name in told if found[name] or name == "lines")

@@ -27,7 +27,15 @@ SCREENS = {
     f"{driver}/{name}": recording for driver in OTHERS for name, recording in recordings(driver).items()
 }
 DIALOGS = {name: recording for name, recording in SCREENS.items() if recording.expect.get("dialog")}
-DRAFTS = {name: recording for name, recording in SCREENS.items() if recording.expect.get("composer")}
+FAR = {
+    "opencode/mode_shell",
+    "opencode/mode_shell_home",
+}  # empty: the mode, far from the line, is out of sight
+DRAFTS = {
+    name: recording
+    for name, recording in SCREENS.items()
+    if recording.expect.get("composer") and name not in FAR
+}
 IDLE = {
     name: recording
     for name, recording in SCREENS.items()

@@ -74,7 +74,7 @@ def _composer(text: str, row: int, near: str) -> Composer:
 
 def _line(screen: Screen) -> _Line | None:
     place = _cursor(screen)
-    if place is None:
+    if place is None or not 0 <= place[0] < len(screen.rows):
         return None
     row, column = place
     left, right = _parts(screen.rows[row], column)
