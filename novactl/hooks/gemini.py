@@ -11,14 +11,9 @@ from novactl.hooks.settings import command, remove
 
 __all__ = ["EVENTS", "command", "entries", "install", "look", "remove", "settings_path"]
 
-EVENTS = (
-    "SessionStart",
-    "BeforeAgent",
-    "AfterAgent",
-    "Notification",
-    "PreCompress",
-    "SessionEnd",
-)
+# Not PreCompress: it fires in every turn, whether anything is compressed or not (0.61.0). Not SessionEnd: it fires
+# three times at the end, delays it, and leaves lines in the terminal; that the agent has gone is seen anyway.
+EVENTS = ("SessionStart", "BeforeAgent", "AfterAgent", "Notification")
 TIMEOUT_MS = 5000  # Gemini CLI waits no longer for a hook; ours needs 50 ms
 NAME = "nova-torch"  # what it shows while a hook runs, and what its `/hooks` lists
 

@@ -15,6 +15,7 @@ from tests.support.node import until
 pytestmark = [pytest.mark.live, pytest.mark.timeout(400), needs(GeminiLab)]
 
 DIALOG = "1. Allow once"
+TRIES = 20  # with and without hooks, and two kinds of moments: eighty
 
 
 def submit(gemini: AgentNode, text: str) -> None:
@@ -127,7 +128,7 @@ def test_a_dialog_opening_around_the_enter_is_never_approved(hooked: bool) -> No
     rng = random.Random(11)
     state = "acknowledged" if hooked else "submitted"
     with agent_node(GeminiLab, hooked=hooked) as gemini:
-        for number in range(25):
+        for number in range(TRIES):
             try_dialog(gemini, number, rng.uniform(-0.2, 2.0), state)
 
 
@@ -136,5 +137,5 @@ def test_a_turn_beginning_around_the_paste_and_its_dialog_are_never_approved(hoo
     rng = random.Random(12)
     state = "acknowledged" if hooked else "submitted"
     with agent_node(GeminiLab, hooked=hooked) as gemini:
-        for number in range(25):
+        for number in range(TRIES):
             try_turn(gemini, number, rng.uniform(0.0, 1.0), state)
