@@ -264,7 +264,15 @@ def _stopped(node: Node) -> list[Check]:
 
 
 def _agents(node: Node) -> list[Check]:
-    found: list[Check] = []
+    found: list[Check] = [
+        Check(
+            "driver_broken",
+            "error",
+            error.message,
+            f"{error.hint} Try it: novactl driver test; then restart.",
+        )
+        for error in node.broken_drivers.values()
+    ]
     for agent in node.roster.agents.values():
         waiting = node.roster.workers[agent.id].in_hand
         keeper = node.lives.keepers.get(agent.id)
@@ -282,7 +290,7 @@ def _agents(node: Node) -> list[Check]:
                     "Start it again, or: novactl unregister " + agent.id,
                 )
             )
-        if agent.spec.driver not in node.roster.drivers:
+        if agent.spec.driver not in (*node.roster.drivers, *node.broken_drivers):
             found.append(
                 Check(
                     "driver_missing", "error", f"The driver {agent.spec.driver} of {agent.id} is not there."

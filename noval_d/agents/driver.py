@@ -107,5 +107,15 @@ class Driver:
     # Section start: how `spawn` starts it; noval_d.agents.start has its fields.
     start: Start = NO_START
 
+    @property
+    def missing(self) -> bool:
+        """Whether it only stands for one that cannot be used."""
+        return self.kind == "composer" and self.strategy == "none"
+
     def __repr__(self) -> str:
         return f"<Driver {self.name} {self.kind} {self.strategy}>"
+
+
+def stand_in(name: str) -> Driver:
+    """Return what stands for a driver that cannot be used: its agents are never present, so nothing is typed."""
+    return Driver(name=name, commands=("\0",))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from importlib import resources
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -16,6 +15,7 @@ from noval_d.agents.driver import ENTERS, KINDS, MEANINGS, STRATEGIES, Driver
 from noval_d.agents.recognition import is_interpreter
 from noval_d.agents.start import PROMPT, SESSION, Start, StartDialog
 
+BUILT_IN = Path(__file__).parent / "drivers"
 _MAX_FILE_BYTES = 1 << 20
 
 T = TypeVar("T")
@@ -29,22 +29,42 @@ class _Unfit(Exception):
 def load_drivers(user_dir: Path | None = None) -> dict[str, Driver]:
     """Return the drivers by name: those that come along, and over them the `*.toml` of `user_dir`.
 
-    Raises DriverInvalid. A `user_dir` that does not exist holds no drivers.
+    Raises DriverInvalid for the first that cannot be used. A `user_dir` that does not exist holds no drivers.
+    """
+    drivers, broken = read_drivers(user_dir)
+    for error in broken.values():
+        raise error
+    return drivers
+
+
+def read_drivers(user_dir: Path | None = None) -> tuple[dict[str, Driver], dict[str, DriverInvalid]]:
+    """Return the drivers by name, and of those that cannot be used why.
+
+    A broken file of the user's keeps the built-in driver of its name away, too: it was replaced on purpose.
+    Raises DriverInvalid when the directory itself cannot be read.
     """
     drivers: dict[str, Driver] = {}
-    for entry in (resources.files("noval_d.agents") / "drivers").iterdir():
-        if entry.name.endswith(".toml"):
-            _add(drivers, entry.name, parse_driver(entry.read_text(encoding="utf-8"), entry.name))
-    for path in _files(user_dir):
-        _add(drivers, path.name, parse_driver(_text(path), str(path)))
-    return dict(sorted(drivers.items()))
+    broken: dict[str, DriverInvalid] = {}
+    for name, file in driver_files(user_dir).items():
+        try:
+            drivers[name] = read_driver(file)
+        except DriverInvalid as error:
+            broken[name] = error
+    return drivers, broken
 
 
-def _add(drivers: dict[str, Driver], file_name: str, driver: Driver) -> None:
-    if file_name != f"{driver.name}.toml":
+def driver_files(user_dir: Path | None = None) -> dict[str, Path]:
+    """Return the file of each driver by name, the user's over those that come along. Raises DriverInvalid."""
+    return dict(sorted({path.stem: path for path in (*BUILT_IN.glob("*.toml"), *_files(user_dir))}.items()))
+
+
+def read_driver(path: Path) -> Driver:
+    """Return the driver that a file describes, which is named like it. Raises DriverInvalid."""
+    driver = parse_driver(_text(path), path.name if path.parent == BUILT_IN else str(path))
+    if path.name != f"{driver.name}.toml":
         cure = f"Rename the file to {driver.name}.toml, or correct driver.name."
-        raise DriverInvalid(f"{file_name} describes a driver named {driver.name}.", cure)
-    drivers[driver.name] = driver
+        raise DriverInvalid(f"{path.name} describes a driver named {driver.name}.", cure)
+    return driver
 
 
 def parse_driver(text: str, source: str) -> Driver:

@@ -18,7 +18,7 @@ from nova_torch.nearest import suggestion
 from nova_torch.values import AgentId, AgentRecord, AgentSpec, NodeId, PaneId
 from noval_d.agents.agent import Agent
 from noval_d.agents.attention import Attention
-from noval_d.agents.driver import Driver
+from noval_d.agents.driver import Driver, stand_in
 from noval_d.agents.states import Transition
 from noval_d.delivery.worker import Worker
 from noval_d.mailroom.store import Statement, Store
@@ -233,7 +233,7 @@ class Roster:
         )
 
     def _add(self, spec: AgentSpec) -> Agent:
-        driver = self.drivers.get(spec.driver) or self.drivers["line"]
+        driver = self.drivers.get(spec.driver) or stand_in(spec.driver)
         agent = Agent(spec=spec, driver=fitted(driver, spec), clock=self._clock, clock_ms=self._clock_ms)
         agent.restate()
         self.agents[agent.id] = agent

@@ -8,10 +8,11 @@ from noval_d.calls.fleet import Fleet
 from noval_d.calls.life import LifeCalls
 from noval_d.calls.messages import Messages
 from noval_d.calls.panes import Panes
+from noval_d.calls.recording import Recordings
 from noval_d.control.calls import Access, Call
 
 
-class Answers(About, Adoption, Fleet, LifeCalls, Messages, Panes):
+class Answers(About, Adoption, Recordings, Fleet, LifeCalls, Messages, Panes):
     """The daemon's side of every call. One method a call."""
 
     def table(self) -> dict[str, Call]:
@@ -27,6 +28,7 @@ class Answers(About, Adoption, Fleet, LifeCalls, Messages, Panes):
             "dead_list": (self.dead_list, read),
             "register": (self.register, write),
             "adopt": (self.adopt, write),
+            "driver_record": (self.driver_record, write),
             "unregister": (self.unregister, write),
             "inbox": (self.inbox, write),
             "reply": (self.reply, write),

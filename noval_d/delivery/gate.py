@@ -93,7 +93,7 @@ def _pane_hold(view: AgentView) -> Hold | None:
     if facts.dead:
         return Hold(HoldReason.NO_AGENT, "the program in its pane has ended")
     if not view.present:
-        return Hold(HoldReason.NO_AGENT, f"its pane runs {view.running or facts.command}, not the agent")
+        return Hold(HoldReason.NO_AGENT, _absence(view, facts.command))
     if facts.input_off:
         return Hold(HoldReason.INPUT_OFF, "input into its pane is switched off (select-pane -e allows it)")
     if facts.in_mode:
@@ -103,6 +103,13 @@ def _pane_hold(view: AgentView) -> Hold | None:
     if view.unread_bytes > 0:
         return Hold(HoldReason.NOT_READING, f"the program leaves {view.unread_bytes} bytes unread", 0.25)
     return None
+
+
+def _absence(view: AgentView, command: str) -> str:
+    """Return why the agent is not present, for people."""
+    if view.driver.missing:
+        return f"its driver {view.driver.name} cannot be used: novactl doctor"
+    return f"its pane runs {view.running or command}, not the agent"
 
 
 def _screen_hold(view: AgentView) -> Hold | None:

@@ -21,7 +21,7 @@ from nova_torch.errors import ConfigInvalid, Conflict, NovaError, StoreFailed, T
 from nova_torch.values import AgentId, Hop, Message, MessageId, NodeId, Receipt, Reply
 from noval_d.agents.agent import Agent
 from noval_d.agents.attention import Attention
-from noval_d.agents.driver_file import load_drivers
+from noval_d.agents.driver_file import read_drivers
 from noval_d.agents.reports import read_report
 from noval_d.agents.roster import Roster
 from noval_d.agents.states import Transition
@@ -87,10 +87,14 @@ class Node:
         self.injector = Injector(self.tmux, str(_message_directory(directory)))
         embedded = config.broker.url == "embedded"
         self.keeper = EmbeddedKeeper(str(directory / "broker")) if embedded else None
+        own = config.delivery.drivers_dir
+        drivers, self.broken_drivers = read_drivers(Path(own) if own else None)
+        for error in self.broken_drivers.values():
+            log.error("node.driver_broken", extra={"problem": error.message, "cure": error.hint})
         self.roster = Roster(
             node=self.name,
             store=self.store,
-            drivers=load_drivers(Path(config.delivery.drivers_dir) if config.delivery.drivers_dir else None),
+            drivers=drivers,
             clock=clock,
             clock_ms=self.clock_ms,
             make_worker=self._make_worker,
