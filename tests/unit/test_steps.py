@@ -48,6 +48,7 @@ def test_enter_is_pressed_only_where_the_text_is_and_soon_after_input(
     rules: Rules, progress: Progress, look: Look, now: float
 ) -> None:
     assume((progress.enters > 0) == (progress.entered_at is not None))
+    assume(rules.defers_dialogs or progress.spaced_at is None)  # no other agent is ever given a space
     _, step = next_step(rules, progress, look, now)
     if not isinstance(step, (Enter, Space)):
         return
