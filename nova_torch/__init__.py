@@ -6,7 +6,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from nova_torch.communication import AsyncNovaOrchestrator, NovaOrchestrator
     from nova_torch.errors import NovaError
-    from nova_torch.values import Message, Receipt, State
+    from nova_torch.values import Message, Receipt, Reply, State
 
 _EXPORTS = {
     "AsyncNovaOrchestrator": "nova_torch.communication",
@@ -14,10 +14,11 @@ _EXPORTS = {
     "NovaError": "nova_torch.errors",
     "NovaOrchestrator": "nova_torch.communication",
     "Receipt": "nova_torch.values",
+    "Reply": "nova_torch.values",
     "State": "nova_torch.values",
 }
 
-__all__ = ["AsyncNovaOrchestrator", "Message", "NovaError", "NovaOrchestrator", "Receipt", "State"]
+__all__ = ["AsyncNovaOrchestrator", "Message", "NovaError", "NovaOrchestrator", "Receipt", "Reply", "State"]
 
 
 def __getattr__(name: str) -> object:

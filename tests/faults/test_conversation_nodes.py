@@ -120,6 +120,20 @@ def test_an_answer_survives_a_kill_of_the_answering_daemon(tmp_path: Path) -> No
         assert second.call("inbox", {"agent": "carol", "unanswered": True}) == []
 
 
+def test_an_ask_outlives_an_orderly_restart(tmp_path: Path) -> None:
+    with node() as running:
+        raw(running, tmp_path, "carol")
+        question = new_ulid()
+        with asking(running, "carol", "well?", "--id", question, "--timeout", "60s") as waiting:
+            until(lambda: _asked(running, question), what="carol asked")
+            assert running.stop() == 0
+            running.start()
+            running.wait_up()
+            running.call("reply", {"question": question, "body": "after all", "sender": "carol"})
+            out, err = waiting.communicate(timeout=30)
+        assert (waiting.returncode, out) == (0, "after all\n"), err
+
+
 @pytest.mark.timeout(180)
 def test_kills_of_the_askers_daemon_lose_no_answer_and_ask_nothing_twice(tmp_path: Path) -> None:
     rng = random.Random(11)

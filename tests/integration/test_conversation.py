@@ -214,6 +214,9 @@ def test_the_library_asks_and_answers(site: Site) -> None:
     found = nova.ask("alice", "from a program", timeout_s=20)
     assert (found.body, found.sender) == ("alice says yes", "alice")
     assert nova.answer(found.question) == found
+    named = nova.ask("alice", "in a name that is no agent's", timeout_s=20, sender="ci-bot")
+    assert named.body == "alice says yes"
+    assert any(" from ci-bot] Answer with: " in prompt for prompt in site.alice.prompts())
     question = new_ulid()
     with pytest.raises(TimedOut, match=question):
         nova.ask("carol", "from a program", timeout_s=1, message_id=question)
