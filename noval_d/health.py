@@ -276,9 +276,9 @@ def _agents(node: Node) -> list[Check]:
     for agent in node.roster.agents.values():
         waiting = node.roster.workers[agent.id].in_hand
         keeper = node.lives.keepers.get(agent.id)
-        if keeper is not None and (keeper.life.gave_up or keeper.life.phase is Phase.WAITING):
-            continue  # said once, below; or it comes back by itself
-        if agent.state in (AgentState.EXITED, AgentState.LOST) and waiting:
+        # one that was given up is told of once, below; one that comes back needs no word
+        cared_for = keeper is not None and (keeper.life.gave_up or keeper.life.phase is Phase.WAITING)
+        if agent.state in (AgentState.EXITED, AgentState.LOST) and waiting and not cared_for:
             where = (
                 "its pane is gone" if agent.state is AgentState.LOST else "it has exited to another program"
             )

@@ -99,6 +99,15 @@ class Keeper:
 
     async def run(self) -> None:
         """Go on from the life's phase until it is over."""
+        try:
+            await self._run()
+        finally:
+            why = NovaError(f"agent {self.agent.id} is no longer in this node's care.", "See: novactl agents")
+            for waiting in (self.started, self._order.done if self._order is not None else None):
+                if waiting is not None and not waiting.done():
+                    waiting.set_exception(why)
+
+    async def _run(self) -> None:
         while True:
             try:
                 if not await self._step():
@@ -164,24 +173,25 @@ class Keeper:
         return True
 
     async def _send_prompt(self, prompt: str) -> None:
-        """Send the first prompt as a message, under one id as long as that has not come to an end."""
-        node, message_id = self._node, MessageId(self.life.prompt_id)
-        try:
-            if not message_id or node.outbox.receipt(message_id).final:
-                message_id = MessageId("")
-        except MessageNotFound:
-            pass  # kept, and not yet sent: a daemon died in between
-        if not message_id:
-            message_id = MessageId(new_ulid())
-            await self._become(replace(self.life, prompt_id=message_id))
+        """Send the first prompt as a message, once for each start; one that still waits serves the next one too."""
+        node, life = self._node, self.life
+        if life.prompt_of != life.token:
+            message_id = life.prompt_id if self._is_open(life.prompt_id) else new_ulid()
+            await self._become(replace(life, prompt_id=message_id, prompt_of=life.token))
         message = node.orchestrator.compose(
             self.agent.id,
             prompt.encode(),
-            message_id=message_id,
+            message_id=self.life.prompt_id,
             sender=self.life.plan.owner,
             headers={"origin": node.name, "agent": self.agent.id},
         )
         await node.post(message)
+
+    def _is_open(self, message: str) -> bool:
+        try:
+            return bool(message) and not self._node.outbox.receipt(MessageId(message)).final
+        except MessageNotFound:
+            return False
 
     # -- watching --
 

@@ -78,7 +78,9 @@ class Lives:
             log.info("life.not_spawned", extra={"problem": str(error)})
 
     async def _spawn(self, spec: AgentSpec, plan: Plan) -> Keeper:
-        if spec.agent_id in self._coming or self._group is None:
+        if self._group is None:
+            raise ShuttingDown("the daemon is stopping and starts nothing.", "Again in a moment.")
+        if spec.agent_id in self._coming:
             raise Conflict(f"agent {spec.agent_id} is being started already.", "Take another --id.")
         self._coming.add(spec.agent_id)
         try:

@@ -57,6 +57,8 @@ class Life:
     """The present start resumes a conversation."""
     prompt_id: str = ""
     """The message that carries its first prompt, where no command line does."""
+    prompt_of: str = ""
+    """The start whose prompt that is."""
     tries_ms: tuple[int, ...] = ()
     due_ms: int = 0
     started_ms: int = 0

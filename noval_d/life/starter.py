@@ -60,7 +60,7 @@ class Starter:
                     f"Look: novactl peek {agent.id}",
                 )
             if not self._goahead.waits(life.token, pane.pid):
-                return life.to(Phase.LAUNCHED, pane=pane.pane_id), ""
+                return life.to(Phase.LAUNCHED, pane=pane.pane_id), self._argv(agent, life)[1]
             return await self._launch(agent, life, pane.pane_id)
         token = new_token()
         resumed = bool(life.session and agent.driver.start.resume)
@@ -94,7 +94,7 @@ class Starter:
         )
         try:
             return await self._launch(agent, life, opened)
-        except BaseException:
+        except Exception:  # not when the daemon stops: its successor finds out how far this got
             self._goahead.withdraw(life.token)
             await asyncio.shield(close_pane(node.tmux.socket, opened))
             raise
@@ -109,13 +109,18 @@ class Starter:
         if seen is None:
             raise TmuxUnavailable(f"the window of agent {agent.id} was closed while it was opened.")
         await node.roster.register(agent.spec, seen.facts, client)
+        argv, left = self._argv(agent, life)
+        self._goahead.give(life.token, argv=argv, cwd=life.plan.cwd, env=self._environment(life))
+        await self._becomes(client, agent, life, pane)
+        return life.to(Phase.LAUNCHED, pane=pane), left
+
+    @staticmethod
+    def _argv(agent: Agent, life: Life) -> tuple[list[str], str]:
+        """Return the words of this start, and the prompt that they do not carry."""
         session = life.session if life.resumed else None
         prompt = life.plan.prompt if len(life.plan.prompt.encode()) <= PROMPT_BYTES else ""
         argv, carried = start_argv(agent.driver.start, life.plan.command, prompt=prompt, session=session)
-        self._goahead.give(life.token, argv=argv, cwd=life.plan.cwd, env=self._environment(life))
-        await self._becomes(client, agent, life, pane)
-        left = "" if carried or life.resumed else life.plan.prompt
-        return life.to(Phase.LAUNCHED, pane=pane), left
+        return argv, "" if carried or life.resumed else life.plan.prompt
 
     async def _becomes(self, client: ControlClient, agent: Agent, life: Life, pane: PaneId) -> None:
         """Wait until the program that waited is the agent's, or has ended."""
