@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Mapping
@@ -12,8 +13,10 @@ from typing import Any
 from novactl.hooks.gemini import entries
 from tests.lab.agent_lab import AgentLab
 from tests.lab.stub_model import StubModel
+from tests.lab.tmux import LabTimeout
 
-PASTE_WINDOW_S = 0.2  # Gemini CLI makes a line feed of an Enter within 40 ms of a paste
+PASTE_WINDOW_S = 0.3  # Gemini CLI makes a line feed of an Enter within 40 ms of a paste; starved, within 200
+TAKEN_S = 2.0
 TOP, BOTTOM = "▄" * 10, "▀" * 10
 
 
@@ -60,9 +63,15 @@ class GeminiLab(AgentLab):
         return "\n".join(inside) if inside and inside[0].lstrip()[:1] in {">", "*", "!"} else None
 
     def submit(self, text: str) -> None:
-        """Paste a prompt, see it land, and press Enter after the paste window."""
+        """Paste a prompt, see it land, press Enter after the paste window; again, if that became a line feed."""
         before = self.composer(self.capture())
         self.server.paste(self.pane, text)
         self.wait_for(lambda screen: self.composer(screen) not in (None, before))
-        time.sleep(PASTE_WINDOW_S)
-        self.server.press(self.pane, "Enter")
+        for _ in range(3):
+            time.sleep(PASTE_WINDOW_S)
+            landed = (self.composer(self.capture()) or "").strip()
+            self.server.press(self.pane, "Enter")
+            with contextlib.suppress(LabTimeout):
+                self.wait_for(lambda screen: landed not in (self.composer(screen) or ""), TAKEN_S)  # noqa: B023
+                return
+        raise LabTimeout(f"Gemini CLI did not take {text[:60]!r}")

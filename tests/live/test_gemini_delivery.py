@@ -47,7 +47,7 @@ def test_a_half_typed_draft_holds_the_message_and_is_left_as_it_is() -> None:
         message = gemini.send("[[late]] go on")
         until(lambda: gemini.node.receipt(message)["reason"] == "draft", 20, "the hold for the draft")
         pause(1.0)
-        assert "> half a thought " in gemini.lab.capture()
+        assert "> half a thought\n" in gemini.lab.capture()
         assert gemini.received("[[late]]") == 0
         gemini.lab.tmux("send-keys", "-t", gemini.lab.pane, "Enter")
         gemini.node.wait_state(message, "acknowledged")
