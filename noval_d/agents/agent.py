@@ -270,7 +270,8 @@ class Agent:
         sight, now = self.sight, self.clock()
         if sight is None:
             return
-        if sight.composer is None or not self.present:
+        at_work = sight.busy and self.driver.busy_cursor_hidden  # its input box is gone meanwhile
+        if (sight.composer is None and not at_work) or not self.present:
             self.prompt_since = None
         elif self.prompt_since is None:
             self.prompt_since = now

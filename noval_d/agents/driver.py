@@ -11,6 +11,7 @@ from noval_d.agents.start import Start
 
 KINDS = ("composer", "line")
 STRATEGIES = (
+    "at_prompt",
     "beside_bar",
     "between_rules",
     "cursor_line",
@@ -43,6 +44,7 @@ class Driver:
     rule_dim: bool | None = None  # rules of the composer are dim, are not, or either
     prompts: tuple[str, ...] = ()  # what stands in front of an ordinary message
     modes: tuple[str, ...] = ()  # what stands there instead in a special mode: counts as a draft
+    prompt: re.Pattern[str] | None = None  # at_prompt: what every row of the composer begins with
     status: re.Pattern[str] | None = None  # beside_bar: in the row of agent and model, but in no special mode
     indent: int = 2  # columns in front of the text
     placeholder: re.Pattern[str] | None = None  # the whole of what the empty composer shows
@@ -67,6 +69,7 @@ class Driver:
     # Section busy.
     busy: tuple[re.Pattern[str], ...] = ()  # below the composer
     busy_above: int = 0  # so many rows above the composer are looked at, too
+    busy_cursor_hidden: bool = False  # it works while the cursor is hidden, and has no composer then
     queues_while_busy: bool = False
 
     # Sections limit and compacting: rows above the composer, or above a dialog.

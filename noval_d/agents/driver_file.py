@@ -93,6 +93,7 @@ def _checked(values: dict[str, Any], source: str) -> Driver:
     for key, wrong in (
         ("composer.find", driver.kind == "composer" and driver.strategy == "none"),
         ("composer.rule", driver.strategy == "between_rules" and driver.rule is None),
+        ("composer.prompt", driver.strategy == "at_prompt" and driver.prompt is None),
         ("composer.status", driver.strategy == "beside_bar" and driver.status is None),
         ("composer.prompts", driver.strategy == "between_rules" and not driver.prompts),
         ("driver.commands", _needs_commands(driver)),
@@ -335,6 +336,7 @@ _KEYS: Mapping[str, Mapping[str, tuple[str, Read]]] = {
         "rule_dim": ("rule_dim", _flag),
         "prompts": ("prompts", _several(_glyph)),
         "modes": ("modes", _several(_glyph)),
+        "prompt": ("prompt", _pattern),
         "status": ("status", _pattern),
         "indent": ("indent", _whole),
         "placeholder": ("placeholder", _pattern),
@@ -361,6 +363,7 @@ _KEYS: Mapping[str, Mapping[str, tuple[str, Read]]] = {
     "busy": {
         "patterns": ("busy", _several(_pattern)),
         "above": ("busy_above", _whole),
+        "cursor_hidden": ("busy_cursor_hidden", _flag),
         "queues": ("queues_while_busy", _flag),
     },
     "limit": {

@@ -59,13 +59,15 @@ def look(driver: Driver, screen: Screen) -> Sight:
         around = above_it + screen.rows[composer.end :]
     busy = bool(driver.title_busy and driver.title_busy.search(screen.title))
     busy = busy or any(_any(driver.busy, row.text) for row in around)
+    at_work = driver.busy_cursor_hidden and not screen.cursor_visible
+    busy = busy or at_work
     above = _above(driver, screen, composer)
     return Sight(
         composer=composer.text if composer else None,
         pasted=bool(composer and driver.marker and driver.marker.search(composer.text)),
         near=composer.near if composer else "",
         cut=bool(composer and composer.cut),
-        dialog=None if composer else _dialog(driver, screen),
+        dialog=None if composer or at_work else _dialog(driver, screen),
         busy=busy,
         limit="" if busy else _limit(driver, above),
         compacting=busy and any(_any(driver.compacting, row) for row in above),

@@ -35,6 +35,8 @@ class Rules:
     defers_dialogs: bool
     queues: bool = True
     """It takes text while it works; one that does not is not sent an Enter then, either."""
+    hides: bool = False
+    """The agent has no composer while it works: one that goes away with an Enter was submitted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +148,8 @@ def next_step(rules: Rules, progress: Progress, look: Look, now: float) -> tuple
         return progress, Done(State.UNCONFIRMED, "the agent ended before the delivery was proven")
     if look.unread_bytes > 0:
         return replace(progress, gone_at=None), Wait(LOOK_S, "not_reading")
-    if look.dialog or look.composer is None:
+    taken = rules.hides and progress.enters > 0
+    if look.dialog or (look.composer is None and not taken):
         seen = progress.dialog_seen or look.dialog
         return replace(progress, dialog_seen=seen, calm=False, spaced_at=None, gone_at=None), Wait(
             IDLE_LOOK_S, "dialog"

@@ -304,6 +304,7 @@ def _rules(driver: Driver) -> steps.Rules:
         landed_within_s=driver.landed_within_s,
         defers_dialogs=driver.defers_dialogs,
         queues=driver.queues_while_busy,
+        hides=driver.busy_cursor_hidden,
     )
 
 

@@ -27,6 +27,7 @@ SCREENS = {
     f"{driver}/{name}": recording for driver in OTHERS for name, recording in recordings(driver).items()
 }
 DIALOGS = {name: recording for name, recording in SCREENS.items() if recording.expect.get("dialog")}
+TYPED = {"aider/confirm_after_paste"}  # with a text behind it a question is a draft: it holds as well
 FAR = {
     "opencode/mode_shell",
     "opencode/mode_shell_home",
@@ -54,7 +55,8 @@ def composer(*rows: str, cursor: tuple[int, int], visible: bool = True) -> str |
 
 @pytest.mark.parametrize("name", DIALOGS)
 def test_a_dialog_of_any_agent_hides_the_input_line(name: str) -> None:
-    assert look(GENERIC, DIALOGS[name].screen).composer is None
+    seen = look(GENERIC, DIALOGS[name].screen).composer
+    assert seen if name in TYPED else seen is None
 
 
 @pytest.mark.parametrize("name", DRAFTS)

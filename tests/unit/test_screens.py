@@ -19,6 +19,7 @@ SCREENS: dict[str, dict[str, Recording]] = {name: recordings(name) for name in A
 EVERY = [(driver, name) for driver, screens in SCREENS.items() for name in screens]
 SINGLE = (
     "rule",
+    "prompt",
     "status",
     "title_idle",
     "title_busy",
@@ -59,7 +60,12 @@ def test_no_screen_names_a_machine_or_a_person(driver: str, name: str) -> None:
 
 def _mutants(driver: Driver) -> dict[str, Driver]:
     change: Any = replace
-    mutants: dict[str, Driver] = {"indent": replace(driver, indent=driver.indent + 2)}
+    mutants: dict[str, Driver] = {}
+    if driver.strategy != "at_prompt":  # there the prompt says where a text begins
+        mutants["indent"] = replace(driver, indent=driver.indent + 2)
+    if driver.busy_cursor_hidden:
+        mutants["cursor_hidden"] = replace(driver, busy_cursor_hidden=False)
+        mutants["dialog_rows"] = replace(driver, dialog_rows=0)
     if driver.cursor_visible is not None:
         mutants["cursor_visible"] = replace(driver, cursor_visible=None)
     for field in SINGLE:

@@ -176,3 +176,15 @@ def test_a_turn_that_begins_between_paste_and_enter_is_waited_for() -> None:
     progress, step = next_step(serial, progress, replace(HERE, busy=True), 0.3)
     assert step == Wait(0.1, "busy")
     assert next_step(serial, progress, HERE, 5.0)[1] == Enter()
+
+
+def test_an_input_box_that_goes_away_with_an_enter_was_submitted_where_work_hides_it() -> None:
+    rules = replace(SHY, queues=False, hides=True)
+    working = Look(here=False, composer=None, dialog=False, busy=True)
+    script = [(0.02, HERE), (0.13, HERE), (0.2, working), (0.4, working)]
+    assert play(rules, script) == [Enter(), Done(State.SUBMITTED)]
+    assert play(replace(rules, hides=False), script) == [Enter()]
+    asking = replace(working, dialog=True, busy=False)
+    assert play(rules, [(0.02, HERE), (0.13, HERE), (0.2, asking), (9.0, asking)]) == [Enter()]
+    assert play(rules, [(0.02, working), (0.4, working)]) == []
+    assert play(rules, [(0.02, HERE), (0.13, HERE), (0.2, working), (0.25, HERE), (0.4, HERE)]) == [Enter()]
