@@ -18,7 +18,7 @@ setup: ## make .venv and install tmux when it is missing; the others do it by th
 demo: setup ## two agents, real commands, a held message, proof: a minute (DEMO_AGENT=claude: the real one)
 	@$(RUN) -m tests.lab.demo
 
-test: setup lint ## lint and all tests; those with the real Claude Code when npm is there (LIVE=0: without)
+test: setup lint ## lint and all tests; those with real agents where they run (LIVE=0: without)
 	@tests/lab/test.sh
 
 lint: setup ## ruff and mypy, over code and tests

@@ -23,6 +23,10 @@ class InstallError(Exception):
     """The agent could not be installed; the text says why and what to do."""
 
 
+class NoRoom(InstallError):
+    """This machine lacks what the agent runs on (npm, a newer Node.js): its tests are skipped, with the reason."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Installed:
     """One agent: where it comes from (`npm` or `pip`), its version, and what it is called below `.lab`."""
@@ -33,6 +37,8 @@ class Installed:
     package: str
     version: str
     folder: str
+    node: int = 0
+    """The oldest major version of Node.js that it runs on."""
 
     @property
     def prefix(self) -> Path:
@@ -92,6 +98,7 @@ AGENTS = {
             package="@google/gemini-cli",
             version="0.61.0",
             folder="gemini",
+            node=20,
         ),
         Installed(
             name="opencode",
@@ -127,13 +134,25 @@ def install(agent: Installed) -> bool:
 def _by_npm(agent: Installed) -> None:
     npm = shutil.which("npm")
     if npm is None:
-        raise InstallError("npm was not found on PATH: install Node.js 20 or newer, then run this again.")
+        raise NoRoom(f"{agent.title} needs npm: install Node.js 20 or newer, then run this again.")
+    if (there := _node()) < agent.node:
+        raise NoRoom(f"{agent.title} needs Node.js {agent.node} or newer, and this is {there}.")
     quiet = ["--no-audit", "--no-fund", "--save-exact"]
     wanted = f"{agent.package}@{agent.version}"
     if subprocess.run(
         [npm, "install", "--prefix", str(agent.prefix), *quiet, wanted], check=False
     ).returncode:
         raise InstallError(f"npm could not install {wanted}: its own message stands above.")
+
+
+def _node() -> int:
+    """Return the major version of Node.js, 0 without one."""
+    node = shutil.which("node")
+    if node is None:
+        return 0
+    asked = subprocess.run([node, "--version"], capture_output=True, text=True, timeout=60, check=False)
+    major = asked.stdout.strip().lstrip("v").partition(".")[0]
+    return int(major) if major.isdecimal() else 0
 
 
 def _by_pip(agent: Installed) -> None:
@@ -145,7 +164,10 @@ def _by_pip(agent: Installed) -> None:
 
 
 def main() -> int:
-    """Install the agents named on the command line; 0 on success, 1 with one sentence on failure."""
+    """Install the agents named on the command line; 0 on success, 1 with one sentence on failure.
+
+    3: this machine lacks what it runs on.
+    """
     parser = argparse.ArgumentParser(description="Install real agents for the live tests.")
     parser.add_argument("agents", nargs="+", choices=(*AGENTS, "all"), metavar="AGENT")
     asked = parser.parse_args().agents
@@ -156,7 +178,7 @@ def main() -> int:
             print(f"{agent.title} {agent.version} {how}", flush=True)
     except InstallError as error:
         print(error, file=sys.stderr)
-        return 1
+        return 3 if isinstance(error, NoRoom) else 1
     return 0
 
 

@@ -49,10 +49,15 @@ class AgentNode:
 
 
 def needs(lab: type[AgentLab]) -> pytest.MarkDecorator:
-    """Return the mark of tests that are skipped without the agent, unless NOVA_REQUIRE_LIVE forbids that."""
+    """Return the mark of tests that are skipped without the agent, unless NOVA_REQUIRE_LIVE names it.
+
+    Also when NOVA_ONLY_LIVE names others.
+    """
+    required, only = (os.environ.get(name, "").split() for name in ("NOVA_REQUIRE_LIVE", "NOVA_ONLY_LIVE"))
+    missing = lab.installed().find() is None and lab.name not in required
     return pytest.mark.skipif(
-        lab.installed().find() is None and "NOVA_REQUIRE_LIVE" not in os.environ,
-        reason=f"{lab.installed().title} is not installed: python -m tests.lab.install {lab.name}",
+        missing or (bool(only) and lab.name not in only),
+        reason=f"{lab.installed().title} is not installed (tests.lab.install {lab.name}) or not asked for",
     )
 
 
