@@ -1,21 +1,24 @@
-"""Measure what a node costs that has nothing to do: processor and memory with fifty agents."""
+"""Measure what a node costs that only watches: processor and memory with fifty and two hundred agents."""
 
 from __future__ import annotations
 
 import os
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.figures import Report
 from benchmarks.stage import BenchNode, Panes, bench_node, register_all
 from tests.lab.tmux import PROGRAMS
-from tests.support.agents import READY, tui
+from tests.support.agents import READY, _claude, tui
 from tests.support.node import until
 
 AGENTS = 50
+WATCHED = 200
+WATCH_CPU_LIMIT = 0.02
+BUSY, BUSY_S = 20, 600.0
 SETTLE_S = 8.0
 WATCH_S = 40.0
 CPU_LIMIT, MEMORY_LIMIT_MB = 0.01, 80.0
@@ -51,6 +54,13 @@ def run() -> list[Report]:
     with bench_node() as node, tempfile.TemporaryDirectory(prefix="nova-i-", dir="/tmp") as folder:
         _open_tuis(node, Path(folder))
         _measure(node, f"the daemon, {AGENTS} agents of the driver claude", report, judged=True)
+        _open_tuis(node, Path(folder), since=AGENTS, count=WATCHED)
+        _measure(
+            node, f"{WATCHED} agents of the driver claude, idle", report, judged=True, limit=WATCH_CPU_LIMIT
+        )
+        busy = _work(node, BUSY)
+        _measure(node, f"the same, {BUSY} of them working", report, judged=True, limit=WATCH_CPU_LIMIT)
+        assert busy() == BUSY, "the working agents have stopped"
     report.notes.append(
         f"Over {WATCH_S:.0f} s, {SETTLE_S:.0f} s after the last agent was registered; processor time of all of "
         "the daemon's threads by the kernel's nanoseconds. PSS shares what several processes map. The agents of "
@@ -59,19 +69,31 @@ def run() -> list[Report]:
     return [report]
 
 
-def _open_tuis(node: BenchNode, folder: Path) -> None:
-    first = tui(node, folder, "tui-00")
-    claude = first.command.split()[0]
-    panes = [
-        node.tmux.open(f"{claude} {PROGRAMS / 'agent_tui.py'} --name tui-{n:02}") for n in range(1, AGENTS)
-    ]
-    for n, pane in enumerate(panes, start=1):
+def _work(node: BenchNode, count: int) -> Callable[[], int]:
+    """Have `count` agents work for longer than anything is measured; return what counts them."""
+    for agent in node.call("agents")[:count]:
+        node.tmux.press(agent["pane"], "-l", "work")
+        node.tmux.press(agent["pane"], "Enter")
+
+    def busy() -> int:
+        return sum(agent["state"] == "busy" for agent in node.call("agents"))
+
+    until(lambda: busy() == count, 30.0, "the working agents")
+    return busy
+
+
+def _open_tuis(node: BenchNode, folder: Path, *, since: int = 0, count: int = AGENTS) -> None:
+    claude = tui(node, folder, "tui-00", busy_s=BUSY_S).command.split()[0] if since == 0 else _claude(node)
+    program = f"{claude} {PROGRAMS / 'agent_tui.py'} --busy {BUSY_S}"
+    begin = max(since, 1)
+    panes = [node.tmux.open(f"{program} --name tui-{n:02}") for n in range(begin, count)]
+    for n, pane in enumerate(panes, start=begin):
         node.tmux.wait_for(pane, READY)
         node.register(f"tui-{n:02}", pane, "claude")
     until(lambda: all(agent["state"] == "idle" for agent in node.call("agents")), 60.0, "every agent idle")
 
 
-def _measure(node: BenchNode, what: str, report: Report, *, judged: bool) -> None:
+def _measure(node: BenchNode, what: str, report: Report, *, judged: bool, limit: float = CPU_LIMIT) -> None:
     time.sleep(SETTLE_S)
     pids = (node.pid, int((node.state / "broker" / "broker.pid").read_text()), _tmux_pid(node))
     before = [usage(pid) for pid in pids]
@@ -89,8 +111,8 @@ def _measure(node: BenchNode, what: str, report: Report, *, judged: bool) -> Non
         f"{broker_cpu * 100:.2f}",
         f"{broker.rss_mb:.1f}",
         f"{tmux_cpu * 100:.2f}",
-        target=f"<= {CPU_LIMIT * 100:.0f} %, RSS <= {MEMORY_LIMIT_MB:.0f} MB" if judged else "",
-        met=cpu <= CPU_LIMIT and daemon.rss_mb <= MEMORY_LIMIT_MB if judged else None,
+        target=f"<= {limit * 100:.0f} %, RSS <= {MEMORY_LIMIT_MB:.0f} MB" if judged else "",
+        met=cpu <= limit and daemon.rss_mb <= MEMORY_LIMIT_MB if judged else None,
     )
 
 
