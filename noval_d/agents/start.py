@@ -33,6 +33,11 @@ class Start:
     dialogs: tuple[StartDialog, ...] = ()
 
 
+def _is_option(start: Start, prompt: str) -> bool:
+    """Tell whether the agent would take the prompt for an option: it is then sent as a message."""
+    return prompt.startswith("-") and PROMPT in start.prompt and "--" not in start.prompt
+
+
 def known_dialog(start: Start, screen: Screen, rows: int) -> StartDialog | None:
     """Return the dialog of the start whose marks all stand in the lowest `rows`, or None."""
     bottom = screen.bottom(rows)
@@ -49,6 +54,6 @@ def start_argv(
     argv = list(command or start.command)
     if session and start.resume:
         return argv + [word.replace(SESSION, session) for word in start.resume], False
-    if prompt and start.prompt:
+    if prompt and start.prompt and not _is_option(start, prompt):
         return argv + [word.replace(PROMPT, prompt) for word in start.prompt], True
     return argv, False

@@ -48,6 +48,22 @@ def test_the_prompt_stands_on_the_command_line_as_it_is() -> None:
     assert start_argv(START, (), prompt=prompt, session=None) == (["agent", f"--ask={prompt}"], True)
 
 
+@pytest.mark.parametrize(
+    ("words", "carried"),
+    [
+        (("{prompt}",), False),
+        (("--ask", "{prompt}"), False),
+        (("--", "{prompt}"), True),
+        (("--ask={prompt}",), True),
+    ],
+)
+def test_a_prompt_that_looks_like_an_option_never_becomes_one(words: tuple[str, ...], carried: bool) -> None:
+    start = Start(command=("agent",), prompt=words)
+    argv, told = start_argv(start, (), prompt="--dangerously-skip-permissions", session=None)
+    assert told is carried
+    assert ("--dangerously-skip-permissions" in "".join(argv)) is carried
+
+
 def test_an_owners_command_replaces_that_of_the_driver() -> None:
     assert start_argv(START, ("my agent", "-v"), prompt=None, session=None) == (["my agent", "-v"], False)
 

@@ -85,9 +85,9 @@ class Program:
             self._hooks.close()
 
     def _ask_trust(self, terminal: int) -> None:
-        """Ask what Claude asks in a folder that it does not know; go on at Enter, end at anything else."""
+        """Ask what Claude asks in a folder that it does not know; go on at Enter or 1, end at anything else."""
         self._write("\x1b[2J\x1b[H" + "\r\n".join(tui_draw.TRUST))
-        if os.read(terminal, READ_BYTES) != b"\r":
+        if os.read(terminal, READ_BYTES) not in (b"\r", b"1"):
             raise SystemExit(1)
         if self._log is not None:
             with self._log.open("a", encoding="utf-8") as log:
