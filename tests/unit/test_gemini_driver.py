@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from noval_d.agents.dialogs import read_dialog
 from noval_d.agents.driver import Driver
 from noval_d.agents.recognition import claims
 from noval_d.agents.record import expectation
@@ -45,6 +46,22 @@ def test_what_waits_for_an_answer_is_a_dialog(prefix: str) -> None:
     dialogs = [seen(name) for name in SCREENS if name.startswith(prefix)]
     assert dialogs
     assert all(sight.dialog for sight in dialogs)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("approval_shell", ["Allow once", "Allow for this session", "No, suggest changes (esc)"]),
+        ("approval_80x24", ["Allow once", "Allow for this session", "No, suggest changes (esc)"]),
+        ("auth_dialog", ["Sign in with Google", "Use Gemini API Key", "Vertex AI"]),
+        ("trust_dialog", ["Trust folder (the-work-folder)", "Trust parent folder (tmp)", "Don't trust"]),
+    ],
+)
+def test_the_options_of_a_dialog_are_read(name: str, options: list[str]) -> None:
+    dialog = read_dialog(GEMINI, SCREENS[name].screen)
+    assert dialog is not None
+    assert [option.text for option in dialog.options] == options
+    assert [option.chosen for option in dialog.options] == [True, False, False]
 
 
 @pytest.mark.parametrize("prefix", ["draft", "slash", "file", "shell_mode", "history_up", "vim", "pasted"])
