@@ -69,7 +69,7 @@ def test_an_agent_that_exits_to_its_shell_holds_messages() -> None:
 def test_a_permission_asked_for_around_a_message_is_never_granted() -> None:
     rng = random.Random(11)
     with agent_node(OpencodeLab, hooked=False) as opencode:
-        for number in range(16):
+        for number in range(40):
             try_permission(opencode, number, rng.uniform(-0.2, 2.0))
 
 
