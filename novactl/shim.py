@@ -22,13 +22,18 @@ PAYLOAD_BYTES = 1 << 20  # what fits into a request of the control protocol
 FIELD_CHARS = 64 << 10
 SPOOL_BYTES = 16 << 20
 EVENT_CHARS = 64
+ANCESTORS = 4  # a shell or two may stand between an agent and its hook
 
 
-def report(event: str) -> None:
-    """Send `event` with what stdin holds to the daemon; keep it in the spool when no daemon took it."""
+def report(event: str, shared: str = "") -> None:
+    """Send `event` with what stdin holds to the daemon; keep it in the spool when no daemon took it.
+
+    `shared` is a word in the command line of a process that serves several agents: a hook below it has the pane
+    of the one that started it, so it reports nothing.
+    """
     try:
         pane = os.environ.get("TMUX_PANE", "")
-        if pane:
+        if pane and not (shared and below(shared)):
             _report(event[:EVENT_CHARS], pane)
     except BaseException:  # noqa: BLE001, S110  # a hook never fails its agent; there is nobody to tell
         pass
@@ -45,6 +50,20 @@ def _report(event: str, pane: str) -> None:
     sent = _deliver(record, paths.control_socket(), time.monotonic() + BUDGET_S)
     if sent != "answered":
         keep(record | {"sent": sent == "sent"}, paths.hook_spool())
+
+
+def below(word: str) -> bool:
+    """Tell whether one of the nearest processes above this one has `word` in its command line."""
+    pid = os.getppid()
+    for _ in range(ANCESTORS):
+        if pid <= 1:
+            return False
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            if word.encode() in file.read().split(b"\0"):
+                return True
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            pid = int(file.read().rpartition(b")")[2].split()[1])
+    return False
 
 
 def read_stdin() -> bytes:

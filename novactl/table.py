@@ -11,7 +11,7 @@ PRIORITIES = ("urgent", "high", "normal", "low")
 WAITS = ("submitted", "acknowledged", "replied")
 STATES = ("starting", "idle", "busy", "dialog", "draft", "paused", "exited", "lost")
 SHELLS = ("bash", "zsh", "fish")
-HOOKED = ("claude", "gemini")  # each has a module in novactl.hooks
+HOOKED = ("claude", "codex", "gemini")  # each has a module in novactl.hooks
 RESTARTS = ("always", "on-failure", "never")
 
 AGENT = Param("agent", required=True, metavar="AGENT", completes="agents", help="The agent's name.")
@@ -25,6 +25,7 @@ SETTINGS = option(
     "--settings",
     metavar="FILE",
     help="Its settings (default: settings.json below $CLAUDE_CONFIG_DIR or ~/.claude; "
+    "Codex's: hooks.json below $CODEX_HOME or ~/.codex; "
     "Gemini CLI's: .gemini/settings.json below $GEMINI_CLI_HOME or ~).",
 )
 
@@ -402,7 +403,7 @@ COMMANDS = (
         "novactl.commands.hooks:install",
         "Write our hooks into the agent's settings; everything else in there stays as it is.",
         (HOOKED_AGENT, SETTINGS),
-        examples=("novactl hooks install claude", "novactl hooks install gemini"),
+        examples=("novactl hooks install claude", "novactl hooks install codex"),
     ),
     Command(
         "hooks status",

@@ -8,7 +8,9 @@ from novactl import out
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import ModuleType
+    from typing import Any
 
     from novactl.options import Values
 
@@ -20,6 +22,7 @@ def install(values: Values) -> int:
     changed = program.install(path)
     if changed:
         out.note("agents that run already load them when they start again", quiet=values["quiet"])
+    _say_if_off(values, program.look(path))
     return _done(values, path, changed, "installed in" if changed else "already installed in")
 
 
@@ -49,11 +52,16 @@ def status(values: Values) -> int:
             f"what they call is gone: {report['command']}; install again: {_again(values)}",
             quiet=values["quiet"],
         )
-    elif report.get("off"):
-        out.note(
-            f"they do not run: {report['off']}; change that in {report['settings']}", quiet=values["quiet"]
-        )
+    else:
+        _say_if_off(values, report)
     return 0
+
+
+def _say_if_off(values: Values, report: Mapping[str, Any]) -> None:
+    """Say why the hooks do not run although they are there, and what helps."""
+    if report.get("off"):
+        cure = report.get("cure") or f"change that in {report['settings']}"
+        out.note(f"they do not run: {report['off']}; {cure}", quiet=values["quiet"])
 
 
 def _done(values: Values, path: str, changed: bool, how: str) -> int:
