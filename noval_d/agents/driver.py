@@ -11,6 +11,7 @@ from noval_d.agents.start import Start
 
 KINDS = ("composer", "line")
 STRATEGIES = (
+    "above_footer",
     "at_prompt",
     "beside_bar",
     "between_rules",
@@ -71,6 +72,7 @@ class Driver:
     busy_above: int = 0  # so many rows above the composer are looked at, too
     busy_cursor_hidden: bool = False  # it works while the cursor is hidden, and has no composer then
     queues_while_busy: bool = False
+    pending: tuple[re.Pattern[str], ...] = ()  # above the composer: what was sent has not been taken yet
 
     # Sections limit and compacting: rows above the composer, or above a dialog.
     limits: tuple[re.Pattern[str], ...] = ()  # the agent says that its usage limit is reached
@@ -81,13 +83,14 @@ class Driver:
     # Section paste.
     settle_s: float = 0.2
     landed_within_s: float = 2.0
-    marker: re.Pattern[str] | None = None  # stands for a long paste; group `lines`: its line feeds
+    marker: re.Pattern[str] | None = None  # stands for a long paste; groups `lines` (feeds), `chars`
 
     # Section enter.
     enter: str = "key"
     enter_window_s: float = 0.6  # Enter only so soon after the paste was seen to land (DELIVERY 3.1)
     defers_dialogs: bool = False  # input puts dialogs off: a second Enter is allowed after a space
     space_wait_s: float = 0.08
+    unsent_if_kept: bool = False  # a text in the composer was not sent, or was given back unsent
     clear_keys: str = ""  # take away the line the cursor is in, for a text that stayed although it was sent
 
     # Section ready.

@@ -17,6 +17,7 @@ from noval_d.agents.start import PROMPT, SESSION, Start, StartDialog
 
 BUILT_IN = Path(__file__).parent / "drivers"
 _MAX_FILE_BYTES = 1 << 20
+_PROMPTED = ("above_footer", "between_rules")  # strategies that look for a prompt's glyph
 
 T = TypeVar("T")
 Read = Callable[[Any], Any]  # returns the field's value, or raises _Unfit
@@ -95,7 +96,7 @@ def _checked(values: dict[str, Any], source: str) -> Driver:
         ("composer.rule", driver.strategy == "between_rules" and driver.rule is None),
         ("composer.prompt", driver.strategy == "at_prompt" and driver.prompt is None),
         ("composer.status", driver.strategy == "beside_bar" and driver.status is None),
-        ("composer.prompts", driver.strategy == "between_rules" and not driver.prompts),
+        ("composer.prompts", driver.strategy in _PROMPTED and not driver.prompts),
         ("driver.commands", _needs_commands(driver)),
     ):
         if wrong:
@@ -365,6 +366,7 @@ _KEYS: Mapping[str, Mapping[str, tuple[str, Read]]] = {
         "above": ("busy_above", _whole),
         "cursor_hidden": ("busy_cursor_hidden", _flag),
         "queues": ("queues_while_busy", _flag),
+        "pending": ("pending", _several(_pattern)),
     },
     "limit": {
         "patterns": ("limits", _several(_pattern)),
@@ -382,6 +384,7 @@ _KEYS: Mapping[str, Mapping[str, tuple[str, Read]]] = {
         "window_s": ("enter_window_s", _seconds),
         "again_after_space": ("defers_dialogs", _flag),
         "space_wait_s": ("space_wait_s", _seconds),
+        "unsent_if_kept": ("unsent_if_kept", _flag),
         "clear": ("clear_keys", _choice(("", "C-u", "C-u C-k"))),
     },
     "ready": {"after_s": ("ready_after_s", _seconds)},

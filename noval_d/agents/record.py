@@ -16,7 +16,18 @@ from noval_d.tmux.panes import PANE_FORMAT, PaneFacts, parse_pane
 from noval_d.tmux.quoting import quote
 from noval_d.tmux.screen import Screen, parse_screen
 
-EXPECTED = ("composer", "dialog", "busy", "limit", "compacting", "pasted", "cut", "starting", "reason")
+EXPECTED = (
+    "composer",
+    "dialog",
+    "busy",
+    "pending",
+    "limit",
+    "compacting",
+    "pasted",
+    "cut",
+    "starting",
+    "reason",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ LINE_TAIL_CHARS = 12
 SHORT_CHARS = 8  # a text so short may be a piece of anything: it must be the whole composer
 GUARD_CHARS = 40
 BORDERS = " \u00a0│┃"  # around the rows of a dialog
+PENDING_ROWS = 40  # what waits to be taken stands right above the composer, with all its texts
 
 _PIECE = re.compile(r"[A-Za-z0-9_.-]+(?: [A-Za-z0-9_.-]+)*")
 _OPTION = re.compile(r"(?:\S )?\d+\.")
@@ -35,6 +36,7 @@ class Sight:
     cut: bool = False  # the composer is taller than the screen: its beginning is not to be seen
     dialog: str | None = None  # the question of an open dialog
     busy: bool = False
+    pending: bool = False  # it shows texts that were sent and that it has not taken yet
     limit: str = ""  # what the agent says of a usage limit that is reached
     compacting: bool = False  # it compacts its conversation, and says so
     starting: bool = False  # nothing is drawn yet
@@ -42,7 +44,11 @@ class Sight:
     absent_marks: tuple[str, ...] = ()  # marks of dialogs that are nowhere on the screen
 
     def __repr__(self) -> str:
-        states = [name for name in ("pasted", "cut", "busy", "compacting", "starting") if getattr(self, name)]
+        states = [
+            name
+            for name in ("pasted", "cut", "busy", "pending", "compacting", "starting")
+            if getattr(self, name)
+        ]
         box = "-" if self.composer is None else f"{len(self.composer)} chars"
         said = [*states, *([f"dialog={self.dialog!r}"] if self.dialog else []), self.reason]
         return " ".join(filter(None, [f"<Sight composer={box}", *said])) + ">"
@@ -69,6 +75,7 @@ def look(driver: Driver, screen: Screen) -> Sight:
         cut=bool(composer and composer.cut),
         dialog=None if composer or at_work else _dialog(driver, screen),
         busy=busy,
+        pending=busy and composer is not None and _pending(driver, screen, composer),
         limit="" if busy else _limit(driver, above),
         compacting=busy and any(_any(driver.compacting, row) for row in above),
         starting=composer is None and not whole.strip(),
@@ -199,6 +206,11 @@ def _above(driver: Driver, screen: Screen, composer: Composer | None) -> list[st
     rows = screen.rows[: composer.first] if composer else screen.rows
     texts = [text for row in reversed(rows) if not is_rule(row, driver) and (text := row.text.rstrip())]
     return texts[: driver.limit_rows]
+
+
+def _pending(driver: Driver, screen: Screen, composer: Composer) -> bool:
+    rows = screen.rows[max(composer.first - PENDING_ROWS, 0) : composer.first]
+    return any(_any(driver.pending, row.text) for row in rows)
 
 
 def _limit(driver: Driver, above: Iterable[str]) -> str:

@@ -37,6 +37,7 @@ class Rules:
     """It takes text while it works; one that does not is not sent an Enter then, either."""
     hides: bool = False
     """The agent has no composer while it works: one that goes away with an Enter was submitted."""
+    unsent_if_kept: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +79,8 @@ class Look:
     hooked: bool = False
     """The agent's prompt hook is known to work."""
     busy: bool = False
+    pending: bool = False
+    """It shows texts that were sent and that it has not taken yet."""
     echoed: bool = False
     """Our text stands above the composer once more than before Enter: it was sent, or queued there."""
 
@@ -184,7 +187,13 @@ def _landed(rules: Rules, progress: Progress, look: Look, now: float) -> tuple[P
 def _entered_and_here(
     rules: Rules, progress: Progress, look: Look, now: float, entered_at: float
 ) -> tuple[Progress, Step]:
-    """Enter was pressed and our text is still there: swallowed, or sent and left behind."""
+    """Enter was pressed and our text is still there: swallowed, sent and left behind, or given back unsent."""
+    if rules.unsent_if_kept and rules.defers_dialogs:
+        if now - entered_at < RETRY_ENTER_S:
+            return progress, Wait(LOOK_S)
+        if progress.enters >= MAX_ENTERS:
+            return progress, Done(State.UNCONFIRMED, "the input box still holds the text after Enter")
+        return progress, Space()
     busy_seen = progress.busy_seen or look.busy
     echoed_at = (progress.echoed_at or now) if look.echoed else None
     progress = replace(progress, busy_seen=busy_seen, echoed_at=echoed_at)
@@ -216,7 +225,10 @@ def _gone(rules: Rules, progress: Progress, look: Look, now: float) -> tuple[Pro
     assert progress.gone_at is not None
     gone_for = now - progress.gone_at
     if progress.enters > 0:
-        if gone_for >= EMPTIED_S:
+        if look.pending:
+            return replace(progress, gone_at=None), Wait(IDLE_LOOK_S, "busy")
+        # after a dialog a text that was not taken yet is given back a moment later
+        if gone_for >= (SWALLOWED_S if progress.dialog_seen else EMPTIED_S):
             return progress, Done(State.SUBMITTED)
         return progress, Wait(LOOK_S)
     if progress.landed_at is not None or progress.resumed:

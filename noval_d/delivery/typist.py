@@ -185,6 +185,7 @@ class Typist:
             acknowledged=item.acknowledged,
             hooked=bool(agent.hooked),
             busy=sight is not None and sight.busy,
+            pending=sight is not None and sight.pending,
             echoed=item.echoes is not None and agent.echoes(item.typed) > item.echoes,
         )
         if item.acknowledged and steps.untouched(progress, seen):
@@ -305,6 +306,7 @@ def _rules(driver: Driver) -> steps.Rules:
         defers_dialogs=driver.defers_dialogs,
         queues=driver.queues_while_busy,
         hides=driver.busy_cursor_hidden,
+        unsent_if_kept=driver.unsent_if_kept,
     )
 
 

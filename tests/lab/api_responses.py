@@ -27,6 +27,18 @@ def parse(path: str, body: dict[str, Any]) -> Request:
     )
 
 
+def unanswered(body: dict[str, Any]) -> str:
+    """Return what the user has said since the model last spoke: what steers a turn comes behind it."""
+    texts: list[str] = []
+    items = body.get("input")
+    for item in items if isinstance(items, list) else [{"role": "user", "content": items}]:
+        if item.get("role") == "user":
+            texts += _texts(item)
+        elif item.get("role", "assistant") == "assistant":  # its words, its calls, what they gave
+            texts.clear()
+    return "\n".join(texts)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """What the stub says: a short text, or a shell call that leaves the sandbox: the agent must ask for it."""

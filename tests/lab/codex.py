@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from novactl.hooks.codex import entries
+from novactl.hooks.codex_trust import trust
 from tests.lab.agent_lab import AgentLab
 from tests.lab.stub_model import StubModel
 
@@ -52,10 +54,20 @@ class CodexLab(AgentLab):
         folder = home / ".codex"
         folder.mkdir()
         config = CONFIG.format(url=stub.url) + TRUSTED.format(directory=directory)
-        if settings is not None:
-            (folder / "hooks.json").write_text(json.dumps(settings["hooks.json"]), encoding="utf-8")
-            config += settings.get("config.toml", "")
         (folder / "config.toml").write_text(config, encoding="utf-8")
+        if settings is not None:
+            hooks = folder / "hooks.json"
+            hooks.write_text(json.dumps(settings), encoding="utf-8")
+            trust(str(hooks), str(cls.installed().find()))
+
+    @classmethod
+    def hook_settings(cls) -> dict[str, Any]:
+        """What `novactl hooks install codex` writes."""
+        return {"hooks": {event: [{"hooks": [entry]}] for event, entry in entries().items()}}
+
+    @classmethod
+    def arguments(cls, stub: StubModel) -> tuple[str, ...]:
+        return ("--no-daemon",)  # hooks of the server that several share do not know their pane
 
     @staticmethod
     def composer(screen: str) -> str | None:

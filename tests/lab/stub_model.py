@@ -181,7 +181,8 @@ class StubModel:
     async def _responses(self, request: web.Request) -> web.StreamResponse:
         body: dict[str, Any] = await request.json()
         asked = api_responses.parse(request.path, body)
-        use_tool = self._take(asked, body)
+        self._record(asked, body)
+        use_tool = asked.main and self.mode == "tool" and "USETOOL" in api_responses.unanswered(body)
         answer = api_responses.Answer.to(body, number=len(self._requests), use_tool=use_tool)
         return await self._say(request, asked, answer, stream=bool(body.get("stream")))
 

@@ -26,6 +26,7 @@ from noval_d.delivery.steps import (
 
 CLAUDE = Rules(settle_s=0.1, enter_window_s=0.6, space_wait_s=0.08, landed_within_s=2.0, defers_dialogs=True)
 SHY = replace(CLAUDE, defers_dialogs=False)
+CODEX = replace(CLAUDE, unsent_if_kept=True)
 HERE = Look(here=True, composer="text", dialog=False)
 EMPTY = Look(here=False, composer="", dialog=False)
 DIALOG = Look(here=False, composer=None, dialog=True)
@@ -35,6 +36,7 @@ looks = st.builds(
     Look, here=st.booleans(), composer=st.sampled_from([None, "", "text"]), dialog=st.booleans(),
     unread_bytes=st.integers(0, 1), running=st.booleans(), reading=st.booleans(),
     acknowledged=st.booleans(), hooked=st.booleans(), busy=st.booleans(), echoed=st.booleans(),
+    pending=st.booleans(),
 )  # fmt: skip
 progresses = st.builds(
     Progress, pasted_at=st.just(0.0), landed_at=moments, enters=st.integers(0, 4), entered_at=moments,
@@ -43,7 +45,7 @@ progresses = st.builds(
 )  # fmt: skip
 
 
-@given(rules=st.sampled_from([CLAUDE, SHY]), progress=progresses, look=looks, now=st.floats(0, 30))
+@given(rules=st.sampled_from([CLAUDE, SHY, CODEX]), progress=progresses, look=looks, now=st.floats(0, 30))
 def test_enter_is_pressed_only_where_the_text_is_and_soon_after_input(
     rules: Rules, progress: Progress, look: Look, now: float
 ) -> None:
@@ -72,7 +74,7 @@ def test_enter_is_pressed_only_where_the_text_is_and_soon_after_input(
             assert now - progress.pasted_at <= rules.enter_window_s
 
 
-@given(rules=st.sampled_from([CLAUDE, SHY]), progress=progresses, look=looks, now=st.floats(0, 30))
+@given(rules=st.sampled_from([CLAUDE, SHY, CODEX]), progress=progresses, look=looks, now=st.floats(0, 30))
 def test_a_verdict_of_delivery_needs_proof_and_a_repeat_needs_a_dialog(
     rules: Rules, progress: Progress, look: Look, now: float
 ) -> None:
@@ -188,3 +190,33 @@ def test_an_input_box_that_goes_away_with_an_enter_was_submitted_where_work_hide
     assert play(rules, [(0.02, HERE), (0.13, HERE), (0.2, asking), (9.0, asking)]) == [Enter()]
     assert play(rules, [(0.02, working), (0.4, working)]) == []
     assert play(rules, [(0.02, HERE), (0.13, HERE), (0.2, working), (0.25, HERE), (0.4, HERE)]) == [Enter()]
+
+
+# Codex: a text that waits while a tool asks is given back when the tool is refused ------------------------
+
+
+def test_a_text_that_waits_to_be_taken_is_not_submitted_yet() -> None:
+    progress = Progress(pasted_at=0.0, landed_at=0.1, enters=1, entered_at=0.3, gone_at=0.4)
+    progress, step = next_step(CODEX, progress, replace(EMPTY, busy=True, pending=True), 5.0)
+    assert step == Wait(0.1, "busy")
+    progress, step = next_step(CODEX, progress, EMPTY, 5.1)
+    assert isinstance(step, Wait)
+    _, step = next_step(CODEX, progress, EMPTY, 5.3)
+    assert step == Done(State.SUBMITTED)
+
+
+def test_a_text_that_is_given_back_after_a_dialog_is_sent_again() -> None:
+    progress = Progress(pasted_at=0.0, landed_at=0.1, enters=1, entered_at=0.3, gone_at=0.4)
+    progress, step = next_step(CODEX, progress, DIALOG, 1.0)
+    assert isinstance(step, Wait)
+    progress, step = next_step(CODEX, progress, EMPTY, 9.0)
+    progress, step = next_step(CODEX, progress, EMPTY, 9.2)
+    assert isinstance(step, Wait)  # an empty box right after a dialog proves nothing yet
+    progress, step = next_step(CODEX, progress, HERE, 9.3)
+    assert step == Space()
+    progress, step = next_step(CODEX, spaced(progress, 9.3), HERE, 9.4)
+    assert step == Enter()
+    again = entered(progress, 9.4, busy=False)
+    assert again.enters == 2
+    _, step = next_step(CODEX, replace(again, enters=MAX_ENTERS), HERE, 20.0)
+    assert step == Done(State.UNCONFIRMED, "the input box still holds the text after Enter")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from noval_d.agents.composer import Composer
 from noval_d.agents.driver import Driver
+from noval_d.agents.finders.above_footer import above_footer
 from noval_d.agents.finders.at_prompt import at_prompt
 from noval_d.agents.finders.beside_bar import beside_bar
 from noval_d.agents.finders.between_rules import between_rules
@@ -26,6 +27,7 @@ def _none(driver: Driver, screen: Screen) -> Composer | str:
 
 
 FINDERS: Mapping[str, Callable[[Driver, Screen], Composer | str]] = {
+    "above_footer": above_footer,
     "at_prompt": at_prompt,
     "beside_bar": beside_bar,
     "between_rules": between_rules,
