@@ -7,7 +7,7 @@ RUN := .venv/bin/python
 MAKEFLAGS += --no-print-directory
 export PYTHON
 
-.PHONY: help setup demo test lint bench soak clean
+.PHONY: help setup demo test live lint bench soak clean
 
 help: ## show this
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
@@ -18,8 +18,11 @@ setup: ## make .venv and install tmux when it is missing; the others do it by th
 demo: setup ## two agents, real commands, a held message, proof: a minute (DEMO_AGENT=claude: the real one)
 	@$(RUN) -m tests.lab.demo
 
-test: setup lint ## lint and all tests; those with real agents where they run (LIVE=0: without)
+test: setup lint ## lint and all tests; the shorter ones with real agents too (LIVE=0: without)
 	@tests/lab/test.sh
+
+live: setup ## every test with real agents, the long ones too (AGENTS="codex aider": only theirs)
+	@LIVE=all tests/lab/test.sh
 
 lint: setup ## ruff and mypy, over code and tests
 	@$(RUN) -m ruff check --quiet .

@@ -8,12 +8,14 @@ for name in $(env | sed -n 's/^\(NOVA_[A-Z_]*\|DRAGONFLY_[A-Z_]*\|TMUX\|TMUX_PAN
     case $name in NOVA_SEED | NOVA_*_BIN) ;; *) unset "$name" ;; esac
 done
 
+# LIVE: 1 (or nothing) for the shorter tests with real agents, 0 for none, all for all of them and nothing else.
+LIVE=${LIVE:-1}
 failed=0
-.venv/bin/python -m pytest -q -n auto tests/unit tests/integration tests/faults || failed=1
+[ "$LIVE" = all ] || .venv/bin/python -m pytest -q -n auto tests/unit tests/integration tests/faults || failed=1
 
 # Which agents are there, or could be installed; one that this machine has no room for is skipped, and said.
 live=
-if [ "${LIVE:-1}" = 0 ]; then
+if [ "$LIVE" = 0 ]; then
     echo "LIVE=0: the tests with real agents were left out."
 else
     for agent in ${AGENTS:-claude codex gemini opencode aider}; do
@@ -29,6 +31,9 @@ else
         esac
     done
     # one after the other: two real agents at once starve each other on two cores
-    NOVA_REQUIRE_LIVE=$live NOVA_ONLY_LIVE=${AGENTS:-} .venv/bin/python -m pytest -q tests/live || failed=1
+    which="not long"
+    [ "$LIVE" != all ] || which=live
+    NOVA_REQUIRE_LIVE=$live NOVA_ONLY_LIVE=${AGENTS:-} \
+        .venv/bin/python -m pytest -q -m "$which" tests/live || failed=1
 fi
 exit "$failed"

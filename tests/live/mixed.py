@@ -5,9 +5,13 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 
+import pytest
+
 from tests.live.agent_node import AgentNode
 
 MESSAGES = 50
+COUNTS = pytest.mark.parametrize("count", [20, pytest.param(MESSAGES, marks=pytest.mark.long)])
+"""Twenty in every run of the tests, fifty in `make live`."""
 KINDS = (
     "short {m}",
     "/help {m}",
@@ -40,15 +44,19 @@ def marker_of(body: str) -> str:
 
 
 def run_mixed(
-    agent: AgentNode, *states: str, kinds: Sequence[str] = KINDS, timeout_s: float = 120.0
+    agent: AgentNode,
+    *states: str,
+    count: int = MESSAGES,
+    kinds: Sequence[str] = KINDS,
+    timeout_s: float = 120.0,
 ) -> Mapping[str, str]:
-    """Send 50 messages, in bursts while the agent works and one by one while it is idle.
+    """Send `count` messages, in bursts while the agent works and one by one while it is idle.
 
     Each must end in one of `states` and be at the model exactly once. Returns the final state of each id.
     """
     rng = random.Random(7)
     sent: dict[str, str] = {}
-    for number, body in enumerate(bodies(rng, kinds=kinds)):
+    for number, body in enumerate(bodies(rng, count, kinds)):
         agent.stub.delay_s = rng.choice([0.0, 0.0, 0.3, 1.0])
         sent[agent.send(body)] = marker_of(body)
         if number % 7 == 6:

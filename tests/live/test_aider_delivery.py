@@ -9,15 +9,16 @@ import pytest
 
 from tests.lab.aider import AiderLab
 from tests.live.agent_node import AgentNode, agent_node, needs
-from tests.live.mixed import run_mixed
+from tests.live.mixed import COUNTS, run_mixed
 from tests.support.node import until
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(600), needs(AiderLab)]
 
 
-def test_fifty_mixed_messages_end_submitted_and_reach_the_model_once() -> None:
+@COUNTS
+def test_mixed_messages_end_submitted_and_reach_the_model_once(count: int) -> None:
     with agent_node(AiderLab, hooked=False) as aider:
-        run_mixed(aider, "submitted")
+        run_mixed(aider, "submitted", count=count)
 
 
 def test_a_message_sent_just_after_the_start_is_held_until_the_agent_is_ready_and_arrives_once() -> None:
@@ -27,6 +28,7 @@ def test_a_message_sent_just_after_the_start_is_held_until_the_agent_is_ready_an
         aider.wait_received("[[early]]")
 
 
+@pytest.mark.long
 def test_a_half_typed_draft_holds_the_message_and_is_left_as_it_is() -> None:
     with agent_node(AiderLab, hooked=False) as aider:
         aider.lab.tmux("send-keys", "-t", aider.lab.pane, "-l", "half a thought")
@@ -41,6 +43,7 @@ def test_a_half_typed_draft_holds_the_message_and_is_left_as_it_is() -> None:
         aider.wait_received("half a thought")
 
 
+@pytest.mark.long
 def test_an_agent_that_exits_to_its_shell_or_to_a_bare_python_holds_messages() -> None:
     with agent_node(AiderLab, hooked=False, in_shell=True) as aider:
         lab = aider.lab
@@ -56,6 +59,7 @@ def test_an_agent_that_exits_to_its_shell_or_to_a_bare_python_holds_messages() -
         assert "[[away]]" not in lab.capture()
 
 
+@pytest.mark.long
 def test_a_question_asked_around_a_message_is_never_answered() -> None:
     rng = random.Random(11)
     with agent_node(AiderLab, hooked=False) as aider:

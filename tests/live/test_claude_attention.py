@@ -52,6 +52,7 @@ def test_a_permission_is_granted_by_an_answer_and_the_tool_runs_once(hooked: boo
             answer(claude, "1", dialog["fingerprint"])
 
 
+@pytest.mark.long
 def test_a_permission_is_refused_by_an_answer_and_the_tool_does_not_run() -> None:
     with claude_node(hooked=True) as claude:
         dialog = open_dialog(claude, "[[one]]")
@@ -61,6 +62,7 @@ def test_a_permission_is_refused_by_an_answer_and_the_tool_does_not_run() -> Non
         assert not (claude.directory / "toolran").exists()
 
 
+@pytest.mark.long
 def test_a_dialog_that_has_changed_since_it_was_shown_is_not_answered() -> None:
     with claude_node(hooked=True) as claude:
         dialog = open_dialog(claude, "[[one]]")
@@ -76,6 +78,7 @@ def test_a_dialog_that_has_changed_since_it_was_shown_is_not_answered() -> None:
         assert not (claude.directory / "toolran").exists()
 
 
+@pytest.mark.long
 def test_a_reached_limit_needs_a_person_until_the_model_answers_again() -> None:
     with claude_node(hooked=True) as claude:
         claude.stub.limit = {"x-should-retry": "false"}
@@ -90,6 +93,7 @@ def test_a_reached_limit_needs_a_person_until_the_model_answers_again() -> None:
         until(lambda: _reasons(claude) == [], 20, "the end of the limit")
 
 
+@pytest.mark.long
 def test_an_agent_that_compacts_says_so_and_a_message_meanwhile_arrives_once() -> None:
     with claude_node(hooked=True) as claude:
         claude.node.wait_state(claude.send("[[first]] hello"), "acknowledged")

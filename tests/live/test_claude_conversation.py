@@ -54,6 +54,7 @@ def test_claude_answers_what_it_is_asked_with_its_own_novactl() -> None:
         assert json.loads(claude.node.novactl("inbox", claude.name, "--unanswered", "--json").stdout) == []
 
 
+@pytest.mark.long
 def test_claude_asks_and_reads_the_answer_once(tmp_path: Path) -> None:
     with claude_node(hooked=True, settings=SETTINGS, env=ENV) as claude:
         claude.stub.mode = "tool"

@@ -129,6 +129,7 @@ def test_a_daemon_killed_around_paste_and_enter_delivers_once() -> None:
             claude.wait_received(f"[[k-{number}]]")
 
 
+@pytest.mark.long
 def test_an_enter_that_sat_in_a_stopped_tmux_server_approves_nothing() -> None:
     rng = random.Random(6)
     with claude_node(hooked=True) as claude:

@@ -129,6 +129,7 @@ def test_the_dialogs_of_its_start_are_answered_where_they_are_allowed() -> None:
         assert saved["customApiKeyResponses"]["approved"] == [KEY[-20:]]
 
 
+@pytest.mark.long
 def test_a_dialog_of_its_start_that_is_not_allowed_is_named_and_not_answered() -> None:
     with stage(furnished=False) as claude:
         with pytest.raises(NovaError, match="waits at its dialog") as caught:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.lab.codex import CodexLab
 from tests.live.agent_node import AgentNode, agent_node, needs
-from tests.live.mixed import run_mixed
+from tests.live.mixed import COUNTS, run_mixed
 from tests.support.node import until
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(600), needs(CodexLab)]
@@ -29,11 +29,13 @@ def pause(seconds: float) -> None:
     time.sleep(seconds)
 
 
-def test_fifty_mixed_messages_with_hooks_end_acknowledged_and_reach_the_model_once() -> None:
+@COUNTS
+def test_mixed_messages_with_hooks_end_acknowledged_and_reach_the_model_once(count: int) -> None:
     with agent_node(CodexLab, hooked=True) as codex:
-        run_mixed(codex, "acknowledged")
+        run_mixed(codex, "acknowledged", count=count)
 
 
+@pytest.mark.long
 def test_fifty_mixed_messages_without_hooks_end_submitted_and_reach_the_model_once() -> None:
     with agent_node(CodexLab, hooked=False) as codex:
         run_mixed(codex, "submitted")
@@ -46,6 +48,7 @@ def test_a_message_sent_just_after_the_start_is_held_until_the_agent_is_ready_an
         codex.wait_received("[[early]]")
 
 
+@pytest.mark.long
 def test_a_half_typed_draft_holds_the_message_and_is_left_as_it_is() -> None:
     with agent_node(CodexLab, hooked=True) as codex:
         codex.lab.tmux("send-keys", "-t", codex.lab.pane, "-l", "half a thought")
@@ -60,6 +63,7 @@ def test_a_half_typed_draft_holds_the_message_and_is_left_as_it_is() -> None:
         codex.wait_received("half a thought")
 
 
+@pytest.mark.long
 def test_a_message_that_steers_a_turn_with_a_tool_is_acknowledged() -> None:
     with agent_node(CodexLab, hooked=True) as codex:
         codex.stub.mode, codex.stub.delay_s = "tool", 2.0
@@ -92,6 +96,7 @@ def test_a_message_for_an_agent_that_asks_is_held_until_a_person_has_answered() 
         assert (codex.directory / "toolran").exists()
 
 
+@pytest.mark.long
 def test_an_agent_that_exits_to_its_shell_holds_messages() -> None:
     with agent_node(CodexLab, hooked=True, in_shell=True) as codex:
         submit(codex, "/quit")
@@ -102,6 +107,7 @@ def test_an_agent_that_exits_to_its_shell_holds_messages() -> None:
         assert "[[away]]" not in codex.lab.capture()
 
 
+@pytest.mark.long
 def test_hooks_of_the_server_that_several_share_claim_nothing() -> None:
     with agent_node(CodexLab, hooked=True) as codex:
         command = str(CodexLab.installed().find())
@@ -138,6 +144,7 @@ def try_dialog(codex: AgentNode, number: int, offset_s: float, state: str) -> No
     assert not (codex.directory / "toolran").exists()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("hooked", [True, False])
 def test_a_dialog_opening_around_the_enter_is_never_approved(hooked: bool) -> None:
     rng = random.Random(11)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.lab.gemini import GeminiLab
 from tests.live.agent_node import AgentNode, agent_node, needs
-from tests.live.mixed import run_mixed
+from tests.live.mixed import COUNTS, run_mixed
 from tests.support.node import until
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(400), needs(GeminiLab)]
@@ -23,11 +23,13 @@ def submit(gemini: AgentNode, text: str) -> None:
     gemini.lab.submit(text)
 
 
-def test_fifty_mixed_messages_with_hooks_end_acknowledged_and_reach_the_model_once() -> None:
+@COUNTS
+def test_mixed_messages_with_hooks_end_acknowledged_and_reach_the_model_once(count: int) -> None:
     with agent_node(GeminiLab, hooked=True) as gemini:
-        run_mixed(gemini, "acknowledged")
+        run_mixed(gemini, "acknowledged", count=count)
 
 
+@pytest.mark.long
 def test_fifty_mixed_messages_without_hooks_end_submitted_and_reach_the_model_once() -> None:
     with agent_node(GeminiLab, hooked=False) as gemini:
         run_mixed(gemini, "submitted")
@@ -40,6 +42,7 @@ def test_a_message_sent_just_after_the_start_is_held_until_the_agent_is_ready_an
         gemini.wait_received("[[early]]")
 
 
+@pytest.mark.long
 def test_a_half_typed_draft_holds_the_message_and_is_left_as_it_is() -> None:
     with agent_node(GeminiLab, hooked=True) as gemini:
         gemini.lab.tmux("send-keys", "-t", gemini.lab.pane, "-l", "half a thought")
@@ -55,6 +58,7 @@ def test_a_half_typed_draft_holds_the_message_and_is_left_as_it_is() -> None:
         gemini.wait_received("half a thought")
 
 
+@pytest.mark.long
 def test_shell_mode_holds_the_message_although_nothing_stands_there() -> None:
     with agent_node(GeminiLab, hooked=True) as gemini:
         gemini.lab.tmux("send-keys", "-t", gemini.lab.pane, "-l", "!")
@@ -67,6 +71,7 @@ def test_shell_mode_holds_the_message_although_nothing_stands_there() -> None:
         assert not (gemini.directory / "toolran").exists()
 
 
+@pytest.mark.long
 def test_an_agent_that_exits_to_its_shell_holds_messages_until_it_is_back() -> None:
     with agent_node(GeminiLab, hooked=True, in_shell=True) as gemini:
         submit(gemini, "/quit")
@@ -123,6 +128,7 @@ def pause(seconds: float) -> None:
     time.sleep(seconds)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("hooked", [True, False])
 def test_a_dialog_opening_around_the_enter_is_never_approved(hooked: bool) -> None:
     rng = random.Random(11)
@@ -132,6 +138,7 @@ def test_a_dialog_opening_around_the_enter_is_never_approved(hooked: bool) -> No
             try_dialog(gemini, number, rng.uniform(-0.2, 2.0), state)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("hooked", [True, False])
 def test_a_turn_beginning_around_the_paste_and_its_dialog_are_never_approved(hooked: bool) -> None:
     rng = random.Random(12)

@@ -54,6 +54,7 @@ KINDS = [Kind(name) for name in AGENTS if _has_lab(name)]
 pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", [pytest.param(kind, id=kind.name, marks=needs(kind.lab)) for kind in KINDS])
 def test_twenty_messages_into_an_idle_agent_end_submitted_and_reach_the_model_once(kind: Kind) -> None:
     with agent_node(kind.lab, hooked=False, driver="generic") as agent:

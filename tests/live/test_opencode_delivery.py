@@ -9,15 +9,16 @@ import pytest
 
 from tests.lab.opencode import OpencodeLab
 from tests.live.agent_node import AgentNode, agent_node, needs
-from tests.live.mixed import run_mixed
+from tests.live.mixed import COUNTS, run_mixed
 from tests.support.node import until
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(600), needs(OpencodeLab)]
 
 
-def test_fifty_mixed_messages_end_submitted_and_reach_the_model_once() -> None:
+@COUNTS
+def test_mixed_messages_end_submitted_and_reach_the_model_once(count: int) -> None:
     with agent_node(OpencodeLab, hooked=False) as opencode:
-        run_mixed(opencode, "submitted")
+        run_mixed(opencode, "submitted", count=count)
 
 
 def test_a_message_sent_just_after_the_start_is_held_until_the_agent_is_ready_and_arrives_once() -> None:
@@ -27,6 +28,7 @@ def test_a_message_sent_just_after_the_start_is_held_until_the_agent_is_ready_an
         opencode.wait_received("[[early]]")
 
 
+@pytest.mark.long
 def test_a_half_typed_draft_holds_the_message_and_is_left_as_it_is() -> None:
     with agent_node(OpencodeLab, hooked=False) as opencode:
         assert isinstance(opencode.lab, OpencodeLab)
@@ -45,6 +47,7 @@ def test_a_half_typed_draft_holds_the_message_and_is_left_as_it_is() -> None:
         opencode.wait_received("half a thought")
 
 
+@pytest.mark.long
 def test_a_message_to_a_shell_prompt_is_held_and_nothing_is_run() -> None:
     with agent_node(OpencodeLab, hooked=False) as opencode:
         opencode.lab.tmux("send-keys", "-t", opencode.lab.pane, "!")
@@ -57,6 +60,7 @@ def test_a_message_to_a_shell_prompt_is_held_and_nothing_is_run() -> None:
         assert not (opencode.directory / "toolran").exists()
 
 
+@pytest.mark.long
 def test_an_agent_that_exits_to_its_shell_holds_messages() -> None:
     with agent_node(OpencodeLab, hooked=False, in_shell=True) as opencode:
         opencode.lab.server.press(opencode.lab.pane, "C-c")
@@ -66,6 +70,7 @@ def test_an_agent_that_exits_to_its_shell_holds_messages() -> None:
         assert "[[away]]" not in opencode.lab.capture()
 
 
+@pytest.mark.long
 def test_a_permission_asked_for_around_a_message_is_never_granted() -> None:
     rng = random.Random(11)
     with agent_node(OpencodeLab, hooked=False) as opencode:
