@@ -55,6 +55,10 @@ def test_a_node_leaves_the_panes_of_another_alone(tmp_path: Path) -> None:
             taken = first.send("raw", "into a pane that is another's now")["id"]
             first.wait_state(taken, "held")
             first.tmux.tmux("set-option", "-p", "-t", agent.pane, "@nova_node", "test-node")
+            first.tmux.tmux("copy-mode", "-t", agent.pane)  # options tell nobody that they changed; this does
+            until(lambda: first.tmux.value(agent.pane, "pane_in_mode") == "1", what="copy mode")
+            time.sleep(1.5)  # the watch of panes reports once a second
+            first.tmux.tmux("copy-mode", "-q", "-t", agent.pane)
             first.wait_state(taken, "submitted", timeout_s=45)
 
 

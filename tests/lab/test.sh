@@ -11,7 +11,10 @@ done
 # LIVE: 1 (or nothing) for the shorter tests with real agents, 0 for none, all for all of them and nothing else.
 LIVE=${LIVE:-1}
 failed=0
-[ "$LIVE" = all ] || .venv/bin/python -m pytest -q -n auto tests/unit tests/integration tests/faults || failed=1
+# The slow ones, which mostly wait, come first; there are more of them at once than cores.
+workers=$(($(nproc) + 2))
+[ "$LIVE" = all ] ||
+    .venv/bin/python -m pytest -q -n "$workers" --dist worksteal tests/faults tests/integration tests/unit || failed=1
 
 # Which agents are there, or could be installed; one that this machine has no room for is skipped, and said.
 live=
