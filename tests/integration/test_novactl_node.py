@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.support.cli import clean_environment, run_program
@@ -72,6 +73,10 @@ def test_a_daemon_that_dies_at_its_start_is_quoted(env: dict[str, str]) -> None:
     assert all(told.startswith("waiting for ") for told in progress)
     assert line.startswith("novactl: ")
     assert "directory" in line
+    left = [
+        p.pid for p in psutil.process_iter() if any(env["NOVA_STATE_DIR"] in word for word in words_of(p))
+    ]
+    assert not left, "the broker that it was just starting goes on"
 
 
 def test_a_wrong_configuration_starts_nothing(env: dict[str, str]) -> None:
@@ -95,3 +100,10 @@ def test_the_foreground_is_the_daemon_itself(env: dict[str, str]) -> None:
     finally:
         program.send_signal(signal.SIGTERM)
         assert program.wait(60) == 0
+
+
+def words_of(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
