@@ -20,7 +20,7 @@ def show(data: dict[str, Any]) -> None:
         ("tmux", _tmux(data)),
         ("agents", _agents(data)),
     ]
-    facts.append(("outbox", f"{_number(data.get('outbox'))} waiting to leave"))
+    facts.append(("outbox", f"{_number(data.get('outbox'))} sent from here and not final"))
     paused = data.get("paused") or []
     if paused:
         facts.append(("paused", ", ".join(map(str, paused))))

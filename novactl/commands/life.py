@@ -75,7 +75,7 @@ def _followed(values: Values, call: str, args: dict[str, Any], name: str) -> dic
     limit = limit_s(values, READY_S)
     progress = _Progress(quiet=values["quiet"] or values["json"])
     last: dict[str, Any] = {}
-    progress.show(f"{name}: opening a window" if call == "spawn" else f"{name}: ending its program")
+    progress.show(f"{name}: asking the node" if call == "spawn" else f"{name}: ending its program")
     try:
         with connect(values, CALL_S) as client:
             for step in client.stream(call, args, limit):
