@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -11,6 +12,8 @@ AgentId = NewType("AgentId", str)
 NodeId = NewType("NodeId", str)
 MessageId = NewType("MessageId", str)
 PaneId = NewType("PaneId", str)
+
+AGENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
 
 SCHEMA = 1
 

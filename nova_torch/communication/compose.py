@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 from nova_torch.clean import MAX_BODY_BYTES, checked_body
@@ -11,7 +10,6 @@ from nova_torch.nearest import suggestion
 from nova_torch.ulid import is_ulid, new_ulid
 from nova_torch.values import Form, Kind, Message, MessageId, Priority
 
-AGENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
 MAX_TARGET_CHARS = 256
 ANSWERS = ("wanted", "none")
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from nova_torch.adopt import AdoptRule
-from nova_torch.communication.compose import AGENT_ID
+from nova_torch.values import AGENT_ID
 from noval_d.agents.driver import Driver
 from noval_d.agents.recognition import claimants, claims, described, may_be_a_shell
 from noval_d.tmux.panes import PaneFacts

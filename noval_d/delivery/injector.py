@@ -15,6 +15,7 @@ from pathlib import Path
 from nova_torch.errors import StoreFailed, TmuxNotAnswering, TmuxUnavailable
 from noval_d.agents.driver import Driver
 from noval_d.agents.recognition import is_interpreter
+from noval_d.delivery.lines import all_of, enter_key, guard
 from noval_d.tmux.clock import SET_CLOCK, in_time
 from noval_d.tmux.control import Answer, ControlClient, quote
 from noval_d.tmux.link import TmuxLink
@@ -67,7 +68,7 @@ class Injector:
         target = pane.pane_id
         inner = [f"paste-buffer -p -r -d -b {buffer} -t {target}"]
         if enter is not None:
-            inner.append(_enter_key(enter, pane))
+            inner.append(enter_key(enter, pane))
             token += ENTERED
         inner += [f"set-option -p -t {target} {MARKER} {quote(token)}", "display-message -p OK"]
         conditions = [guard(pane)]
@@ -75,7 +76,7 @@ class Injector:
             conditions.append(in_time(int(self._wall() + LATE_S)))
         answer = await self._run(
             f"load-buffer -b {buffer} {quote(str(file))} ; "
-            + _if(pane, _all(conditions), inner, [f"delete-buffer -b {buffer}", "display-message -p NO"])
+            + _if(pane, all_of(conditions), inner, [f"delete-buffer -b {buffer}", "display-message -p NO"])
         )
         # kept while it is not known whether the line ran; the next start sweeps it
         file.unlink(missing_ok=True)
@@ -103,8 +104,8 @@ class Injector:
             conditions.append(f"#{{C:{text}}}")
         conditions += [f"#{{?#{{C:{mark}}},0,1}}" for mark in absent]
         target = pane.pane_id
-        inner = [_enter_key(driver, pane), f"set-option -p -t {target} {MARKER} {quote(token + ENTERED)}"]
-        answer = await self._run(_if(pane, _all(conditions), [*inner, "display-message -p OK"], _NO))
+        inner = [enter_key(driver, pane), f"set-option -p -t {target} {MARKER} {quote(token + ENTERED)}"]
+        answer = await self._run(_if(pane, all_of(conditions), [*inner, "display-message -p OK"], _NO))
         return b"OK" in answer.lines
 
     async def keys(self, pane: PaneFacts, keys: str, absent: Sequence[str]) -> bool:
@@ -112,7 +113,7 @@ class Injector:
         conditions = [guard(pane), in_time(int(self._wall() + LATE_S))]
         conditions += [f"#{{?#{{C:{mark}}},0,1}}" for mark in absent]
         inner = [f"send-keys -t {pane.pane_id} {keys}", "display-message -p OK"]
-        answer = await self._run(_if(pane, _all(conditions), inner, _NO))
+        answer = await self._run(_if(pane, all_of(conditions), inner, _NO))
         return b"OK" in answer.lines
 
     async def press(self, pane: PaneFacts, keys: Sequence[str], pieces: Sequence[str]) -> bool:
@@ -121,7 +122,7 @@ class Injector:
         conditions += [f"#{{C:{piece}}}" for piece in pieces]
         pressed = " ".join(quote(key) for key in keys)
         inner = [f"send-keys -t {pane.pane_id} {pressed}", "display-message -p OK"]
-        answer = await self._run(_if(pane, _all(conditions), inner, _NO))
+        answer = await self._run(_if(pane, all_of(conditions), inner, _NO))
         return b"OK" in answer.lines
 
     async def _run(self, line: str) -> Answer:
@@ -137,40 +138,13 @@ class Injector:
 _NO = ["display-message -p NO"]
 
 
-def guard(pane: PaneFacts) -> str:
-    """Return the tmux condition that this is still the pane that was looked at: alive, no mode, input on.
-
-    It still carries its agent's and its node's name, too: an agent that moves or is unregistered is not typed
-    into here.
-    """
-    command = pane.command.replace("#", "##").replace(",", "#,").replace("}", "#}")
-    seen = "#{pane_dead} #{pane_in_mode} #{pane_input_off} #{pane_synchronized} #{pane_pid}"
-    seen += " #{@nova_agent} #{@nova_node}"
-    known = f"0 0 0 {int(pane.synchronized)} {pane.pid} {pane.nova_agent} {pane.nova_node}"
-    return f"#{{==:{seen} #{{pane_current_command}},{known} {command}}}"
-
-
 def _write_private(file: Path, data: bytes) -> None:
     descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
     with open(descriptor, "wb") as sink:
         sink.write(data)
 
 
-def _all(conditions: Sequence[str]) -> str:
-    joined = conditions[0]
-    for condition in conditions[1:]:
-        joined = f"#{{&&:{joined},{condition}}}"
-    return joined
-
-
 def _if(pane: PaneFacts, condition: str, then: Sequence[str], otherwise: Sequence[str]) -> str:
     """Return one control line that runs `then` or `otherwise` by the format `condition` of the pane."""
     branches = quote(" ; ".join(then)), quote(" ; ".join(otherwise))
     return f"if-shell -F -t {pane.pane_id} {quote(condition)} {branches[0]} {branches[1]}"
-
-
-def _enter_key(driver: Driver, pane: PaneFacts) -> str:
-    """Return what presses Enter; keys fan out to synchronised panes, pastes do not (DELIVERY 2.8)."""
-    if driver.enter == "paste" or pane.synchronized:
-        return f'set-buffer -b nova-cr "\\r" ; paste-buffer -r -d -b nova-cr -t {pane.pane_id}'
-    return f"send-keys -t {pane.pane_id} Enter"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from nova_torch.communication.compose import AGENT_ID
 from nova_torch.errors import Conflict, InvalidRequest, NotAllowed, NovaError
-from nova_torch.values import AgentId, Form, Kind, Message, MessageId, NodeId
+from nova_torch.values import AGENT_ID, AgentId, Form, Kind, Message, MessageId, NodeId
 from noval_d.delivery.template import from_agent
 
 SILENT_KINDS = (Kind.EVENT, Kind.CONTROL)

@@ -10,10 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nova_torch.adopt import EVERY_CLAIMED, AdoptRule, read_rules
-from nova_torch.communication.compose import AGENT_ID
 from nova_torch.config import changes, load
 from nova_torch.errors import ConfigInvalid
-from nova_torch.values import PaneId
+from nova_torch.values import AGENT_ID, PaneId
 from noval_d.agents.adoption import Adopt, Candidate, Leave, plan
 from noval_d.agents.driver import Driver
 from noval_d.tmux.panes import PaneFacts

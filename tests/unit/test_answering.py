@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nova_torch.communication.compose import AGENT_ID
 from nova_torch.errors import Conflict, InvalidRequest, NotAllowed
 from nova_torch.keys import Keys
-from nova_torch.values import AgentId, Form, Kind, Message, MessageId, NodeId, Receipt, Reply, State
+from nova_torch.values import AGENT_ID, AgentId, Form, Kind, Message, MessageId, NodeId, Receipt, Reply, State
 from noval_d.calls.table import Answers
 from noval_d.control.calls import Access, Peer
 from noval_d.node.node import Node

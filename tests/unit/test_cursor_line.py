@@ -12,8 +12,8 @@ from nova_torch.values import AgentId, AgentSpec, Message, MessageId, State
 from noval_d.agents.driver_file import load_drivers
 from noval_d.agents.finders.cursor_line import empty_line
 from noval_d.agents.record import Recording
-from noval_d.agents.roster import fitted, read_spec, write_spec
 from noval_d.agents.sight import Sight, landed, look
+from noval_d.agents.spec import fitted, read_spec, write_spec
 from noval_d.delivery.gate import Refuse, decide
 from noval_d.delivery.view import AgentView
 from noval_d.tmux.screen import Screen, parse_screen

@@ -22,7 +22,7 @@ from noval_d.agents.recognition import (
     may_be_a_shell,
     script_of,
 )
-from noval_d.agents.roster import read_spec, write_spec
+from noval_d.agents.spec import read_spec, write_spec
 from noval_d.tmux.front import Front, read_front
 
 PATTERN = re.compile(r"(?:^|/)codex(?:\.js)?(?: |$)")

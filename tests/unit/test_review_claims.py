@@ -19,8 +19,8 @@ from noval_d.agents.agent import Agent
 from noval_d.agents.driver_file import load_drivers
 from noval_d.agents.sight import Sight
 from noval_d.delivery.gate import Hold, decide
-from noval_d.delivery.injector import guard
 from noval_d.delivery.item import Item
+from noval_d.delivery.lines import guard
 from noval_d.delivery.steps import Look, Progress, untouched
 from noval_d.delivery.template import dress
 from noval_d.delivery.view import AgentView
