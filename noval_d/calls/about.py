@@ -64,5 +64,7 @@ class About(Base):
         """Take over a call of an agent's hook; what is nobody's is ignored."""
         asked = Args(args)
         if self._same_server(asked.optional_text("tmux")):
-            await self._node.hook(asked.text("pane"), asked.text("event"), asked.optional_payload("payload"))
+            await self._node.hooks.hear(
+                asked.text("pane"), asked.text("event"), asked.optional_payload("payload")
+            )
         return {}

@@ -52,7 +52,7 @@ class Messages(Talks):
     async def follow(self, _peer: Peer, args: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
         """Return a message's receipt; as a stream, every change of it too."""
         asked = Args(args)
-        async for receipt in self._node.follow(asked.text("id"), replied=asked.flag("replied")):
+        async for receipt in self._node.postbox.follow(asked.text("id"), replied=asked.flag("replied")):
             yield receipt.to_json()
 
     async def trace(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:

@@ -185,7 +185,7 @@ class Keeper:
             sender=self.life.plan.owner,
             headers={"origin": node.name, "agent": self.agent.id},
         )
-        await node.post(message)
+        await node.postbox.post(message)
 
     def _is_open(self, message: str) -> bool:
         try:

@@ -1,11 +1,11 @@
-"""Put what happened to an agent into the form of the event stream. Pure."""
+"""Put what happened to an agent or a message into the form of the event stream. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from nova_torch.values import NodeId
+from nova_torch.values import AgentId, Hop, NodeId
 from noval_d.agents.agent import Agent
 from noval_d.agents.attention import Attention, opening
 from noval_d.agents.states import Transition
@@ -53,6 +53,19 @@ def unprocessed_event(agent: Agent, *, at_ms: int, node: NodeId) -> dict[str, An
         "node": node,
         "state": agent.standing.state.value,
         "detail": "it has acknowledged this message and shows no sign of work",
+    }
+
+
+def hop_event(hop: Hop, agent: AgentId) -> dict[str, Any]:
+    """Return the event of a step of a message."""
+    return {
+        "at_ms": hop.at_ms,
+        "event": f"message.{hop.state}",
+        "id": hop.message,
+        "agent": agent,
+        "state": hop.state.value,
+        "reason": hop.reason,
+        "node": hop.node,
     }
 
 

@@ -33,7 +33,7 @@ async def retire(node: Node, agent_id: str, why: str) -> Retired:
     except TmuxUnavailable:
         client = None
     agent, worker = await node.roster.unregister(agent_id, client)
-    node.end_worker(agent.id)
+    node.crew.end(agent.id)
     untyped = worker.take_all()
     for item in untyped:
         await node.desk.settle(item, State.FAILED, why)

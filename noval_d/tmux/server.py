@@ -60,6 +60,12 @@ def find_socket(name_or_path: str) -> TmuxSocket:
     return TmuxSocket(path=os.path.join(base, f"tmux-{os.getuid()}", name_or_path or "default"))
 
 
+def server_alive(pane_key: str) -> bool:
+    """Tell whether the tmux server of a pane key (`pid.started/%id/pid`) still runs."""
+    pid = pane_key.partition(".")[0]
+    return pid.isdigit() and os.path.exists(f"/proc/{pid}")
+
+
 def client_environment(environment: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the environment for a tmux client of ours: one that knows of no pane it was started in."""
     source = os.environ if environment is None else environment

@@ -18,7 +18,7 @@ from typing import Any
 
 from nova_torch.errors import NovaError
 from nova_torch.protocol.client import Client
-from noval_d.node.node import _message_directory
+from noval_d.node.directory import message_directory
 from tests.lab.tmux import PrivateTmux
 from tests.support.capture import Capture
 
@@ -195,7 +195,7 @@ class TestNode:
             os.kill(int(pid_file.read_text().strip()), signal.SIGKILL)
         if self.capture is not None:
             self.capture.stop()
-        shutil.rmtree(_message_directory(self.state), ignore_errors=True)
+        shutil.rmtree(message_directory(self.state), ignore_errors=True)
         shutil.rmtree(self.state, ignore_errors=True)
 
 

@@ -26,7 +26,7 @@ from noval_d.delivery.template import dress
 from noval_d.delivery.view import AgentView
 from noval_d.delivery.worker import UNPROVEN, Worker
 from noval_d.mailroom.ledger import Phase
-from noval_d.node.node import _message_directory
+from noval_d.node.directory import message_directory
 from noval_d.tmux import tty
 from noval_d.tmux.panes import Observation, PaneFacts
 from tests.support.aio import run
@@ -219,12 +219,12 @@ def test_submitted_messages_that_no_hook_has_told_of_take_room_too() -> None:
 def test_a_directory_that_another_user_made_in_shared_memory_is_not_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wanted = _message_directory(tmp_path)
+    wanted = message_directory(tmp_path)
     assert wanted.parent == Path("/dev/shm")
     wanted.mkdir()
     try:
-        assert _message_directory(tmp_path) == wanted
+        assert message_directory(tmp_path) == wanted
         monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
-        assert _message_directory(tmp_path) == tmp_path / "messages"
+        assert message_directory(tmp_path) == tmp_path / "messages"
     finally:
         wanted.rmdir()
