@@ -10,8 +10,8 @@ from pathlib import Path
 
 from benchmarks.figures import Report, ms, percentile
 from benchmarks.stage import BenchNode, bench_node, new_state
+from noval_d.canary.model.stub_model import StubModel
 from tests.lab.claude import ClaudeLab, find_claude
-from tests.lab.stub_model import StubModel
 from tests.support.node import until
 
 MESSAGES = 120

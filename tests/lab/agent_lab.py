@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+from noval_d.canary.kinds.kind import Kind
+from noval_d.canary.model.stub_model import StubModel
 from tests.lab.install import AGENTS, Installed
-from tests.lab.stub_model import StubModel
 from tests.lab.tmux import LOOK_EVERY_S, LabTimeout, PrivateTmux
 
 START_LIMIT_S = 60.0
@@ -24,10 +25,10 @@ class AgentMissing(Exception):
 class AgentLab:
     """One agent in one pane; use it in a `with`, or call `stop`.
 
-    A subclass says what the agent is told by its environment and its own files, and what its screen looks like.
+    A subclass says which kind of agent it is, and what its screen looks like.
     """
 
-    name: ClassVar[str]
+    kind: ClassVar[Kind]
     settled_s: ClassVar[float] = 1.0
     """How long the composer must have stood until the agent surely takes an Enter."""
 
@@ -37,15 +38,8 @@ class AgentLab:
     # -- what a subclass says --
 
     @classmethod
-    def environment(cls, stub: StubModel) -> dict[str, str]:
-        """Return the variables that lead the agent to the stub and keep it quiet."""
-        raise NotImplementedError
-
-    @classmethod
-    def furnish(
-        cls, home: Path, directory: Path, stub: StubModel, settings: Mapping[str, Any] | None
-    ) -> None:
-        """Write the agent's own files: onboarding done, the folder trusted, `settings` (its hooks) if given."""
+    def settle(cls, home: Path, settings: Mapping[str, Any]) -> None:
+        """Write `settings` (its hooks) into the agent's own files."""
         raise NotImplementedError
 
     @classmethod
@@ -66,8 +60,22 @@ class AgentLab:
     # -- what is the same for all --
 
     @classmethod
+    def environment(cls, stub: StubModel) -> dict[str, str]:
+        """Return the variables that lead the agent to the stub and keep it quiet."""
+        return dict(cls.kind.environment(stub.url))
+
+    @classmethod
+    def furnish(
+        cls, home: Path, directory: Path, stub: StubModel, settings: Mapping[str, Any] | None
+    ) -> None:
+        """Write the agent's own files: onboarding done, the folder trusted, `settings` (its hooks) if given."""
+        cls.kind.furnish(home, directory, stub.url)
+        if settings is not None:
+            cls.settle(home, settings)
+
+    @classmethod
     def installed(cls) -> Installed:
-        return AGENTS[cls.name]
+        return AGENTS[cls.kind.name]
 
     @classmethod
     def start(

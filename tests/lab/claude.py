@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from novactl.hooks.claude import EVENTS, command
+from noval_d.canary.kinds.claude import KIND
 from tests.lab.agent_lab import AgentLab
 from tests.lab.install import AGENTS
-from tests.lab.stub_model import StubModel
 
-KEY = "sk-ant-stub-" + "0" * 20
 PASTE_WINDOW_S = 0.15  # Claude joins an Enter within 100 ms to the paste
 RULE = "─" * 10
 
@@ -28,34 +27,13 @@ def find_claude() -> Path | None:
 class ClaudeLab(AgentLab):
     """One Claude Code in one pane. At its first paint it may swallow an Enter; 16 of 16 were taken even there."""
 
-    name = "claude"
+    kind = KIND
 
     @classmethod
-    def environment(cls, stub: StubModel) -> dict[str, str]:
-        quiet = (
-            "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC",
-            "DISABLE_AUTOUPDATER",
-            "DISABLE_BUG_COMMAND",
-            "DISABLE_ERROR_REPORTING",
-            "DISABLE_TELEMETRY",
-        )
-        return {"ANTHROPIC_BASE_URL": stub.url, "ANTHROPIC_API_KEY": KEY, **dict.fromkeys(quiet, "1")}
-
-    @classmethod
-    def furnish(
-        cls, home: Path, directory: Path, stub: StubModel, settings: Mapping[str, Any] | None
-    ) -> None:
-        state = {
-            "hasCompletedOnboarding": True,
-            "customApiKeyResponses": {"approved": [KEY[-20:]], "rejected": []},
-            "projects": {
-                str(directory): {"hasTrustDialogAccepted": True, "hasCompletedProjectOnboarding": True}
-            },
-        }
-        (home / ".claude.json").write_text(json.dumps(state), encoding="utf-8")
+    def settle(cls, home: Path, settings: Mapping[str, Any]) -> None:
+        """Write them into Claude Code's own settings."""
         (home / ".claude").mkdir()
-        if settings is not None:
-            (home / ".claude" / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
+        (home / ".claude" / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
 
     @classmethod
     def hook_settings(cls) -> dict[str, Any]:

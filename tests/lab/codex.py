@@ -11,54 +11,25 @@ from typing import Any
 
 from novactl.hooks.codex import entries
 from novactl.hooks.codex_trust import trust
+from noval_d.canary.kinds.codex import KIND
+from noval_d.canary.model.stub_model import StubModel
 from tests.lab.agent_lab import AgentLab
-from tests.lab.stub_model import StubModel
 
 SETTLE_S = 0.15
-CONFIG = """\
-model = "stub-model"
-model_provider = "stub"
-approval_policy = "on-request"
-sandbox_mode = "workspace-write"
-check_for_update_on_startup = false
-
-[analytics]
-enabled = false
-
-[model_providers.stub]
-name = "stub"
-base_url = "{url}/v1"
-wire_api = "responses"
-env_key = "STUB_KEY"
-"""
-TRUSTED = """
-[projects."{directory}"]
-trust_level = "trusted"
-"""
 
 
 @dataclass(frozen=True, slots=True)
 class CodexLab(AgentLab):
     """One Codex in one pane."""
 
-    name = "codex"
+    kind = KIND
 
     @classmethod
-    def environment(cls, stub: StubModel) -> dict[str, str]:
-        return {"STUB_KEY": "stub"}
-
-    @classmethod
-    def furnish(
-        cls, home: Path, directory: Path, stub: StubModel, settings: Mapping[str, Any] | None
-    ) -> None:
-        folder = home / ".codex"
-        folder.mkdir()
-        config = CONFIG.format(url=stub.url) + TRUSTED.format(directory=directory)
-        (folder / "config.toml").write_text(config, encoding="utf-8")
-        if settings is not None:
-            hooks = folder / "hooks.json"
-            hooks.write_text(json.dumps(settings), encoding="utf-8")
-            trust(str(hooks), str(cls.installed().find()))
+    def settle(cls, home: Path, settings: Mapping[str, Any]) -> None:
+        """Write the hooks, and have Codex trust them."""
+        hooks = home / ".codex" / "hooks.json"
+        hooks.write_text(json.dumps(settings), encoding="utf-8")
+        trust(str(hooks), str(cls.installed().find()))
 
     @classmethod
     def hook_settings(cls) -> dict[str, Any]:

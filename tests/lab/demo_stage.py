@@ -20,8 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from noval_d.canary.model.stub_model import StubModel
 from tests.lab.claude import ClaudeLab, find_claude
-from tests.lab.stub_model import StubModel
 from tests.lab.tmux import PROGRAMS, PrivateTmux
 
 REPOSITORY = Path(__file__).resolve().parents[2]

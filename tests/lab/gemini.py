@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from novactl.hooks.gemini import entries
+from noval_d.canary.kinds.gemini import KIND
 from tests.lab.agent_lab import AgentLab
-from tests.lab.stub_model import StubModel
 from tests.lab.tmux import LabTimeout
 
 PASTE_WINDOW_S = 0.3  # Gemini CLI makes a line feed of an Enter within 40 ms of a paste; starved, within 200
@@ -24,29 +24,13 @@ TOP, BOTTOM = "▄" * 10, "▀" * 10
 class GeminiLab(AgentLab):
     """One Gemini CLI in one pane."""
 
-    name = "gemini"
+    kind = KIND
 
     @classmethod
-    def environment(cls, stub: StubModel) -> dict[str, str]:
-        return {
-            "GEMINI_API_KEY": "stub",
-            "GOOGLE_GEMINI_BASE_URL": stub.url,
-        }
-
-    @classmethod
-    def furnish(
-        cls, home: Path, directory: Path, stub: StubModel, settings: Mapping[str, Any] | None
-    ) -> None:
-        written = {
-            "security": {"auth": {"selectedType": "gemini-api-key"}, "folderTrust": {"enabled": False}},
-            "general": {"enableAutoUpdate": False, "enableAutoUpdateNotification": False},
-            "privacy": {"usageStatisticsEnabled": False},
-            "telemetry": {"enabled": False},
-            "ui": {"hideTips": True},
-            **(settings or {}),
-        }
-        (home / ".gemini").mkdir()
-        (home / ".gemini" / "settings.json").write_text(json.dumps(written), encoding="utf-8")
+    def settle(cls, home: Path, settings: Mapping[str, Any]) -> None:
+        """Put them over Gemini CLI's own settings."""
+        file = home / ".gemini" / "settings.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | dict(settings)), encoding="utf-8")
 
     @classmethod
     def hook_settings(cls) -> dict[str, Any]:

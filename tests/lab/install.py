@@ -14,6 +14,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from noval_d.canary.kinds import aider, claude, codex, gemini, opencode
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 LAB = REPOSITORY / ".lab"
 RUN_LIMIT_S = 120.0
@@ -76,24 +78,24 @@ AGENTS = {
     agent.name: agent
     for agent in (
         Installed(
-            name="claude",
-            title="Claude Code",
+            name=claude.KIND.name,
+            title=claude.KIND.title,
             source="npm",
             package="@anthropic-ai/claude-code",
             version="2.1.197",
             folder="npm",
         ),
         Installed(
-            name="codex",
-            title="Codex",
+            name=codex.KIND.name,
+            title=codex.KIND.title,
             source="npm",
             package="@openai/codex",
             version="0.169.0",
             folder="codex",
         ),
         Installed(
-            name="gemini",
-            title="Gemini CLI",
+            name=gemini.KIND.name,
+            title=gemini.KIND.title,
             source="npm",
             package="@google/gemini-cli",
             version="0.61.0",
@@ -101,16 +103,16 @@ AGENTS = {
             node=20,
         ),
         Installed(
-            name="opencode",
-            title="opencode",
+            name=opencode.KIND.name,
+            title=opencode.KIND.title,
             source="npm",
             package="opencode-ai",
             version="1.18.33",
             folder="opencode",
         ),
         Installed(
-            name="aider",
-            title="aider",
+            name=aider.KIND.name,
+            title=aider.KIND.title,
             source="pip",
             package="aider-chat",
             version="0.86.2",

@@ -2,53 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
+from noval_d.canary.kinds.opencode import KIND
 from tests.lab.agent_lab import AgentLab
-from tests.lab.stub_model import StubModel
 
 
 @dataclass(frozen=True, slots=True)
 class OpencodeLab(AgentLab):
     """One opencode in one pane. Its `bash` tool asks for permission."""
 
-    name = "opencode"
-
-    @classmethod
-    def environment(cls, stub: StubModel) -> dict[str, str]:
-        quiet = (
-            "OPENCODE_DISABLE_AUTOUPDATE",
-            "OPENCODE_DISABLE_LSP_DOWNLOAD",
-            "OPENCODE_DISABLE_MODELS_FETCH",
-        )
-        return dict.fromkeys(quiet, "1")
-
-    @classmethod
-    def furnish(
-        cls, home: Path, directory: Path, stub: StubModel, settings: Mapping[str, Any] | None
-    ) -> None:
-        model = {"name": "Stub Model", "limit": {"context": 1_000_000, "output": 8000}}
-        provider = {
-            "npm": "@ai-sdk/openai-compatible",
-            "name": "Stub",
-            "options": {"baseURL": f"{stub.url}/v1", "apiKey": "stub"},
-            "models": {"stub-model": model},
-        }
-        mine = {
-            "autoupdate": False,
-            "share": "disabled",
-            "model": "stub/stub-model",
-            "small_model": "stub/stub-model",
-            "provider": {"stub": provider},
-            "permission": {"bash": "ask"},
-        }
-        folder = home / ".config" / "opencode"
-        folder.mkdir(parents=True)
-        (folder / "opencode.json").write_text(json.dumps(mine), encoding="utf-8")
+    kind = KIND
 
     @staticmethod
     def composer(screen: str) -> str | None:

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from noval_d.canary.model.stub_model import StubModel
 from tests.lab.agent_lab import AgentLab
-from tests.lab.stub_model import StubModel
 from tests.support.node import TestNode, node, until
 
 
@@ -54,10 +54,10 @@ def needs(lab: type[AgentLab]) -> pytest.MarkDecorator:
     Also when NOVA_ONLY_LIVE names others.
     """
     required, only = (os.environ.get(name, "").split() for name in ("NOVA_REQUIRE_LIVE", "NOVA_ONLY_LIVE"))
-    missing = lab.installed().find() is None and lab.name not in required
+    missing = lab.installed().find() is None and lab.kind.name not in required
     return pytest.mark.skipif(
-        missing or (bool(only) and lab.name not in only),
-        reason=f"{lab.installed().title} is not installed (tests.lab.install {lab.name}) or not asked for",
+        missing or (bool(only) and lab.kind.name not in only),
+        reason=f"{lab.installed().title} is not installed (tests.lab.install {lab.kind.name}) or not asked for",
     )
 
 
@@ -94,6 +94,6 @@ def agent_node(
             made.env["NOVA_TMUX"] = str(lab.socket_path)
             made.start()
             made.wait_up()
-            name = f"{kind.name}-0"
-            made.register(name, lab.pane, driver or kind.name)
+            name = f"{kind.kind.name}-0"
+            made.register(name, lab.pane, driver or kind.kind.name)
             yield AgentNode(made, stub, lab, name, Path(directory))

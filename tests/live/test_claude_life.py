@@ -16,8 +16,9 @@ import pytest
 
 from nova_torch.errors import NovaError
 from nova_torch.protocol.client import Client
-from tests.lab.claude import KEY, ClaudeLab, find_claude
-from tests.lab.stub_model import StubModel
+from noval_d.canary.kinds.claude import KEY
+from noval_d.canary.model.stub_model import StubModel
+from tests.lab.claude import ClaudeLab, find_claude
 from tests.live.agent_node import needs
 from tests.support.node import TestNode, node, until
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from noval_d.canary.model.stub_model import StubModel
 from tests.lab import processes
 from tests.lab.claude import ClaudeLab
-from tests.lab.stub_model import StubModel
 from tests.live.agent_node import needs
 
 pytestmark = [pytest.mark.live, needs(ClaudeLab)]

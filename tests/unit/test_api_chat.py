@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tests.lab import api_chat, conversation
-from tests.lab.conversation import Request
+from noval_d.canary.model import api_chat, conversation
+from noval_d.canary.model.conversation import Request
 
 
 def asked(*contents: str, before: tuple[Request, ...] = ()) -> Request:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.lab.stub_model import StubModel
+from noval_d.canary.model.stub_model import StubModel
 
 STREAM = "/v1beta/models/some-model:streamGenerateContent?alt=sse"
 WHOLE = "/v1beta/models/some-model:generateContent"

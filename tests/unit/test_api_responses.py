@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.lab import api_responses
-from tests.lab.stub_model import StubModel
+from noval_d.canary.model import api_responses
+from noval_d.canary.model.stub_model import StubModel
 
 TOOLS = [{"type": "function", "name": "write_stdin"}, {"type": "function", "name": "exec_command"}]
 CONTEXT = "<environment_context>\n  <cwd>/[[m-1]]</cwd>\n</environment_context>"

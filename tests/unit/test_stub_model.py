@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from tests.lab import conversation
-from tests.lab.stub_model import StubModel
+from noval_d.canary.model import conversation
+from noval_d.canary.model.stub_model import StubModel
 
 TOOLS = [{"name": "Bash"}]
 REMINDER = {"type": "text", "text": "<system-reminder>[[m-1]] is not yours</system-reminder>"}

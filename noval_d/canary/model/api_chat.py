@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tests.lab.conversation import Request, user_messages
-from tests.lab.sse import ANSWER, TOOL_COMMAND
+from noval_d.canary.model.conversation import Request, user_messages
+from noval_d.canary.model.sse import ANSWER, TOOL_COMMAND
 
 PATH = "/v1/chat/completions"
 PING = b": ping\n\n"
@@ -66,6 +66,7 @@ class Answer:
 
     @property
     def finish_reason(self) -> str:
+        """Why the model says no more."""
         return "tool_calls" if self.use_tool else "stop"
 
     @property

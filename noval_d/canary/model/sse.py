@@ -5,11 +5,24 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 ANSWER = "STUB-OK"
 TOOL_COMMAND = "touch toolran"
 PING = b'event: ping\ndata: {"type": "ping"}\n\n'
+
+
+class Spoken(Protocol):
+    """An answer of one of the APIs, whole and as server-sent events."""
+
+    def message(self) -> dict[str, Any]:
+        """The whole answer as one JSON object."""
+
+    def opening(self) -> bytes:
+        """The first event; a client that has it waits patiently for the rest."""
+
+    def rest(self) -> Iterator[bytes]:
+        """Every event after the opening."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,10 +36,12 @@ class Answer:
 
     @property
     def stop_reason(self) -> str:
+        """Why the model says no more."""
         return "tool_use" if self.use_tool else "end_turn"
 
     @property
     def block(self) -> dict[str, Any]:
+        """What it says, as a block of its content."""
         if not self.use_tool:
             return {"type": "text", "text": ANSWER}
         tool_input = {"command": self.command, "description": "Create a file"}

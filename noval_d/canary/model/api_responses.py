@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tests.lab.conversation import Request
-from tests.lab.sse import ANSWER, TOOL_COMMAND
+from noval_d.canary.model.conversation import Request
+from noval_d.canary.model.sse import ANSWER, TOOL_COMMAND
 
 PATH = "/v1/responses"
 # What Codex itself puts into user messages: where it works, a folder's instructions, what came of a turn.
@@ -56,6 +56,7 @@ class Answer:
 
     @property
     def item(self) -> dict[str, Any]:
+        """What it says, as an item of the output."""
         if self.use_tool:
             name = next((name for name in self.tools if name in _ARGUMENTS), "shell")
             arguments = {**_ARGUMENTS[name], "sandbox_permissions": "require_escalated"}

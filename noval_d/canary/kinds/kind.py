@@ -1,0 +1,30 @@
+"""How one kind of agent is started against the stub model: in which environment, with which files. A value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """One kind of agent. It needs no account, and nothing of the user's own settings, with what stands here.
+
+    `url` is always that of the stub model, without a path.
+    """
+
+    name: str
+    """That of its driver, too."""
+    title: str
+    environment: Callable[[str], Mapping[str, str]]
+    """`environment(url)`: the variables that lead it to the stub and keep it quiet."""
+    files: Callable[[str, str], Mapping[str, str]]
+    """`files(directory, url)`: what stands in its HOME, by path: onboarding done, the directory trusted."""
+
+    def furnish(self, home: Path, directory: Path, url: str) -> None:
+        """Write its files into a home."""
+        for name, text in self.files(str(directory), url).items():
+            file = home / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, encoding="utf-8")

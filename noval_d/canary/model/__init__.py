@@ -1,0 +1,1 @@
+"""The stub model: the four APIs that agents speak, and what they asked."""
