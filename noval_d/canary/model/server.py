@@ -87,6 +87,7 @@ class Hearer(BaseHTTPRequestHandler):
     """Who asked, and how it is told the answer. Every writing method may raise ConnectionError."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # events are small, and each is to be seen at once
     server: Server
 
     @property
