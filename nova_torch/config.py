@@ -110,6 +110,25 @@ class LifeSection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleSection:
+    """Messages that are sent later."""
+
+    missed: str = "fire"
+    """What becomes of a time that nobody was there for: `fire` sends it late, `skip` leaves it out."""
+    late_s: float = 3600.0
+    """How late it may be sent; of several only the last is."""
+    on_time_s: float = 10.0
+    """What is no later than this was not missed."""
+    max_per_agent: int = 200
+    max_per_sender: int = 100
+    """Schedules that are not over, for one agent and of one sender; the next one is an error."""
+    min_period_s: float = 1.0
+    horizon_days: float = 366.0
+    """How far ahead `--in` and `--at` may be."""
+    max_body_bytes: int = 65536
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """The whole configuration, complete and valid."""
 
@@ -124,6 +143,7 @@ class Config:
     life: LifeSection = field(default_factory=LifeSection)
     agents: Mapping[str, Template] = field(default_factory=dict)
     """Templates of agents by name."""
+    schedule: ScheduleSection = field(default_factory=ScheduleSection)
     source: str = ""
     """The file it was read from; empty when there was none."""
 
@@ -147,6 +167,7 @@ SECTIONS: dict[str, type] = {
     "tmux": TmuxSection,
     "delivery": DeliverySection,
     "life": LifeSection,
+    "schedule": ScheduleSection,
 }
 
 _SHORT_NAMES = {
@@ -297,6 +318,8 @@ def _complete(config: Config, env: Mapping[str, str]) -> Config:
     state = config.state.dir or paths.state_dir(env)
     control = config.control.socket or paths.control_socket(env, state_dir=state)
     _check_numbers(config)
+    if config.schedule.missed not in ("fire", "skip"):
+        raise ConfigInvalid(f"schedule.missed is {config.schedule.missed!r}.", "It is fire or skip.")
     url = config.broker.url
     if url != "embedded" and not url.startswith(SCHEMES):
         raise ConfigInvalid(
@@ -332,6 +355,13 @@ def _check_numbers(config: Config) -> None:
         ("life.tries_window_s", config.life.tries_window_s, 1, 1e6),
         ("life.back_off_s", config.life.back_off_s, 0.01, 3600),
         ("life.back_off_most_s", config.life.back_off_most_s, config.life.back_off_s, 86400),
+        ("schedule.late_s", config.schedule.late_s, 0, 7 * 86400),
+        ("schedule.on_time_s", config.schedule.on_time_s, 0.1, 3600),
+        ("schedule.max_per_agent", config.schedule.max_per_agent, 0, 10_000),
+        ("schedule.max_per_sender", config.schedule.max_per_sender, 0, 10_000),
+        ("schedule.min_period_s", config.schedule.min_period_s, 1, 1e6),
+        ("schedule.horizon_days", config.schedule.horizon_days, 0.01, 3660),
+        ("schedule.max_body_bytes", config.schedule.max_body_bytes, 1, MAX_BODY_BYTES),
     )
     for key, value, low, high in limits:
         if not low <= value <= high:

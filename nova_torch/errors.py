@@ -100,6 +100,12 @@ class MessageNotFound(NotFound):
     code = "message_not_found"
 
 
+class ScheduleNotFound(NotFound):
+    """No schedule of that id is known."""
+
+    code = "schedule_not_found"
+
+
 class PaneNotFound(NotFound):
     """No such pane on the tmux server."""
 

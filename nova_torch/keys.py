@@ -10,7 +10,8 @@ one shard of DragonflyDB. `{prefix}` is `nova` unless configured.
 | `{prefix}:{a:<agent>}:own` | string | `node|epoch`: who may read both; there while the agent is registered |
 | `{prefix}:{a:<agent>}:seen` | hash | message id -> `lane entry`, for what lies in the two streams |
 | `{prefix}:{a:<agent>}:dead` | stream | dead letters: `i`, `p`, lane, entry, state, reason, time in ms |
-| `{prefix}:{n:<node>}:bell` | zset | agent -> 0 (hi) or 1 (mbx): whose mailbox has something |
+| `{prefix}:{a:<agent>}:sched` | hash | schedules for the agent: id -> what is asked for, `<id>.m` -> its mark |
+| `{prefix}:{n:<node>}:bell` | zset | agent -> 0 (hi) or 1 (mbx): it has mail; `~<agent>`: its schedules changed |
 | `{prefix}:{n:<node>}:in` | stream | the node's own mail: receipts and control; field `p` |
 | `{prefix}:{n:<node>}:epoch` | string | the latest epoch of the node, fences its mail |
 | `{prefix}:{reg}:nodes` | zset | node -> when its lease ends, ms of the server's clock |
@@ -34,6 +35,8 @@ GROUP = "nova"
 """The one consumer group of a mailbox."""
 CONSUMER = "owner"
 """The one consumer name: whoever owns a mailbox inherits what was pending by reading id 0."""
+SCHEDULES = "~"
+"""In a bell, in front of an agent's name: not its mailbox has something, its schedules changed."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
 _PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}\Z")
@@ -48,6 +51,7 @@ class MailboxKeys:
     mbx: str
     seen: str
     dead: str
+    sched: str
 
     def lane(self, lane: str) -> str:
         """Return the stream of lane `hi` or `mbx`."""
@@ -94,7 +98,12 @@ class Keys:
             _checked(agent, "agent")
         stem = f"{self.prefix}:{{a:{agent}}}"
         return MailboxKeys(
-            own=f"{stem}:own", hi=f"{stem}:hi", mbx=f"{stem}:mbx", seen=f"{stem}:seen", dead=f"{stem}:dead"
+            own=f"{stem}:own",
+            hi=f"{stem}:hi",
+            mbx=f"{stem}:mbx",
+            seen=f"{stem}:seen",
+            dead=f"{stem}:dead",
+            sched=f"{stem}:sched",
         )
 
     def node(self, node: str) -> NodeKeys:

@@ -83,9 +83,10 @@ class Command:
 
 
 def option(names: str, kind: str = TEXT, **more: Any) -> Param:
-    """Return an option; its value's name is that of the first long name."""
+    """Return an option; its value's name is that of the first long name (`in_` for --in: `in` is Python's)."""
     split = tuple(names.split())
-    return Param(split[0].lstrip("-").replace("-", "_"), split, kind, **more)
+    name = split[0].lstrip("-").replace("-", "_")
+    return Param(f"{name}_" if name == "in" else name, split, kind, **more)
 
 
 JSON = option("--json", FLAG, help="Print JSON (a line an entry for streams).")

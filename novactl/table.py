@@ -29,8 +29,19 @@ SETTINGS = option(
     "Gemini CLI's: .gemini/settings.json below $GEMINI_CLI_HOME or ~).",
 )
 
+IN = option("--in", metavar="DURATION", help="Send it so much later: 30s, 15m, 2h.")
+AT = option(
+    "--at", metavar="TIME", help="Send it then: 17:30 (the next one), '2026-12-01 09:00', or with an offset."
+)
+ZONE = option("--tz", metavar="ZONE", help="Time zone of --at and --cron (default: the local one).")
+PRIORITY = option("--priority -p", CHOICE, choices=PRIORITIES, help="How soon it should be typed (normal).")
+RAW = option("--raw", FLAG, help="Type the body as it is, without a line that names the sender.")
+COMMAND = option("--command", FLAG, help="The body is a command of the agent, such as /compact.")
+SCHEDULE = Param("id", required=True, metavar="ID", help="The schedule's id.")
+
 GROUPS = {
     "driver": "What agents look like: list, show, test, record.",
+    "schedule": "Messages that are sent later: add, list, show, cancel.",
     "dead": "Messages that were given up: list, retry, drop.",
     "hooks": "The agents' hooks, which prove deliveries: install, status, remove.",
     "config": "The configuration: show, validate.",
@@ -62,13 +73,17 @@ COMMANDS = (
             option("--priority -p", CHOICE, choices=PRIORITIES, help="How soon it should be typed (normal)."),
             option("--id", metavar="ULID", help="Its id; sending one id again sends nothing twice."),
             option("--ttl", metavar="DURATION", help="Give it up when it is not typed by then."),
-            option("--raw", FLAG, help="Type the body as it is, without a line that names the sender."),
-            option("--command", FLAG, help="The body is a command of the agent, such as /compact."),
+            IN,
+            AT,
+            ZONE,
+            RAW,
+            COMMAND,
         ),
         examples=(
             'novactl send claude-1 "Please run the tests"',
             "git diff | novactl send reviewer --wait=acknowledged --timeout 5m",
             "novactl send claude-1 --command /compact",
+            'novactl send claude-1 --in 15m "Is the build through?"',
         ),
         hot=True,
     ),
@@ -334,6 +349,60 @@ COMMANDS = (
         "Type into a paused agent again.",
         (AGENT,),
         examples=("novactl resume claude-1",),
+    ),
+    Command(
+        "schedule add",
+        "novactl.commands.schedule:add",
+        "Send a message later, once or again and again. Prints the schedule's id.",
+        (
+            Param("target", metavar="TARGET", completes="agents", help="The agent, as for send."),
+            Param("text", metavar="TEXT|-", help="The message; - or nothing: read from standard input."),
+            IN,
+            AT,
+            option("--every", metavar="DURATION", help="Send it again and again, so far apart."),
+            option("--cron", metavar="EXPR", help="Send it at these times, such as '0 9 * * MON-FRI'."),
+            ZONE,
+            option("--here", FLAG, help="The target is the agent in this pane; the first word is the text."),
+            option(
+                "--missed",
+                CHOICE,
+                choices=("fire", "skip"),
+                help="When nobody was there: send it late, or leave it out (configured: fire).",
+            ),
+            option("--late", metavar="DURATION", help="How late it may be sent (configured: 1h)."),
+            option("--file", metavar="FILE", help="Read the message from a file."),
+            PRIORITY,
+            option("--ttl", metavar="DURATION", help="Give a message up when it is not typed by then."),
+            option("--id", metavar="ULID", help="The schedule's id; adding one id again adds nothing."),
+            RAW,
+            COMMAND,
+        ),
+        examples=(
+            'novactl schedule add --in 15m claude-1 "Is the build through?"',
+            'novactl schedule add --here --every 1h "Write down what you did."',
+            'novactl schedule add --cron "0 9 * * MON-FRI" --tz Europe/Berlin claude-1 "Good morning."',
+        ),
+    ),
+    Command(
+        "schedule list",
+        "novactl.commands.schedule:list_schedules",
+        "List the schedules, the next one first.",
+        (DEAD_AGENT, option("--all -a", FLAG, help="Those that are over too.")),
+        examples=("novactl schedule list", "novactl schedule list --all --json"),
+    ),
+    Command(
+        "schedule show",
+        "novactl.commands.schedule:show",
+        "Show one schedule with its message.",
+        (SCHEDULE,),
+        examples=("novactl schedule show 01JD3ZK8Q5W9X2Y4V6B8N0M1P3",),
+    ),
+    Command(
+        "schedule cancel",
+        "novactl.commands.schedule:cancel",
+        "End a schedule. What it has sent goes on.",
+        (SCHEDULE,),
+        examples=("novactl schedule cancel 01JD3ZK8Q5W9X2Y4V6B8N0M1P3",),
     ),
     Command(
         "dead list",

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from nova_torch.broker.mailbox import Owner as Owner
     from nova_torch.broker.node import Mail as Mail
     from nova_torch.broker.node import NodeLease as NodeLease
+    from nova_torch.broker.schedules import Kept as Kept
     from nova_torch.broker.server_info import BrokerInfo as BrokerInfo
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Enqueue",
     "Enqueued",
     "Entry",
+    "Kept",
     "Lane",
     "Mail",
     "NodeLease",
@@ -39,6 +41,7 @@ _HOMES = {
     "Enqueue": "mailbox",
     "Enqueued": "mailbox",
     "Entry": "mailbox",
+    "Kept": "schedules",
     "Lane": "mailbox",
     "Mail": "node",
     "NodeLease": "node",

@@ -37,6 +37,12 @@ UNDELIVERED = ("unconfirmed", "failed", "expired", "dead")
 def send(values: Values) -> int:
     """Send one message; print its id, and with --wait its state."""
     wait: str | None = values["wait"]
+    if values["in_"] is not None or values["at"] is not None:
+        from novactl.commands.schedule import later
+
+        return later(values, body(values))
+    if values["tz"] is not None:
+        raise InvalidRequest("--tz goes with --at.", "Give --at, or leave it out.")
     limit = limit_s(values, WAIT_S if wait else CALL_S)
     args = given(
         {
@@ -45,7 +51,7 @@ def send(values: Values) -> int:
             "body": body(values),
             "priority": values["priority"],
             "ttl_s": None if values["ttl"] is None else seconds(values["ttl"]),
-            "form": _form(values),
+            "form": form(values),
             "wait": wait,
             **caller(),
         }
@@ -109,7 +115,7 @@ def waited(values: Values, args: dict[str, Any], limit: float) -> Receipt:
             # It was taken before, or it may have been: the same id asks on, and nothing is sent twice.
             now = time.monotonic()
             away_since = now if away_since is None else away_since
-            if not receipt and not _was_talking(error):
+            if not receipt and not was_talking(error):
                 raise
             if receipt and now >= deadline:
                 break
@@ -151,7 +157,8 @@ def judged(receipt: Receipt, wait: str, limit: float) -> int:
     raise TimedOut(f"it is still {state}{reason} after {spoken(limit)}; the message goes on.", trace)
 
 
-def _was_talking(error: NovaError) -> bool:
+def was_talking(error: NovaError) -> bool:
+    """Tell whether the daemon had answered before: what was asked may have been done."""
     return isinstance(error, DaemonUnreachable) and "closed the connection" in error.message
 
 
@@ -210,7 +217,8 @@ def message_id(text: str | None) -> str:
     return text.upper()
 
 
-def _form(values: Values) -> str | None:
+def form(values: Values) -> str | None:
+    """Return how the body is dressed, None for the usual way. Raises InvalidRequest."""
     if values["raw"] and values["command"]:
         raise InvalidRequest("--raw and --command exclude each other.", "Use one of them.")
     return "raw" if values["raw"] else "command" if values["command"] else None

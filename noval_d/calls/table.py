@@ -6,13 +6,13 @@ from noval_d.calls.about import About
 from noval_d.calls.adoption import Adoption
 from noval_d.calls.fleet import Fleet
 from noval_d.calls.life import LifeCalls
-from noval_d.calls.messages import Messages
 from noval_d.calls.panes import Panes
 from noval_d.calls.recording import Recordings
+from noval_d.calls.schedules import Schedules
 from noval_d.control.calls import Access, Call
 
 
-class Answers(About, Adoption, Recordings, Fleet, LifeCalls, Messages, Panes):
+class Answers(About, Adoption, Recordings, Fleet, LifeCalls, Schedules, Panes):
     """The daemon's side of every call. One method a call."""
 
     def table(self) -> dict[str, Call]:
@@ -26,6 +26,10 @@ class Answers(About, Adoption, Recordings, Fleet, LifeCalls, Messages, Panes):
             "doctor": (self.doctor, read),
             "config": (self.config, read),
             "dead_list": (self.dead_list, read),
+            "schedule_list": (self.schedule_list, read),
+            "schedule_show": (self.schedule_show, read),
+            "schedule_add": (self.schedule_add, write),
+            "schedule_cancel": (self.schedule_cancel, write),
             "register": (self.register, write),
             "adopt": (self.adopt, write),
             "driver_record": (self.driver_record, write),

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from nova_torch.broker import Entry, Lane
 from nova_torch.codec import decode_message
 from nova_torch.errors import BrokerUnavailable, InvalidRequest, MailboxLost, NotOwner, StoreFailed
+from nova_torch.keys import SCHEDULES
 from nova_torch.values import UNDELIVERED, AgentId, Hop, Kind, Message, NodeId, State
 from noval_d.delivery.item import Item
 from noval_d.mailroom.ledger import Entry as LedgerEntry
@@ -34,7 +35,8 @@ class Inbox:
     """Brings what waits in this node's mailboxes to the workers.
 
     `forgotten` tells of a message that the ledger does not know whether the ledger may have known it once.
-    `arrived` writes down, of an answer that is new, what it means to its question.
+    `arrived` writes down, of an answer that is new, what it means to its question. `schedules` hears of agents
+    whose schedules another node changed.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Inbox:
         settle: Settle,
         forgotten: Callable[[Message], bool],
         arrived: Callable[[Item], Awaitable[None]],
+        schedules: Callable[[AgentId], None],
     ) -> None:
         self._node = node
         self._ledger = ledger
@@ -59,6 +62,7 @@ class Inbox:
         self._settle = settle
         self._forgotten = forgotten
         self._arrived = arrived
+        self._schedules = schedules
         self._unread: set[AgentId] = set()
         self._pending: set[AgentId] = set()
         self._full: set[AgentId] = set()
@@ -108,7 +112,10 @@ class Inbox:
                 self._link.failed(error)
                 continue
             for agent, _lane in bells:
-                self._unread.add(AgentId(agent))
+                if agent.startswith(SCHEDULES):
+                    self._schedules(AgentId(agent[len(SCHEDULES) :]))
+                else:
+                    self._unread.add(AgentId(agent))
             if bells:
                 self._news.set()
 

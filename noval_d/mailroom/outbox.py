@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from nova_torch.codec import decode_message, encode_message
@@ -47,10 +47,10 @@ class Outbox:
         """Call `listener` with every hop once it is durable."""
         self._listeners.append(listener)
 
-    async def accept(self, message: Message, agent: AgentId, *extra: Statement) -> Receipt:
+    async def accept(self, message: Message, agent: AgentId, *extra: Statement, reason: str = "") -> Receipt:
         """Take a message over: when this returns, it is durable. The same id again gives its present receipt.
 
-        `extra` is written with it.
+        `extra` is written with it, unless the id is known. `reason` says in its trace where it came from.
 
         Raises Conflict when the id belongs to another message, StoreFailed when the disk refuses.
         """
@@ -58,7 +58,7 @@ class Outbox:
         if known:
             return self._known(message, bytes(known[0]["message"]))
         now = self._clock_ms()
-        hop = Hop(message=message.id, at_ms=now, node=self._node, state=State.ACCEPTED)
+        hop = Hop(message=message.id, at_ms=now, node=self._node, state=State.ACCEPTED, reason=reason)
         await self._store.write(
             Statement(
                 "INSERT INTO outbox (id, agent, message, state, node, created_ms, updated_ms)"
@@ -122,6 +122,16 @@ class Outbox:
         """Return the mailbox that a message of this outbox is for, or None when it is not from here."""
         rows = self._store.read("SELECT agent FROM outbox WHERE id = ?", (message,))
         return AgentId(rows[0]["agent"]) if rows else None
+
+    def state_of(self, message: MessageId) -> State | None:
+        """Return the state of a message of this outbox, or None when it is not from here."""
+        rows = self._store.read("SELECT state FROM outbox WHERE id = ?", (message,))
+        return State(rows[0]["state"]) if rows else None
+
+    def headers_of(self, message: MessageId) -> Mapping[str, str]:
+        """Return the headers of a message of this outbox; none of one that is not from here."""
+        rows = self._store.read("SELECT message FROM outbox WHERE id = ?", (message,))
+        return decode_message(rows[0]["message"]).headers if rows else {}
 
     def handed_on(self, message: MessageId) -> bool:
         """Tell whether it ever left this outbox: what became of it then only its owner knows."""

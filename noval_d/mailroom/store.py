@@ -61,6 +61,8 @@ CREATE INDEX IF NOT EXISTS talks_pair ON talks (agent, sender, at_ms);
 CREATE TABLE IF NOT EXISTS agents (
     agent TEXT PRIMARY KEY, spec BLOB NOT NULL, paused INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE IF NOT EXISTS lives (agent TEXT PRIMARY KEY, life BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS schedules (
+    id TEXT PRIMARY KEY, asked BLOB NOT NULL, mark TEXT NOT NULL, updated_ms INTEGER NOT NULL);
 """
 
 Values = Sequence[Any]

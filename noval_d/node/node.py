@@ -45,6 +45,7 @@ from noval_d.node.news import agent_event, hop_event, unprocessed_event
 from noval_d.node.part import Part
 from noval_d.node.postbox import NodePostbox
 from noval_d.node.purge import purge
+from noval_d.schedule.clockwork import Clockwork
 from noval_d.talk.limits import Limits
 from noval_d.talk.pigeonhole import Hands, Pigeonhole
 from noval_d.talk.talk import Talk
@@ -143,6 +144,7 @@ class Node:
             settle=lambda item, state, why: self.desk.settle(item, state, why),  # noqa: PLW0108 - the same
             forgotten=self._forgotten,
             arrived=self.talk.arrived,
+            schedules=lambda agent: self.schedules.stale(agent),  # noqa: PLW0108 - the same
         )
         self.dispatch = Dispatch(
             node=self.name,
@@ -165,6 +167,7 @@ class Node:
             max_bytes=lambda: self.config.delivery.max_body_bytes,
         )
         self.lives = Lives(self)
+        self.schedules = Clockwork(self)
         self.hooks = Hooks(
             self.roster,
             self.watcher,
@@ -213,6 +216,7 @@ class Node:
             Part("receipts-in", self.dispatch.run_mail),
             Part("receipts-own", self.dispatch.run_own),
             Part("pigeonhole", self.pigeonhole.run),
+            Part("schedules", self.schedules.run),
             Part("purge", partial(purge, self.store, self._keep_from)),
             Part(CONTROL, partial(serve, self)),
         )
@@ -244,6 +248,7 @@ class Node:
         self.injector.sweep()
         self.roster.load()
         await self.lives.load()
+        self.schedules.book.load()
         self.outbox.listen(self._publish)
         self.tmux.on_up(Injector.prepare)
         self.tmux.on_up(self._tmux_up)
@@ -291,6 +296,7 @@ class Node:
     async def _tmux_up(self, client: ControlClient) -> None:
         await self.roster.adopt(client)
         self.inbox.restore()
+        self.schedules.together()
         await self.hooks.hear_late(client)
         self.broker.beat_soon()
 
@@ -299,6 +305,7 @@ class Node:
     def _broker_up(self, _lost: bool) -> None:
         self.inbox.recheck(pending=True)
         self.outbox.grew.set()
+        self.schedules.together()
 
     def _blob(self) -> bytes:
         agents = [

@@ -60,3 +60,4 @@ async def claim(node: Node, agent_id: str) -> None:
     except BrokerUnavailable as error:
         node.broker.failed(error)  # until then it is reached directly
     node.inbox.recheck(pending=True)
+    node.schedules.together()

@@ -1,0 +1,389 @@
+"""Send what is due: sleep until the next time or a change, and keep the copies of schedules together.
+
+Who sends is the owner of the agent. With the broker it is asked first, under the owner's fence, whether the time
+was decided elsewhere; without it a node goes on with what was added on it, for agents of its own. The message and
+the mark that it was sent are written in one transaction, then the mark goes to the broker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from nova_torch.broker import Broker, Kept
+from nova_torch.communication.compose import compose
+from nova_torch.errors import (
+    BrokerUnavailable,
+    InvalidRequest,
+    MailboxLost,
+    NotOwner,
+    NovaError,
+    StoreFailed,
+)
+from nova_torch.values import AgentId, Message, MessageId, State
+from noval_d.schedule.book import Book
+from noval_d.schedule.decide import Decision, decide
+from noval_d.schedule.schedule import Mark, Schedule, pack, unpack
+from noval_d.schedule.times import shown
+
+if TYPE_CHECKING:
+    from noval_d.node.node import Node
+
+log = logging.getLogger("nova.schedule")
+
+RECHECK_S = 10.0
+"""While something is scheduled, the wall clock is compared this often: a clock that was set wakes nobody."""
+RETRY_S = 1.0
+GIVE_UP_MS = 60_000
+"""How long after an owner would have given a message up the node where it was added says so instead."""
+NOTE_CHARS = 200
+ABSENT = "nobody was there"
+WAITING = frozenset({State.ACCEPTED, State.QUEUED, State.HELD})
+
+
+class Clockwork:
+    """The schedules of a node."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._changed = asyncio.Event()
+        self._all_stale = True
+        self._stale: set[AgentId] = set()
+        self.book = Book(node.store, lambda: self._node.clock_ms())  # noqa: PLW0108 - tests set the clock
+
+    def __repr__(self) -> str:
+        return f"<Clockwork {self.book!r}>"
+
+    # -- what others say --
+
+    def wake(self) -> None:
+        """Look again: something was added, or an agent came or went."""
+        self._changed.set()
+
+    def together(self) -> None:
+        """Put all copies together again: the broker is there, or another, or an agent is this node's now."""
+        self._all_stale = True
+        self._changed.set()
+
+    def stale(self, agent: AgentId) -> None:
+        """Read the schedules of an agent again: another node changed them."""
+        self._stale.add(agent)
+        self._changed.set()
+
+    # -- the loop --
+
+    async def run(self) -> None:
+        """Send what is due until cancelled."""
+        while True:
+            self._changed.clear()
+            wait_s: float | None = RETRY_S
+            try:
+                await self._together()
+                wait_s = await self._round()
+            except BrokerUnavailable as error:
+                self._node.broker.failed(error)
+            except StoreFailed as error:
+                log.warning("schedule.store_failed", extra={"problem": error.message})
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._changed.wait()
+
+    async def _round(self) -> float | None:
+        """Send what is due; return the seconds until there is something to do, None when nothing is scheduled."""
+        if self._node.stopping.is_set():
+            return None
+        retry = False
+        for agent, due in self._due().items():
+            retry |= not await self._send(agent, due)
+        await self._give_up()
+        await self._forget()
+        if not self.book.active():
+            return None
+        return RETRY_S if retry else max(self._sleep_s(), 0.001)
+
+    def _due(self) -> dict[AgentId, list[Schedule]]:
+        """Return what asks for something now, by agent: of agents of this node only."""
+        found: dict[AgentId, list[Schedule]] = {}
+        for schedule in self.book.active():
+            if schedule.agent in self._node.roster.agents and not self._decided(schedule).nothing:
+                found.setdefault(schedule.agent, []).append(schedule)
+        return found
+
+    def _decided(self, schedule: Schedule) -> Decision:
+        try:
+            on_time_ms = round(self._node.config.schedule.on_time_s * 1000)
+            return decide(schedule, self._node.clock_ms(), on_time_ms=on_time_ms)
+        except NovaError as error:  # its time zone is not known here
+            log.warning("schedule.undecided", extra={"schedule": schedule.id, "problem": error.message})
+            return Decision(done_ms=schedule.mark.done_ms)
+
+    def _sleep_s(self) -> float:
+        now_ms = self._node.clock_ms()
+        nearest = RECHECK_S
+        for schedule in self.book.active():
+            with contextlib.suppress(NovaError):
+                due_ms = schedule.next_ms
+                if due_ms is not None and schedule.agent in self._node.roster.agents:
+                    nearest = min(nearest, max(due_ms - now_ms, 0) / 1000)
+        return nearest
+
+    # -- sending --
+
+    async def _send(self, agent: AgentId, due: list[Schedule]) -> bool:
+        """Do what is due for one agent of this node; False when it is not this node's to do now."""
+        link = self._node.broker
+        broker, owner = link.broker, link.owner
+        if broker is None or owner is None:
+            mine = [schedule for schedule in due if schedule.origin == self._node.name]
+        elif not link.claimed(agent) or not link.lease_ok:
+            return False
+        else:
+            try:
+                marks = await broker.schedule_marks(agent, owner, [schedule.id for schedule in due])
+            except (NotOwner, MailboxLost):
+                link.claim_again(agent)
+                return False
+            for schedule in due:
+                if schedule.id in marks:
+                    await self.book.merge([schedule.later(_mark(marks[schedule.id]))])
+            mine = due
+        done: list[Schedule] = []
+        for schedule in mine:
+            known = self.book.get(schedule.id)
+            if known is not None and not known.mark.ended:
+                done += await self._carry_out(known)
+        if broker is not None and done:
+            await self._put(broker, done)
+        return len(mine) == len(due)
+
+    async def _carry_out(self, schedule: Schedule) -> list[Schedule]:
+        """Carry out the decision about one schedule; return it as it is then, if it changed."""
+        decision = self._decided(schedule)
+        if decision.nothing:
+            return []
+        new = schedule.marked(done_ms=decision.done_ms)
+        if decision.back:
+            new = new.marked(turn=schedule.mark.turn + 1, note="the clock was set back")
+        if decision.missed_ms is not None:
+            new = new.marked(note=ABSENT)
+        if decision.fire_ms is not None:
+            new = await self._fire(schedule, new, decision.fire_ms)
+        else:
+            new = new.marked(ended="missed") if schedule.when.once else new
+            await self.book.write(new)
+        if decision.missed_ms is not None:
+            self._tell_missed(new, decision.missed_ms, ABSENT)
+        return [new]
+
+    async def _fire(self, schedule: Schedule, new: Schedule, due_ms: int) -> Schedule:
+        """Send the message of the time `due_ms`, or write down why it is not; return the schedule as it is then."""
+        try:
+            refused = self._kept_back(schedule)
+            message = None if refused else self._message(schedule, due_ms)
+        except NovaError as error:
+            message, refused = None, error.message
+        if message is None:
+            new = new.marked(note=refused[:NOTE_CHARS], ended="failed" if schedule.when.once else "")
+            await self.book.write(new)
+            self._tell_missed(new, due_ms, refused)
+            return new
+        new = new.marked(last_ms=due_ms, last_id=message.id, ended="finished" if schedule.when.once else "")
+        if self._node.outbox.state_of(message.id) is not None:  # sent before: an older copy said otherwise
+            await self.book.write(new)
+            return new
+        new = new.marked(fired=schedule.mark.fired + 1)
+        reason = f"schedule {schedule.id}, due {shown(due_ms, schedule.when.tz)}"
+        await self._node.outbox.accept(message, schedule.agent, self.book.row(new), reason=reason)
+        self.book.took(new)
+        log.info("schedule.fired", extra={"schedule": schedule.id, "agent": schedule.agent, "due_ms": due_ms})
+        self._publish("fired", new, due_ms, message.id, "")
+        return new
+
+    def _kept_back(self, schedule: Schedule) -> str:
+        """Return why a repeating schedule does not send now: the message before still waits."""
+        last = schedule.mark.last_id
+        if schedule.when.once or not last or self._node.outbox.state_of(MessageId(last)) not in WAITING:
+            return ""
+        return f"message {last}, the one before, still waits"
+
+    def _message(self, schedule: Schedule, due_ms: int) -> Message:
+        return compose(
+            schedule.target,
+            schedule.body,
+            now_ms=self._node.clock_ms(),
+            message_id=schedule.message_id(due_ms),
+            sender=schedule.sender,
+            priority=schedule.priority,
+            ttl_s=schedule.ttl_s,
+            form=schedule.form,
+            headers={
+                "origin": self._node.name,
+                "agent": schedule.agent,
+                "answers": schedule.answers,
+                "schedule": schedule.id,
+                "due_ms": str(due_ms),
+            },
+            max_bytes=self._node.config.delivery.max_body_bytes,
+        )
+
+    async def _give_up(self) -> None:
+        """Say of messages that were added here, for agents of no node, that their time is over."""
+        broker = self._node.broker.broker
+        now_ms = self._node.clock_ms()
+        late = [
+            schedule
+            for schedule in self.book.active()
+            if schedule.when.once
+            and schedule.origin == self._node.name
+            and schedule.agent not in self._node.roster.agents
+            and now_ms > schedule.when.at_ms + schedule.late_ms + GIVE_UP_MS
+        ]
+        if broker is None or not late:
+            return
+        await self._read(broker, {schedule.agent for schedule in late})
+        given_up = [
+            known.marked(ended="missed", note=f"no node had {known.agent}")
+            for schedule in late
+            if (known := self.book.get(schedule.id)) is not None and not known.mark.ended
+        ]
+        await self.book.write(*given_up)
+        for schedule in given_up:
+            self._tell_missed(schedule, schedule.when.at_ms, schedule.mark.note)
+        await self._put(broker, given_up)
+
+    def _tell_missed(self, schedule: Schedule, due_ms: int, why: str) -> None:
+        log.warning(
+            "schedule.missed",
+            extra={"schedule": schedule.id, "agent": schedule.agent, "due_ms": due_ms, "problem": why},
+        )
+        self._publish("missed", schedule, due_ms, "", why)
+
+    def _publish(self, what: str, schedule: Schedule, due_ms: int, message: str, reason: str) -> None:
+        node = self._node
+        node.events.publish(
+            {
+                "at_ms": node.clock_ms(),
+                "event": f"schedule.{what}",
+                "id": message,
+                "schedule": schedule.id,
+                "agent": schedule.agent,
+                "state": what,
+                "reason": reason,
+                "due_ms": due_ms,
+                "node": node.name,
+            }
+        )
+
+    # -- copies --
+
+    async def add(self, schedule: Schedule) -> None:
+        """Keep a new schedule, or a mark that moved: durable here, then in the broker if it answers."""
+        await self.book.write(schedule)
+        self.wake()
+        broker = self._node.broker.broker
+        if broker is None:
+            return  # it goes there with the next connection
+        try:
+            await self._put(broker, [schedule])
+        except BrokerUnavailable as error:
+            self._node.broker.failed(error)
+
+    async def known(self, agents: Iterable[AgentId] = ()) -> list[Schedule]:
+        """Return every schedule that is known here, or kept in the broker for one of `agents`."""
+        found = {schedule.id: schedule for schedule in self.book.all()}
+        broker = self._node.broker.broker
+        if broker is not None:
+            asked = sorted({*agents, *(schedule.agent for schedule in found.values())})
+            try:
+                for schedule in _readable(await broker.schedules(asked)):
+                    mine = found.get(schedule.id, schedule)
+                    found[schedule.id] = mine.later(schedule.mark)
+            except BrokerUnavailable as error:
+                self._node.broker.failed(error)
+        await self.book.merge(schedule for schedule in found.values() if self.book.get(schedule.id))
+        return sorted(found.values(), key=lambda schedule: schedule.id)
+
+    async def cancel(self, schedule: Schedule, by: str) -> Schedule:
+        """End a schedule. Raises BrokerUnavailable when its owner is another node and cannot be told now."""
+        new = schedule.marked(ended="cancelled", note=f"by {by}")
+        if schedule.agent in self._node.roster.agents:
+            await self.add(new)
+            return new
+        broker = self._node.broker.broker
+        if broker is None:
+            raise BrokerUnavailable(
+                f"the node of {schedule.agent} cannot be told: the broker does not answer.",
+                "Nothing was changed; cancel it again when novactl status says that the broker is up.",
+            )
+        await self._put(broker, [new])
+        if self.book.get(schedule.id) is not None:
+            await self.book.write(new)
+        return new
+
+    async def _together(self) -> None:
+        broker = self._node.broker.broker
+        if broker is None:
+            return
+        everything, self._all_stale = self._all_stale, False
+        stale, self._stale = self._stale, set()
+        try:
+            if everything:
+                await self._put(broker, self.book.all())
+                await self._read(broker, self._node.roster.agents)
+                await self._leave_to_others()
+            else:
+                await self._read(broker, stale & self._node.roster.agents.keys())
+        except BaseException:
+            self._all_stale |= everything
+            self._stale |= stale
+            raise
+
+    async def _read(self, broker: Broker, agents: Iterable[AgentId]) -> None:
+        await self.book.merge(_readable(await broker.schedules(list(agents))))
+
+    async def _put(self, broker: Broker, schedules: Iterable[Schedule]) -> None:
+        by_agent: dict[AgentId, list[Kept]] = {}
+        for schedule in schedules:
+            kept = Kept(id=schedule.id, asked=pack(schedule), mark=schedule.mark.packed())
+            by_agent.setdefault(schedule.agent, []).append(kept)
+        for agent, kept_ones in by_agent.items():
+            await broker.put_schedules(agent, kept_ones)
+
+    async def _leave_to_others(self) -> None:
+        """Know no longer what was added elsewhere, for agents that are another node's now."""
+        node = self._node
+        agents = node.roster.agents
+        others = [s for s in self.book.all() if s.origin != node.name and s.agent not in agents]
+        if others:
+            await self.book.forget(others)
+
+    async def _forget(self) -> None:
+        """Know no longer what was over long ago."""
+        old = self.book.old(int(self._node.config.state.keep_days * 86_400_000))
+        broker = self._node.broker.broker
+        if broker is None or not old:
+            return
+        for schedule in old:
+            await broker.forget_schedules(schedule.agent, [schedule.id])
+        await self.book.forget(old)
+
+
+def _mark(text: str) -> Mark:
+    try:
+        return Mark.unpacked(text)
+    except InvalidRequest as error:
+        log.warning("schedule.unreadable_mark", extra={"problem": error.message})
+        return Mark()
+
+
+def _readable(kept: Iterable[Kept]) -> list[Schedule]:
+    found: list[Schedule] = []
+    for each in kept:
+        try:
+            found.append(unpack(each.asked, each.mark))
+        except InvalidRequest as error:
+            log.warning("schedule.unreadable", extra={"schedule": each.id[:40], "problem": error.message})
+    return found
