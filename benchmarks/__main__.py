@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks.figures import Report, as_markdown, as_text
 from benchmarks.machine import describe, load
 
-NAMES = ("delivery", "claude", "processes", "idle", "states", "control")
+NAMES = ("delivery", "claude", "processes", "idle", "states", "ready", "control")
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
 
 

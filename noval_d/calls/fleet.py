@@ -20,6 +20,7 @@ from noval_d.agents.recognition import claimants, described, may_be_a_shell, scr
 from noval_d.calls.base import Base
 from noval_d.control.args import Args
 from noval_d.control.calls import Access, Peer
+from noval_d.life.wish import refuse_broken
 from noval_d.node.retire import claim, retire
 from noval_d.tmux.front import read_front
 from noval_d.tmux.panes import PaneFacts, observe
@@ -56,6 +57,7 @@ class Fleet(Base):
                 f"the program in pane {pane.pane_id} is named {pane.command!r}, which tmux reads as a format.",
                 "Start it under a name without '#'.",
             )
+        refuse_broken(asked.optional_text("driver") or "", node.broken_drivers)
         name = asked.optional_text("driver") or self._driver_of(pane, argv)
         spec = AgentSpec(
             agent_id=AgentId(asked.text("agent_id")),

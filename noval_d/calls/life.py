@@ -49,6 +49,7 @@ class LifeCalls(Base):
             wish,
             node.config.agents,
             node.roster.drivers,
+            broken=node.broken_drivers,
             mark=secrets.token_hex(4),
             home=HOME,
         )

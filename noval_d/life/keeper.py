@@ -458,4 +458,8 @@ def _is_ready(agent: Agent, view: AgentView) -> bool:
         return False
     if agent.driver.kind == "line":
         return True
-    return view.sight is not None and view.sight.composer is not None and agent.state in PRESENT
+    sight = view.sight
+    if sight is None or sight.composer is None:
+        return False
+    # a paused agent says only that: what else it may be is read from the screen
+    return agent.state in PRESENT or (view.paused and sight.dialog is None and not view.asking)

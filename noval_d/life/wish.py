@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from nova_torch.errors import InvalidRequest, NotFound
+from nova_torch.errors import DriverInvalid, InvalidRequest, NotFound
 from nova_torch.nearest import suggestion
 from nova_torch.templates import ENV_NAME, RESTARTS, Template
 from nova_torch.values import AgentId, AgentSpec
@@ -17,6 +17,7 @@ from noval_d.life.plan import Plan
 from noval_d.life.policy import Restart
 
 ROLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,54}\Z")
+NONE_BROKEN: Mapping[str, DriverInvalid] = {}
 SESSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")  # tmux changes dots and colons; `_` begins our own
 
 
@@ -42,17 +43,25 @@ class Wish:
 
 
 def settled(
-    wish: Wish, templates: Mapping[str, Template], drivers: Mapping[str, Driver], *, mark: str, home: str
+    wish: Wish,
+    templates: Mapping[str, Template],
+    drivers: Mapping[str, Driver],
+    *,
+    broken: Mapping[str, DriverInvalid] = NONE_BROKEN,
+    mark: str,
+    home: str,
 ) -> tuple[AgentSpec, Plan]:
     """Return the agent and the plan that `wish` means.
 
-    `mark` makes its name unique when it is given none. Raises InvalidRequest and NotFound, one sentence each.
+    `broken` says of drivers whose file cannot be used why; `mark` makes its name unique when it is given none.
+    Raises InvalidRequest, DriverInvalid and NotFound, one sentence each.
     """
     template = templates.get(wish.name, Template())
     role = template.role or wish.name
     if not ROLE.match(role):
         raise InvalidRequest(f"{role!r} is no role.", "Use letters, digits, '_', '.', '-', 55 at most.")
     command = wish.command or template.command
+    refuse_broken(wish.driver or template.driver or ("" if command else wish.name), broken)
     driver = _driver(wish, template, command, templates, drivers)
     if not command and not driver.start.command:
         raise InvalidRequest(f"the driver {driver.name} names no command.", "Say what to start: -- COMMAND")
@@ -76,6 +85,13 @@ def settled(
     for word in command:
         _text("the command", word)
     return spec, plan
+
+
+def refuse_broken(name: str, broken: Mapping[str, DriverInvalid]) -> None:
+    """Raise DriverInvalid, with what is wrong with its file, for a driver that is there and cannot be used."""
+    error = broken.get(name)
+    if error is not None:
+        raise DriverInvalid(error.message, error.hint)
 
 
 def argv_of(plan: Plan, driver: Driver) -> tuple[str, ...]:

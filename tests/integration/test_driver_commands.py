@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
+from nova_torch.errors import NovaError
 from noval_d.agents.driver_file import BUILT_IN
 from tests.support.agents import held, raw, tui
 from tests.support.node import ROOT, TestNode, node
@@ -37,6 +40,16 @@ def test_a_typo_in_a_driver_file_is_one_sentence_and_holds_its_own_agents_only(t
         found = [finding for finding in running.call("doctor") if finding["code"] == "driver_broken"]
         assert [finding["severity"] for finding in found] == ["error"]
         assert "composer.promts is unknown" in found[0]["message"]
+        before = running.call("agents")
+        for call, args in (
+            ("spawn", {"role": "more", "driver": "claude", "command": ["cat"], "here": "/"}),
+            ("spawn", {"role": "claude", "here": "/"}),
+            ("register", {"agent_id": "more", "pane": running.tmux.open("cat"), "driver": "claude"}),
+        ):
+            with pytest.raises(NovaError, match="composer.promts is unknown") as caught:
+                running.call(call, args)
+            assert caught.value.hint == "Did you mean prompts?"
+        assert [row["agent_id"] for row in running.call("agents")] == [row["agent_id"] for row in before]
         assert running.send_wait("raw", "still there")["state"] == "submitted"
         assert b"still there" in other.bytes()
         assert agent.prompts() == ["the running daemon has read it before"]

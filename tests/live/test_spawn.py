@@ -1,0 +1,120 @@
+"""Every real agent is spawned, told things at once, restarted, killed, stopped; the model gets each thing once."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from noval_d.agents.driver_file import load_drivers
+from tests.lab.agent_lab import AgentLab
+from tests.lab.aider import AiderLab
+from tests.lab.claude import ClaudeLab
+from tests.lab.codex import CodexLab
+from tests.lab.gemini import GeminiLab
+from tests.lab.opencode import OpencodeLab
+from tests.live.agent_node import needs
+from tests.live.spawned import READY_S, stage
+from tests.support.node import until
+
+PATIENT = {"NOVA_LIFE_TRIES": "100", "NOVA_LIFE_BACK_OFF_MOST_S": "1"}
+KINDS: tuple[type[AgentLab], ...] = (ClaudeLab, CodexLab, GeminiLab, OpencodeLab, AiderLab)
+
+pytestmark = [pytest.mark.live, pytest.mark.timeout(400)]
+EACH = pytest.mark.parametrize(
+    "kind", [pytest.param(kind, id=kind.name, marks=needs(kind)) for kind in KINDS]
+)
+
+
+@EACH
+def test_a_prompt_and_a_message_of_the_same_second_arrive_once_and_a_stop_archives(
+    kind: type[AgentLab],
+) -> None:
+    with stage(kind) as agent:
+        prompt = "[[first]] $(touch x) 'one' \"two\" `touch x` ${HOME}"
+        message = agent.spawn_and_send("[[second]] in the same second", prompt=prompt)
+        agent.wait_proven(message)
+        agent.wait_received("[[first]]", "[[second]]")
+        assert not (agent.directory / "x").exists()
+        agent.wait_idle()
+
+        answer = agent.node.call("stop_agent", {"agent_id": agent.name}, 60)
+        archive = Path(answer["archive"])
+        # one that draws over the whole screen takes that with it when it ends
+        assert "[[second]]" in (archive / "before.txt").read_text()
+        told = json.loads((archive / "summary.json").read_text())
+        assert told["ended"] == answer["ended"]
+        assert told["messages"] == {"failed": 0, "submitted": 0, "unconfirmed": 0}
+        assert agent.node.call("agents") == []
+        until(lambda: not agent.processes(), 10, f"the end of {agent.processes()}")
+
+
+@pytest.mark.long
+@EACH
+def test_a_restart_goes_on_with_the_queue_and_the_conversation(kind: type[AgentLab]) -> None:
+    with stage(kind) as agent:
+        agent.wait_proven(agent.spawn_and_send("[[one]] remember this"))
+        agent.wait_received("[[one]]")
+        agent.wait_idle()
+        pane = agent.record()["pane"]
+        agent.node.call("pause", {"agent_id": agent.name})
+        held = [agent.send(f"[[held-{n}]] over the restart") for n in range(3)]
+        agent.node.wait_state(held[0], "held")
+        assert agent.steps("restart", agent_id=agent.name)[-1] == "ready"
+        assert agent.record()["pane"] == pane
+        assert agent.node.receipt(held[0])["reason"] == "paused"
+        agent.node.call("resume", {"agent_id": agent.name})
+        for message in held:
+            agent.wait_proven(message)
+        agent.wait_received("[[one]]", *(f"[[held-{n}]]" for n in range(3)))
+        if load_drivers()[kind.name].start.resume:
+            assert "[[one]]" in str(agent.stub.requests[-1].user_texts)
+
+
+@pytest.mark.long
+@EACH
+def test_a_killed_agent_comes_back_and_what_waited_for_it_arrives_once(kind: type[AgentLab]) -> None:
+    with stage(kind) as agent:
+        agent.wait_proven(agent.spawn_and_send("[[one]] remember this", restart="on-failure"))
+        agent.wait_received("[[one]]")
+        agent.wait_idle()
+        before = set(agent.processes())
+        agent.kill()
+        sent = [agent.send(f"[[after-{n}]] a crash") for n in range(3)]
+        for message in sent:
+            held = agent.node.wait_state(message, "held", "queued", agent.proven)
+            assert held["state"] != "held" or held["reason"] in ("no_agent", "starting")
+        until(lambda: not before & set(agent.processes()), 10, f"the end of all of {before}")
+        for message in sent:
+            agent.wait_proven(message)
+        agent.wait_received("[[one]]", *(f"[[after-{n}]]" for n in range(3)))
+        if load_drivers()[kind.name].start.resume:
+            assert "[[one]]" in str(agent.stub.requests[-1].user_texts)
+
+
+@pytest.mark.long
+@EACH
+def test_an_agent_that_is_killed_at_work_gets_nothing_twice_and_nothing_is_claimed_for_it(
+    kind: type[AgentLab],
+) -> None:
+    with stage(kind, env=PATIENT) as agent:
+        sent = {agent.spawn_and_send("[[m-0]] begin", restart="always"): "[[m-0]]"}
+        for number in range(1, 7):
+            agent.stub.delay_s = 1.5
+            for more in "ab":
+                marker = f"[[m-{number}{more}]]"
+                sent[agent.send(f"{marker} go on")] = marker
+            time.sleep(
+                0.3 * number
+            )  # the moment is what is tested: between the paste and the end of the turn
+            agent.kill()
+            agent.stub.delay_s = 0.0
+            final = ("acknowledged", "submitted", "unconfirmed")
+            for message in sent:
+                agent.node.wait_state(message, *final, timeout_s=READY_S)
+            agent.wait_idle()
+        for message, marker in sent.items():
+            wanted = {0, 1} if agent.node.receipt(message)["state"] == "unconfirmed" else {1}
+            assert agent.received(marker) in wanted, agent.node.call("trace", {"id": message})
