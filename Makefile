@@ -2,12 +2,14 @@
 
 PYTHON ?=
 SOAK_MINUTES ?= 10
+MIXED_MINUTES ?= 10
+MIXED ?=
 RUN := .venv/bin/python
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 export PYTHON
 
-.PHONY: help setup demo test live lint bench soak clean
+.PHONY: help setup demo test live lint bench soak mixed clean
 
 help: ## show this
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
@@ -35,6 +37,9 @@ bench: setup ## measure; figures on the terminal
 soak: setup ## for SOAK_MINUTES (10) each: kill -9 under load, then steady traffic, judged at the end
 	@NOVA_SOAK_S=$$(($(SOAK_MINUTES) * 60)) $(RUN) -m pytest -q -s -k soak tests/faults
 	@$(RUN) -m benchmarks.soak --minutes $(SOAK_MINUTES)
+
+mixed: setup ## real agents of every kind, told things and killed for MIXED_MINUTES (10); MIXED="claude=1 codex=1"
+	@$(RUN) -m benchmarks.mixed --minutes $(MIXED_MINUTES) $(MIXED)
 
 clean: ## remove .venv, .lab and every cache
 	@rm -rf .venv .lab .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist

@@ -59,7 +59,8 @@ def document(reports: list[Report]) -> str:
         *(f"- {line}" for line in describe()),
         "",
         "What a figure covers is said under its table; ratios are against what the same run measured.",
-        "On your own machine: `make bench`; an hour of traffic: `python -m benchmarks.soak`.",
+        "On your own machine: `make bench`; an hour of traffic: `python -m benchmarks.soak`;",
+        "real agents, talked to and killed, each claim held against what the models saw: `make mixed`",
     ]
     return "\n".join(head) + "\n\n" + "\n\n".join(as_markdown(report) for report in reports) + "\n"
 

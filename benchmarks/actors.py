@@ -29,7 +29,7 @@ class Actor:
     """One agent that is not there yet."""
 
     name: str
-    kind: type[AgentLab]
+    lab: type[AgentLab]
     stub: StubModel
     home: Path
     directory: Path
@@ -37,12 +37,12 @@ class Actor:
     def request(self, **more: Any) -> dict[str, Any]:
         """Return what is asked of the daemon's `spawn`."""
         return {
-            "role": self.kind.name,
+            "role": self.lab.kind.name,
             "agent_id": self.name,
-            "command": [str(self.kind.installed().find()), *self.kind.arguments(self.stub)],
-            "driver": self.kind.name,
+            "command": [str(self.lab.installed().find()), *self.lab.arguments(self.stub)],
+            "driver": self.lab.kind.name,
             "cwd": str(self.directory),
-            "env": {**self.kind.environment(self.stub), "HOME": str(self.home)},
+            "env": {**self.lab.environment(self.stub), "HOME": str(self.home)},
             **more,
         }
 
@@ -63,14 +63,14 @@ class Actor:
 
 
 @contextlib.contextmanager
-def furnished(folder: Path, name: str, kind: type[AgentLab]) -> Iterator[Actor]:
+def furnished(folder: Path, name: str, lab: type[AgentLab]) -> Iterator[Actor]:
     """Give an agent's home, folder and model; nothing that lives in the home outlives this."""
     home, directory = folder / f"{name}-home", folder / name
     home.mkdir()
     directory.mkdir()
     with StubModel() as stub:
-        kind.furnish(home, directory.resolve(), stub, kind.hook_settings() or None)
+        lab.furnish(home, directory.resolve(), stub, lab.hook_settings() or None)
         try:
-            yield Actor(name, kind, stub, home, directory.resolve())
+            yield Actor(name, lab, stub, home, directory.resolve())
         finally:
             end_all(home)

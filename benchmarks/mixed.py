@@ -121,8 +121,8 @@ class Run:
 
     def _exit(self, actor: Actor) -> str:
         """Have it exit as a person does: by its command, or by C-d where the daemon knows none."""
-        if actor.kind in (ClaudeLab, CodexLab, GeminiLab):
-            text = "/exit" if actor.kind is ClaudeLab else "/quit"
+        if actor.lab in (ClaudeLab, CodexLab, GeminiLab):
+            text = "/exit" if actor.lab is ClaudeLab else "/quit"
             args = {
                 "target": actor.name,
                 "body": text,
@@ -184,9 +184,9 @@ def acting(node: BenchNode, counts: Mapping[str, int]) -> Iterator[list[Actor]]:
         tempfile.TemporaryDirectory(prefix="nova-m-", dir="/tmp", ignore_cleanup_errors=True) as folder,
     ):
         actors: list[Actor] = []
-        for kind in LABS:
-            for number in range(counts.get(kind.name, 0)):
-                actor = stack.enter_context(furnished(Path(folder), f"{kind.name}-{number}", kind))
+        for lab in LABS:
+            for number in range(counts.get(lab.kind.name, 0)):
+                actor = stack.enter_context(furnished(Path(folder), f"{lab.kind.name}-{number}", lab))
                 began = time.monotonic()
                 actor.spawn(node, restart="always")
                 print(f"  {actor.name} is ready after {time.monotonic() - began:.1f} s", flush=True)
@@ -201,11 +201,13 @@ def wanted(each: int, chosen: Sequence[str]) -> dict[str, int]:
     for word in chosen:
         name, _, number = word.partition("=")
         counts[name] = int(number or each)
-    counts = counts or {kind.name: each for kind in LABS}
-    for kind in LABS:
-        if kind.name in counts and kind.installed().find() is None:
-            print(f"  SKIPPED: {kind.name} is not installed (python -m tests.lab.install {kind.name})")
-            del counts[kind.name]
+    counts = counts or {lab.kind.name: each for lab in LABS}
+    for lab in LABS:
+        if lab.kind.name in counts and lab.installed().find() is None:
+            print(
+                f"  SKIPPED: {lab.kind.name} is not installed (python -m tests.lab.install {lab.kind.name})"
+            )
+            del counts[lab.kind.name]
     return counts
 
 
@@ -214,7 +216,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.mixed", description=(__doc__ or "").splitlines()[0]
     )
-    names = [kind.name for kind in LABS]
+    names = [lab.kind.name for lab in LABS]
     parser.add_argument("agents", nargs="*", help=f"KIND=COUNT, of {', '.join(names)}; all without one")
     parser.add_argument("--minutes", type=float, default=10.0, help="how long there is traffic (10)")
     parser.add_argument("--each", type=int, default=2, help="how many of each kind (2)")

@@ -27,23 +27,23 @@ def run() -> list[Report]:
         title="From an input box on the screen to READY: real agents, spawned",
         columns=("n", "box after s", "READY p50 s", "READY p99 s", "first message p50 s", "max s"),
     )
-    for kind in LABS:
-        if kind.installed().find() is None:
+    for lab in LABS:
+        if lab.installed().find() is None:
             report.notes.append(
-                f"Not measured: {kind.name} is not installed (tests.lab.install {kind.name})."
+                f"Not measured: {lab.kind.name} is not installed (tests.lab.install {lab.kind.name})."
             )
             continue
         boxes, lags, firsts = [], [], []
         with bench_node() as node, _folder() as folder:
             for number in range(STARTS):
-                with furnished(folder, f"{kind.name}-{number}", kind) as actor:
+                with furnished(folder, f"{lab.kind.name}-{number}", lab) as actor:
                     box_s, lag_s, first_s = _start(node, actor)
                     boxes.append(box_s)
                     lags.append(lag_s)
                     firsts.append(first_s)
         worst = percentile(lags, 0.99)
         report.add(
-            kind.name,
+            lab.kind.name,
             str(len(lags)),
             f"{percentile(boxes, 0.5):.2f}",
             f"{percentile(lags, 0.5):.2f}",
@@ -77,7 +77,7 @@ def _start(node: BenchNode, actor: Actor) -> tuple[float, float, float]:
         end = began + START_S
         while not (box_at and ready and model_at):
             assert time.monotonic() < end, f"{actor.name}: {node.tmux.capture(pane)}"
-            if not box_at and actor.kind.composer(node.tmux.capture(pane)) is not None:
+            if not box_at and actor.lab.composer(node.tmux.capture(pane)) is not None:
                 box_at = time.monotonic()
             if not model_at and arrived(actor.stub.requests)["[[first]]"]:
                 model_at = time.monotonic()

@@ -46,7 +46,7 @@ def test_a_typo_in_a_driver_file_is_one_sentence_and_holds_its_own_agents_only(t
             ("spawn", {"role": "claude", "here": "/"}),
             ("register", {"agent_id": "more", "pane": running.tmux.open("cat"), "driver": "claude"}),
         ):
-            with pytest.raises(NovaError, match="composer.promts is unknown") as caught:
+            with pytest.raises(NovaError, match=r"composer\.promts is unknown") as caught:
                 running.call(call, args)
             assert caught.value.hint == "Did you mean prompts?"
         assert [row["agent_id"] for row in running.call("agents")] == [row["agent_id"] for row in before]

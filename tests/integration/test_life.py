@@ -279,8 +279,9 @@ def test_a_restart_keeps_name_queue_and_conversation(quick: TestNode, tmp_path: 
     message = quick.send("worker-1", "kept over the restart")["id"]
     quick.wait_state(message, "held")
     with Client.connect(quick.socket, 10.0) as client:
-        steps = [step["step"] for step in _until_started(client)]
-    assert steps[0] == "restarting"
+        steps = [step["step"] for step in client.stream("restart", {"agent_id": "worker-1"}, 30.0)]
+    assert (steps[0], steps[-1]) == ("restarting", "ready")  # although it is paused
+    assert quick.receipt(message)["reason"] == "paused"
     quick.call("resume", {"agent_id": "worker-1"})
     quick.wait_state(message, "acknowledged")
     assert not runs(pid)
@@ -289,13 +290,6 @@ def test_a_restart_keeps_name_queue_and_conversation(quick: TestNode, tmp_path: 
     again = agent.rows("start")[1]["argv"]
     assert "--resume" in again
     assert "the first prompt" not in again
-
-
-def _until_started(client: Client) -> Iterator[dict[str, Any]]:
-    for step in client.stream("restart", {"agent_id": "worker-1"}, 30.0):
-        yield step
-        if step["step"] == "started":
-            return
 
 
 def test_a_held_queue_drains_into_the_agent_that_came_back(quick: TestNode, tmp_path: Path) -> None:

@@ -27,28 +27,28 @@ class Stage:
 
     node: TestNode
     stub: StubModel
-    kind: type[AgentLab]
+    lab: type[AgentLab]
     home: Path
     directory: Path
 
     @property
     def name(self) -> str:
-        return f"{self.kind.name}-1"
+        return f"{self.lab.kind.name}-1"
 
     @property
     def proven(self) -> str:
         """The state in which a message ends for which there is every proof that this agent can give."""
-        return "acknowledged" if self.kind.hook_settings() else "submitted"
+        return "acknowledged" if self.lab.hook_settings() else "submitted"
 
     def args(self, **more: Any) -> dict[str, Any]:
         """Return what is asked of the daemon's `spawn`."""
         good = {
-            "role": self.kind.name,
+            "role": self.lab.kind.name,
             "agent_id": self.name,
-            "command": [str(self.kind.installed().find()), *self.kind.arguments(self.stub)],
-            "driver": self.kind.name,
+            "command": [str(self.lab.installed().find()), *self.lab.arguments(self.stub)],
+            "driver": self.lab.kind.name,
             "cwd": str(self.directory),
-            "env": {**self.kind.environment(self.stub), "HOME": str(self.home)},
+            "env": {**self.lab.environment(self.stub), "HOME": str(self.home)},
         }
         return {**good, **more}
 
@@ -89,6 +89,16 @@ class Stage:
     def wait_idle(self) -> None:
         until(lambda: self.record()["state"] == "idle", 30, f"{self.name} idle")
 
+    def wait_kept(self, marker: str) -> None:
+        """Wait until the agent has written the prompt into its own files: it can be resumed only from there."""
+        until(lambda: any(marker.encode() in data for data in self._files()), 30, f"{marker} in its files")
+
+    def _files(self) -> Iterator[bytes]:
+        for file in self.home.rglob("*"):
+            with contextlib.suppress(OSError):
+                if file.is_file():
+                    yield file.read_bytes()
+
     def kill(self) -> int:
         """kill -9 the program of its pane; return its pid."""
         pid = int(self.node.tmux.value(self.record()["pane"], "pane_pid"))
@@ -105,18 +115,18 @@ class Stage:
 
 
 @contextlib.contextmanager
-def stage(kind: type[AgentLab], *, env: Mapping[str, str] | None = None) -> Iterator[Stage]:
+def stage(lab: type[AgentLab], *, env: Mapping[str, str] | None = None) -> Iterator[Stage]:
     """Give a node without agents, and the files and folders of one; leave nothing behind. `env` is the node's."""
     with (
         StubModel() as stub,
         tempfile.TemporaryDirectory(prefix="nova-w-", dir="/tmp", ignore_cleanup_errors=True) as directory,
         node(env=env) as made,
     ):
-        home = made.tmux.home / kind.name
+        home = made.tmux.home / lab.kind.name
         home.mkdir()
-        kind.furnish(home, Path(directory).resolve(), stub, kind.hook_settings() or None)
+        lab.furnish(home, Path(directory).resolve(), stub, lab.hook_settings() or None)
         try:
-            yield Stage(made, stub, kind, home, Path(directory).resolve())
+            yield Stage(made, stub, lab, home, Path(directory).resolve())
         finally:
             made.tmux.stop()
             end_all(home)

@@ -24,15 +24,15 @@ KINDS: tuple[type[AgentLab], ...] = (ClaudeLab, CodexLab, GeminiLab, OpencodeLab
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(400)]
 EACH = pytest.mark.parametrize(
-    "kind", [pytest.param(kind, id=kind.name, marks=needs(kind)) for kind in KINDS]
+    "lab", [pytest.param(lab, id=lab.kind.name, marks=needs(lab)) for lab in KINDS]
 )
 
 
 @EACH
 def test_a_prompt_and_a_message_of_the_same_second_arrive_once_and_a_stop_archives(
-    kind: type[AgentLab],
+    lab: type[AgentLab],
 ) -> None:
-    with stage(kind) as agent:
+    with stage(lab) as agent:
         prompt = "[[first]] $(touch x) 'one' \"two\" `touch x` ${HOME}"
         message = agent.spawn_and_send("[[second]] in the same second", prompt=prompt)
         agent.wait_proven(message)
@@ -53,11 +53,14 @@ def test_a_prompt_and_a_message_of_the_same_second_arrive_once_and_a_stop_archiv
 
 @pytest.mark.long
 @EACH
-def test_a_restart_goes_on_with_the_queue_and_the_conversation(kind: type[AgentLab]) -> None:
-    with stage(kind) as agent:
+def test_a_restart_goes_on_with_the_queue_and_the_conversation(lab: type[AgentLab]) -> None:
+    with stage(lab) as agent:
         agent.wait_proven(agent.spawn_and_send("[[one]] remember this"))
         agent.wait_received("[[one]]")
         agent.wait_idle()
+        resumes = bool(load_drivers()[lab.kind.name].start.resume)
+        if resumes:
+            agent.wait_kept("[[one]]")
         pane = agent.record()["pane"]
         agent.node.call("pause", {"agent_id": agent.name})
         held = [agent.send(f"[[held-{n}]] over the restart") for n in range(3)]
@@ -69,17 +72,20 @@ def test_a_restart_goes_on_with_the_queue_and_the_conversation(kind: type[AgentL
         for message in held:
             agent.wait_proven(message)
         agent.wait_received("[[one]]", *(f"[[held-{n}]]" for n in range(3)))
-        if load_drivers()[kind.name].start.resume:
+        if resumes:
             assert "[[one]]" in str(agent.stub.requests[-1].user_texts)
 
 
 @pytest.mark.long
 @EACH
-def test_a_killed_agent_comes_back_and_what_waited_for_it_arrives_once(kind: type[AgentLab]) -> None:
-    with stage(kind) as agent:
+def test_a_killed_agent_comes_back_and_what_waited_for_it_arrives_once(lab: type[AgentLab]) -> None:
+    with stage(lab) as agent:
         agent.wait_proven(agent.spawn_and_send("[[one]] remember this", restart="on-failure"))
         agent.wait_received("[[one]]")
         agent.wait_idle()
+        resumes = bool(load_drivers()[lab.kind.name].start.resume)
+        if resumes:
+            agent.wait_kept("[[one]]")
         before = set(agent.processes())
         agent.kill()
         sent = [agent.send(f"[[after-{n}]] a crash") for n in range(3)]
@@ -90,16 +96,16 @@ def test_a_killed_agent_comes_back_and_what_waited_for_it_arrives_once(kind: typ
         for message in sent:
             agent.wait_proven(message)
         agent.wait_received("[[one]]", *(f"[[after-{n}]]" for n in range(3)))
-        if load_drivers()[kind.name].start.resume:
+        if resumes:
             assert "[[one]]" in str(agent.stub.requests[-1].user_texts)
 
 
 @pytest.mark.long
 @EACH
 def test_an_agent_that_is_killed_at_work_gets_nothing_twice_and_nothing_is_claimed_for_it(
-    kind: type[AgentLab],
+    lab: type[AgentLab],
 ) -> None:
-    with stage(kind, env=PATIENT) as agent:
+    with stage(lab, env=PATIENT) as agent:
         sent = {agent.spawn_and_send("[[m-0]] begin", restart="always"): "[[m-0]]"}
         for number in range(1, 7):
             agent.stub.delay_s = 1.5
