@@ -10,9 +10,10 @@ import typer
 from typer import completion
 
 from novactl import out
+from novactl.light import expand
 from novactl.main import COMPLETING, invoke
 from novactl.options import CHOICE, COMMON, FLAG, INTEGER, LIST, Command, Param
-from novactl.table import COMMANDS, GROUPS
+from novactl.table.whole import COMMANDS, GROUPS
 
 if TYPE_CHECKING:
     from novactl.options import Values
@@ -34,7 +35,8 @@ def run(argv: list[str]) -> int:
         completion.completion_init()  # type: ignore[attr-defined]  # Typer's classes for the shells
     program = typer.main.get_command(build())
     try:
-        code = program.main(args=argv, prog_name=PROGRAM, standalone_mode=False, complete_var=COMPLETING)
+        words = expand(argv, COMMANDS)
+        code = program.main(args=words, prog_name=PROGRAM, standalone_mode=False, complete_var=COMPLETING)
     except typer.Abort:
         raise KeyboardInterrupt from None
     except _ClickError as error:

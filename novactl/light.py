@@ -7,7 +7,7 @@ the same table, says what is wrong. So it may understand less than Typer, never 
 from __future__ import annotations
 
 from novactl.options import CHOICE, COMMON, FLAG, INTEGER, LIST
-from novactl.table import COMMANDS
+from novactl.table.hot import HOT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from novactl.options import Command, Param, Values
 
 
-def expand(argv: list[str]) -> list[str]:
+def expand(argv: list[str], commands: tuple[Command, ...] = HOT) -> list[str]:
     """Return `argv` with every option that may stand alone given its value: `--wait` is `--wait=submitted`.
 
     Neither parser can do this (Typer's options take a value or none), so it is done before both.
     """
-    bare = {name: param.bare for c in COMMANDS for param in c.params if param.bare for name in param.names}
+    bare = {name: param.bare for c in commands for param in c.params if param.bare for name in param.names}
     if not any(word in bare for word in argv):
         return argv
-    command = _command_of(argv)
+    command = _command_of(argv, commands)
     if command is None:
         return argv
     taking = _by_name(command.takes())
@@ -49,8 +49,8 @@ def parse(argv: list[str]) -> tuple[Command, Values] | None:
     rest = reader.options(argv, COMMON, stop_at_word=True)
     if not rest:
         return None
-    command = _find(rest[0])
-    if command is None or not command.hot:
+    command = _find(rest[0], HOT)
+    if command is None:
         return None
     if command.lenient:
         if "--help" in rest or "-h" in rest:
@@ -132,16 +132,16 @@ def _by_name(params: tuple[Param, ...]) -> dict[str, Param]:
     return {name: param for param in params for name in param.names}
 
 
-def _find(word: str) -> Command | None:
-    return next((command for command in COMMANDS if command.path == (word,)), None)
+def _find(word: str, commands: tuple[Command, ...]) -> Command | None:
+    return next((command for command in commands if command.path == (word,)), None)
 
 
-def _command_of(argv: list[str]) -> Command | None:
+def _command_of(argv: list[str], commands: tuple[Command, ...]) -> Command | None:
     taking = _by_name(COMMON)
     words = iter(argv)
     for word in words:
         if not word.startswith("-"):
-            return _find(word)
+            return _find(word, commands)
         param = taking.get(word)
         if param is not None and param.kind != FLAG:
             _next(words)

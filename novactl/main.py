@@ -62,15 +62,14 @@ def invoke(command: Command, values: Values) -> int:
 def _run(argv: list[str], *, light: bool) -> int:
     from novactl.light import expand, parse
 
-    words = expand(argv)
-    plain = parse(words) if light and COMPLETING not in os.environ else None
+    plain = parse(expand(argv)) if light and COMPLETING not in os.environ else None
     if plain is None or not plain[0].lenient:
         _check_text(argv)
     if plain is not None:
         return invoke(*plain)
     from novactl.app import run
 
-    return run(words)
+    return run(argv)
 
 
 def _check_text(argv: list[str]) -> None:

@@ -52,7 +52,7 @@ class Param:
 class Command:
     """One command: where it is (`("dead", "list")`), what it runs, what it takes and how it is explained."""
 
-    __slots__ = ("examples", "help", "hot", "lenient", "params", "path", "run")
+    __slots__ = ("examples", "help", "lenient", "params", "path", "run")
 
     def __init__(
         self,
@@ -62,7 +62,6 @@ class Command:
         params: tuple[Param, ...] = (),
         *,
         examples: tuple[str, ...],
-        hot: bool = False,
         lenient: bool = False,
     ) -> None:
         self.path = tuple(path.split())
@@ -70,7 +69,6 @@ class Command:
         self.help = help
         self.params = params
         self.examples = examples
-        self.hot = hot
         self.lenient = lenient  # takes whatever it is given: a hook never fails its agent
 
     def __repr__(self) -> str:

@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 
 from novactl import app, light, main
 from novactl.options import Command
-from novactl.table import COMMANDS
-
-HOT = [command for command in COMMANDS if command.hot]
+from novactl.table.hot import HOT
+from novactl.table.whole import COMMANDS
 
 Values = dict[str, Any]
 Seen = list[tuple[str, Values]]
@@ -35,7 +34,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
 
 def through_typer(seen: Seen, argv: list[str]) -> tuple[int, Any]:
     seen.clear()
-    code = app.run(light.expand(argv))
+    code = app.run(argv)
     return code, seen[-1] if seen else None
 
 

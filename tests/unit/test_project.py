@@ -21,7 +21,7 @@ from nova_torch.errors import NovaError
 from nova_torch.templates import Template
 from nova_torch.values import HoldReason, State
 from novactl.options import COMMON, Command
-from novactl.table import COMMANDS
+from novactl.table.whole import COMMANDS
 from noval_d.agents.driver_file import _DIALOG_KEYS, _KEYS, _START_KEYS
 from noval_d.calls.table import Answers
 from noval_d.node.node import Node

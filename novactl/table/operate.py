@@ -1,0 +1,58 @@
+"""Commands for finding out what is wrong, and for programs."""
+
+from __future__ import annotations
+
+from novactl.options import CHOICE, FLAG, Command, Param, option
+
+SHELLS = ("bash", "zsh", "fish")
+
+OPERATE = (
+    Command(
+        "doctor",
+        "novactl.commands.operate:doctor",
+        "Look for what is wrong, here and in the daemon, and say what helps.",
+        examples=("novactl doctor", "novactl doctor --json"),
+    ),
+    Command(
+        "config show",
+        "novactl.commands.operate:config_show",
+        "Show the configuration in effect, without secrets.",
+        (option("--config", metavar="FILE", help="That of this file instead of the running daemon's."),),
+        examples=("novactl config show", "novactl config show --json"),
+    ),
+    Command(
+        "config validate",
+        "novactl.commands.operate:config_validate",
+        "Say whether the configuration can be used.",
+        (option("--config", metavar="FILE", help="The file (default: the first of the usual places)."),),
+        examples=("novactl config validate", "novactl config validate --config ./config.toml"),
+    ),
+    Command(
+        "rpc",
+        "novactl.commands.operate:rpc",
+        "Make a call of the control protocol and print its answer as JSON.",
+        (
+            Param("call", required=True, metavar="CALL", help="The call's name."),
+            Param("args", metavar="JSON", help="Its arguments, a JSON object; - reads it from stdin."),
+            option("--stream", FLAG, help="Ask for a stream: a line for the snapshot and each change."),
+        ),
+        examples=(
+            "novactl rpc ping",
+            'novactl rpc agents \'{"role": "tester"}\'',
+            "novactl rpc watch --stream",
+        ),
+    ),
+    Command(
+        "version",
+        "novactl.commands.operate:version",
+        "Print the version of this program and of the daemon, if it runs.",
+        examples=("novactl version", "novactl version --json"),
+    ),
+    Command(
+        "completion",
+        "novactl.commands.operate:completion",
+        "Print the completion script of a shell.",
+        (Param("shell", kind=CHOICE, choices=SHELLS, required=True, help="The shell."),),
+        examples=('eval "$(novactl completion bash)"', "novactl completion fish | source"),
+    ),
+)
