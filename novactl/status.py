@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from nova_torch.durations import spoken
@@ -21,6 +22,8 @@ def show(data: dict[str, Any]) -> None:
         ("agents", _agents(data)),
     ]
     facts.append(("outbox", f"{_number(data.get('outbox'))} sent from here and not final"))
+    if (data.get("schedules") or {}).get("active"):
+        facts.append(("later", _schedules(data)))
     paused = data.get("paused") or []
     if paused:
         facts.append(("paused", ", ".join(map(str, paused))))
@@ -66,6 +69,17 @@ def _agents(data: dict[str, Any]) -> str:
     return ", ".join(
         f"{number} {out.coloured(out.safe(state))}" for state, number in counts.items() if number
     )
+
+
+def _schedules(data: dict[str, Any]) -> str:
+    known = data["schedules"]
+    number, next_ms = known["active"], known.get("next_ms")
+    what = f"{number} schedule{'s' if number != 1 else ''}"
+    if not isinstance(next_ms, int):
+        return what
+    left_s = next_ms / 1000 - time.time()
+    when = f"in {spoken(left_s)}" if left_s >= 0 else f"{spoken(-left_s)} ago"
+    return out.safe(f"{what}, the next {when} for {known.get('next_agent')}: novactl schedule list")
 
 
 def _attention(data: dict[str, Any]) -> None:

@@ -47,11 +47,24 @@ def status(node: Node, *, private: bool) -> dict[str, Any]:
         "tmux": [{"socket": node.tmux.socket.path, "state": node.tmux.state}],
         "agents": dict(Counter(agent.state.value for agent in node.roster.agents.values())),
         "outbox": node.outbox.depth(),
+        "schedules": schedules(node),
         "paused": sorted(agent.id for agent in node.roster.agents.values() if agent.paused),
         "states": states(node),
         "attention": attention_rows(node, private=private),
         "held": held(node, private=private),
         "health": [check.to_json() for check in findings(node, private=private) if check.severity != "ok"],
+    }
+
+
+def schedules(node: Node) -> dict[str, Any]:
+    """Return how many schedules this node knows that are not over, and the next one."""
+    active = node.schedules.book.active()
+    next_ms, first = min(node.schedules.book.upcoming(), key=lambda pair: pair[0], default=(None, None))
+    return {
+        "active": len(active),
+        "next_ms": next_ms,
+        "next_id": None if first is None else first.id,
+        "next_agent": None if first is None else first.agent,
     }
 
 

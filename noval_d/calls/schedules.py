@@ -38,7 +38,8 @@ class Schedules(Messages):
                     f"the id {made.id} belongs to a message.", "Leave --id away, or give a new ULID."
                 )
             await self._refuse_too_many(made)
-            await node.schedules.add(made)
+            await node.schedules.copies.add(made)
+            node.schedules.wake()
             known = made
         elif not known.same_as(made):
             raise Conflict(
@@ -51,7 +52,7 @@ class Schedules(Messages):
         asked = Args(args)
         agent, over = asked.optional_text("agent"), asked.flag("all")
         fleet = await self._fleet()
-        known = await self._node.schedules.known(fleet)
+        known = await self._node.schedules.copies.known(fleet)
         rows = [
             self._told(schedule, fleet)
             for schedule in known
@@ -76,7 +77,7 @@ class Schedules(Messages):
             sent = f" Its message: novactl trace {schedule.mark.last_id}" if schedule.mark.last_id else ""
             raise Conflict(f"schedule {schedule.id} is over already: {schedule.mark.ended}.", sent.strip())
         if not schedule.mark.ended:
-            schedule = await self._node.schedules.cancel(schedule, self._sender(peer, asked))
+            schedule = await self._node.schedules.copies.cancel(schedule, self._sender(peer, asked))
         return self._told(schedule, fleet)
 
     async def trace(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
@@ -201,7 +202,7 @@ class Schedules(Messages):
             if theirs < limits.max_per_agent and senders < limits.max_per_sender:
                 return
             if attempt == 0:  # some may be over at another node
-                await self._node.schedules.known()
+                await self._node.schedules.copies.known()
         if theirs >= limits.max_per_agent:
             raise Busy(
                 f"{made.agent} has {theirs} schedules (schedule.max_per_agent).",
@@ -213,7 +214,7 @@ class Schedules(Messages):
         )
 
     async def _schedule(self, schedule_id: str, fleet: Collection[AgentId]) -> Schedule:
-        found = {schedule.id: schedule for schedule in await self._node.schedules.known(fleet)}
+        found = {schedule.id: schedule for schedule in await self._node.schedules.copies.known(fleet)}
         if schedule_id in found:
             return found[ScheduleId(schedule_id)]
         raise ScheduleNotFound(

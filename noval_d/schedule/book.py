@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterable
 
@@ -50,6 +51,16 @@ class Book:
     def active(self) -> list[Schedule]:
         """Return those that are not over."""
         return [schedule for schedule in self._known.values() if not schedule.mark.ended]
+
+    def upcoming(self) -> list[tuple[int, Schedule]]:
+        """Return when each is due next; without those whose time zone is not known here."""
+        found: list[tuple[int, Schedule]] = []
+        for schedule in self.active():
+            with contextlib.suppress(InvalidRequest):
+                next_ms = schedule.next_ms
+                if next_ms is not None:
+                    found.append((next_ms, schedule))
+        return found
 
     def row(self, schedule: Schedule) -> Statement:
         """Return what writes a schedule down; call `took` once it is written."""

@@ -1,4 +1,4 @@
-"""Send what is due: sleep until the next time or a change, and keep the copies of schedules together.
+"""Send what is due: sleep until the next time or a change.
 
 Who sends is the owner of the agent. With the broker it is asked first, under the owner's fence, whether the time
 was decided elsewhere; without it a node goes on with what was added on it, for agents of its own. The message and
@@ -10,14 +10,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from nova_torch.broker import Broker, Kept
 from nova_torch.communication.compose import compose
 from nova_torch.errors import (
     BrokerUnavailable,
-    InvalidRequest,
     MailboxLost,
     NotOwner,
     NovaError,
@@ -25,8 +22,9 @@ from nova_torch.errors import (
 )
 from nova_torch.values import AgentId, Message, MessageId, State
 from noval_d.schedule.book import Book
+from noval_d.schedule.copies import Copies
 from noval_d.schedule.decide import Decision, decide
-from noval_d.schedule.schedule import Mark, Schedule, pack, unpack
+from noval_d.schedule.schedule import Schedule
 from noval_d.schedule.times import shown
 
 if TYPE_CHECKING:
@@ -50,9 +48,8 @@ class Clockwork:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._changed = asyncio.Event()
-        self._all_stale = True
-        self._stale: set[AgentId] = set()
         self.book = Book(node.store, lambda: self._node.clock_ms())  # noqa: PLW0108 - tests set the clock
+        self.copies = Copies(node, self.book)
 
     def __repr__(self) -> str:
         return f"<Clockwork {self.book!r}>"
@@ -65,12 +62,12 @@ class Clockwork:
 
     def together(self) -> None:
         """Put all copies together again: the broker is there, or another, or an agent is this node's now."""
-        self._all_stale = True
+        self.copies.unsure()
         self._changed.set()
 
     def stale(self, agent: AgentId) -> None:
         """Read the schedules of an agent again: another node changed them."""
-        self._stale.add(agent)
+        self.copies.unsure(agent)
         self._changed.set()
 
     # -- the loop --
@@ -81,7 +78,7 @@ class Clockwork:
             self._changed.clear()
             wait_s: float | None = RETRY_S
             try:
-                await self._together()
+                await self.copies.together()
                 wait_s = await self._round()
             except BrokerUnavailable as error:
                 self._node.broker.failed(error)
@@ -99,7 +96,7 @@ class Clockwork:
         for agent, due in self._due().items():
             retry |= not await self._send(agent, due)
         await self._give_up()
-        await self._forget()
+        await self.copies.forget_old()
         if not self.book.active():
             return None
         return RETRY_S if retry else max(self._sleep_s(), 0.001)
@@ -122,13 +119,9 @@ class Clockwork:
 
     def _sleep_s(self) -> float:
         now_ms = self._node.clock_ms()
-        nearest = RECHECK_S
-        for schedule in self.book.active():
-            with contextlib.suppress(NovaError):
-                due_ms = schedule.next_ms
-                if due_ms is not None and schedule.agent in self._node.roster.agents:
-                    nearest = min(nearest, max(due_ms - now_ms, 0) / 1000)
-        return nearest
+        agents = self._node.roster.agents
+        due = [due_ms for due_ms, schedule in self.book.upcoming() if schedule.agent in agents]
+        return min([RECHECK_S, *(max(due_ms - now_ms, 0) / 1000 for due_ms in due)])
 
     # -- sending --
 
@@ -142,13 +135,10 @@ class Clockwork:
             return False
         else:
             try:
-                marks = await broker.schedule_marks(agent, owner, [schedule.id for schedule in due])
+                await self.copies.confirm(broker, agent, owner, due)
             except (NotOwner, MailboxLost):
                 link.claim_again(agent)
                 return False
-            for schedule in due:
-                if schedule.id in marks:
-                    await self.book.merge([schedule.later(_mark(marks[schedule.id]))])
             mine = due
         done: list[Schedule] = []
         for schedule in mine:
@@ -156,7 +146,7 @@ class Clockwork:
             if known is not None and not known.mark.ended:
                 done += await self._carry_out(known)
         if broker is not None and done:
-            await self._put(broker, done)
+            await self.copies.put(broker, done)
         return len(mine) == len(due)
 
     async def _carry_out(self, schedule: Schedule) -> list[Schedule]:
@@ -190,7 +180,8 @@ class Clockwork:
             await self.book.write(new)
             self._tell_missed(new, due_ms, refused)
             return new
-        new = new.marked(last_ms=due_ms, last_id=message.id, ended="finished" if schedule.when.once else "")
+        over = "finished" if schedule.when.once else ""
+        new = new.marked(last_ms=due_ms, last_id=message.id, note="", ended=over)
         if self._node.outbox.state_of(message.id) is not None:  # sent before: an older copy said otherwise
             await self.book.write(new)
             return new
@@ -243,7 +234,7 @@ class Clockwork:
         ]
         if broker is None or not late:
             return
-        await self._read(broker, {schedule.agent for schedule in late})
+        await self.copies.read(broker, {schedule.agent for schedule in late})
         given_up = [
             known.marked(ended="missed", note=f"no node had {known.agent}")
             for schedule in late
@@ -252,7 +243,7 @@ class Clockwork:
         await self.book.write(*given_up)
         for schedule in given_up:
             self._tell_missed(schedule, schedule.when.at_ms, schedule.mark.note)
-        await self._put(broker, given_up)
+        await self.copies.put(broker, given_up)
 
     def _tell_missed(self, schedule: Schedule, due_ms: int, why: str) -> None:
         log.warning(
@@ -276,114 +267,3 @@ class Clockwork:
                 "node": node.name,
             }
         )
-
-    # -- copies --
-
-    async def add(self, schedule: Schedule) -> None:
-        """Keep a new schedule, or a mark that moved: durable here, then in the broker if it answers."""
-        await self.book.write(schedule)
-        self.wake()
-        broker = self._node.broker.broker
-        if broker is None:
-            return  # it goes there with the next connection
-        try:
-            await self._put(broker, [schedule])
-        except BrokerUnavailable as error:
-            self._node.broker.failed(error)
-
-    async def known(self, agents: Iterable[AgentId] = ()) -> list[Schedule]:
-        """Return every schedule that is known here, or kept in the broker for one of `agents`."""
-        found = {schedule.id: schedule for schedule in self.book.all()}
-        broker = self._node.broker.broker
-        if broker is not None:
-            asked = sorted({*agents, *(schedule.agent for schedule in found.values())})
-            try:
-                for schedule in _readable(await broker.schedules(asked)):
-                    mine = found.get(schedule.id, schedule)
-                    found[schedule.id] = mine.later(schedule.mark)
-            except BrokerUnavailable as error:
-                self._node.broker.failed(error)
-        await self.book.merge(schedule for schedule in found.values() if self.book.get(schedule.id))
-        return sorted(found.values(), key=lambda schedule: schedule.id)
-
-    async def cancel(self, schedule: Schedule, by: str) -> Schedule:
-        """End a schedule. Raises BrokerUnavailable when its owner is another node and cannot be told now."""
-        new = schedule.marked(ended="cancelled", note=f"by {by}")
-        if schedule.agent in self._node.roster.agents:
-            await self.add(new)
-            return new
-        broker = self._node.broker.broker
-        if broker is None:
-            raise BrokerUnavailable(
-                f"the node of {schedule.agent} cannot be told: the broker does not answer.",
-                "Nothing was changed; cancel it again when novactl status says that the broker is up.",
-            )
-        await self._put(broker, [new])
-        if self.book.get(schedule.id) is not None:
-            await self.book.write(new)
-        return new
-
-    async def _together(self) -> None:
-        broker = self._node.broker.broker
-        if broker is None:
-            return
-        everything, self._all_stale = self._all_stale, False
-        stale, self._stale = self._stale, set()
-        try:
-            if everything:
-                await self._put(broker, self.book.all())
-                await self._read(broker, self._node.roster.agents)
-                await self._leave_to_others()
-            else:
-                await self._read(broker, stale & self._node.roster.agents.keys())
-        except BaseException:
-            self._all_stale |= everything
-            self._stale |= stale
-            raise
-
-    async def _read(self, broker: Broker, agents: Iterable[AgentId]) -> None:
-        await self.book.merge(_readable(await broker.schedules(list(agents))))
-
-    async def _put(self, broker: Broker, schedules: Iterable[Schedule]) -> None:
-        by_agent: dict[AgentId, list[Kept]] = {}
-        for schedule in schedules:
-            kept = Kept(id=schedule.id, asked=pack(schedule), mark=schedule.mark.packed())
-            by_agent.setdefault(schedule.agent, []).append(kept)
-        for agent, kept_ones in by_agent.items():
-            await broker.put_schedules(agent, kept_ones)
-
-    async def _leave_to_others(self) -> None:
-        """Know no longer what was added elsewhere, for agents that are another node's now."""
-        node = self._node
-        agents = node.roster.agents
-        others = [s for s in self.book.all() if s.origin != node.name and s.agent not in agents]
-        if others:
-            await self.book.forget(others)
-
-    async def _forget(self) -> None:
-        """Know no longer what was over long ago."""
-        old = self.book.old(int(self._node.config.state.keep_days * 86_400_000))
-        broker = self._node.broker.broker
-        if broker is None or not old:
-            return
-        for schedule in old:
-            await broker.forget_schedules(schedule.agent, [schedule.id])
-        await self.book.forget(old)
-
-
-def _mark(text: str) -> Mark:
-    try:
-        return Mark.unpacked(text)
-    except InvalidRequest as error:
-        log.warning("schedule.unreadable_mark", extra={"problem": error.message})
-        return Mark()
-
-
-def _readable(kept: Iterable[Kept]) -> list[Schedule]:
-    found: list[Schedule] = []
-    for each in kept:
-        try:
-            found.append(unpack(each.asked, each.mark))
-        except InvalidRequest as error:
-            log.warning("schedule.unreadable", extra={"schedule": each.id[:40], "problem": error.message})
-    return found

@@ -15,11 +15,10 @@ from typing import Any, NewType
 
 import msgpack
 
-from nova_torch.codec import MAX_MS
 from nova_torch.errors import InvalidRequest
 from nova_torch.ulid import is_ulid, new_ulid
 from nova_torch.values import AGENT_ID, AgentId, Form, MessageId, NodeId, Priority
-from noval_d.schedule.times import Kind, When, after
+from noval_d.schedule.times import LAST_MS, Kind, When, after
 
 ScheduleId = NewType("ScheduleId", str)
 
@@ -60,7 +59,7 @@ class Mark:
             _hold(len(cursor) == _CURSOR and cursor.isdigit() and (cursor[0] == "1") == bool(ended))
             return cls(
                 turn=int(cursor[1 : 1 + _TURNS]),
-                done_ms=int(cursor[1 + _TURNS :]),
+                done_ms=_time(int(cursor[1 + _TURNS :])),
                 ended=ended,
                 fired=int(fired),
                 last_ms=int(last_ms),
@@ -204,6 +203,6 @@ def _text(value: object) -> str:
 
 
 def _time(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < MAX_MS:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < LAST_MS:
         raise ValueError("no time")
     return value

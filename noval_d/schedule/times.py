@@ -23,7 +23,8 @@ MAX_TEXT = 200
 _TIME_OF_DAY = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?\Z")
 _FIELDS = 5
 CRON_CURE = 'Minute, hour, day of the month, month, day of the week, such as "0 9 * * MON-FRI".'
-_LAST_MS = 253_370_764_800_000  # 9999: what datetime can show
+LAST_MS = 221_845_392_000_000
+"""The year 9000: later times are no times, so that a calendar never ends while one is looked for."""
 
 
 class Kind(StrEnum):
@@ -152,7 +153,7 @@ def explained(when: When) -> str:
 
 def shown(at_ms: int, tz: str) -> str:
     """Return a time for people, in this zone: `2026-12-01 09:00:00 CET`."""
-    return f"{_moment(min(at_ms, _LAST_MS), zone(tz)):%Y-%m-%d %H:%M:%S %Z}"
+    return f"{_moment(min(at_ms, LAST_MS), zone(tz)):%Y-%m-%d %H:%M:%S %Z}"
 
 
 def _cron(when: When, mark_ms: int) -> Iterator[int]:

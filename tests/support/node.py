@@ -48,6 +48,8 @@ class TestNode:
     env: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
     capture: Capture | None = None
+    module: str = "noval_d"
+    """What Python runs as the daemon."""
 
     @property
     def socket(self) -> str:
@@ -72,7 +74,7 @@ class TestNode:
         log = open(self.state / "daemon.log", "ab")  # noqa: SIM115 - the child's
         with log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "noval_d"],
+                [sys.executable, "-m", self.module],
                 cwd=ROOT,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,

@@ -7,7 +7,7 @@ from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nova_torch.errors import InvalidRequest
@@ -75,6 +75,7 @@ def test_within_the_hour_that_comes_twice_no_time_of_the_past_is_due() -> None:
     assert due(cron("30 2 * * *"), **start) == ["2026-10-26T02:30:00+01:00"]  # type: ignore[arg-type]
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from([BERLIN, NEW_YORK, "Australia/Lord_Howe", "UTC", "Asia/Kolkata"]),
     st.sampled_from(["30 2 * * *", "*/7 * * * *", "0 */5 * * *", "5 1-3 * * *", "0 0 1 * *", "0 12 29 2 *"]),
@@ -122,6 +123,7 @@ def test_a_single_time_is_due_once() -> None:
     assert latest(when, 0, 5000) == 1000
 
 
+@settings(deadline=None)
 @given(st.integers(1000, 10**9), st.integers(0, 10**12), st.integers(0, 10**12))
 def test_periods_are_counted_from_the_first_and_never_drift(every: int, start: int, later: int) -> None:
     when = When(kind=Kind.EVERY, at_ms=start, every_ms=every)

@@ -1,0 +1,220 @@
+"""Schedules on a real node: what people and agents say, what arrives in the pane, what list and trace tell."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nova_torch.errors import AgentNotFound, BodyTooLarge, Busy, Conflict, InvalidRequest, ScheduleNotFound
+from nova_torch.protocol.client import Client
+from nova_torch.ulid import new_ulid
+from tests.support.agents import raw, tui
+from tests.support.node import TestNode, node, until
+
+LIMITS = {"NOVA_SCHEDULE_MAX_PER_SENDER": "7", "NOVA_SCHEDULE_MAX_PER_AGENT": "9"}
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[TestNode]:
+    with node(env=LIMITS) as made:
+        yield made
+
+
+def add(on: TestNode, target: str = "raw", body: str = "later", **more: Any) -> dict[str, Any]:
+    return dict(on.call("schedule_add", {"target": target, "body": body, **more}))
+
+
+def shown(on: TestNode, schedule: str) -> dict[str, Any]:
+    return dict(on.call("schedule_show", {"id": schedule}))
+
+
+def over(on: TestNode, schedule: str, state: str, timeout_s: float = 15.0) -> dict[str, Any]:
+    """Wait until a schedule is over in this way."""
+    until(lambda: shown(on, schedule)["state"] == state, timeout_s, f"{state}: {on.log()[-2000:]}")
+    return shown(on, schedule)
+
+
+def clear(on: TestNode) -> None:
+    for each in on.call("schedule_list"):
+        on.call("schedule_cancel", {"id": each["id"]})
+
+
+def test_a_message_for_later_is_typed_then_and_its_trace_says_where_it_came_from(
+    running: TestNode, tmp_path: Path
+) -> None:
+    agent = raw(running, tmp_path)
+    done = running.novactl("send", "raw", "hello later", "--in", "1s")
+    assert (done.returncode, len(done.stdout.strip())) == (0, 26)
+    sent = done.stdout.strip()
+    early = running.novactl("trace", sent)
+    assert early.returncode == 5
+    assert "is not sent yet: it is due" in early.stderr
+    assert running.call("status")["schedules"]["next_id"] == sent
+    assert agent.bytes() == b""
+    until(lambda: agent.bytes() == b"hello later\r", 10, "the message")
+    trace = running.call("trace", {"id": sent})
+    assert trace["schedule"] == sent
+    assert trace["hops"][0]["reason"].startswith(f"schedule {sent}, due ")
+    found = over(running, sent, "finished")
+    assert (found["fired"], found["last_id"], found["next_ms"], found["body"]) == (
+        1,
+        sent,
+        None,
+        "hello later",
+    )
+    early_ms = running.call("trace", {"id": sent})["hops"][0]["at_ms"] - found["created_ms"]
+    assert 1000 <= early_ms < 3000
+
+
+def test_what_repeats_comes_again_until_it_is_cancelled(running: TestNode, tmp_path: Path) -> None:
+    agent = raw(running, tmp_path)
+    events: list[dict[str, Any]] = []
+    made = running.novactl("schedule", "add", "--every", "1s", "raw", "tick", "--json")
+    schedule = json.loads(made.stdout)["id"]
+    with Client.connect(running.socket, 10.0) as client:
+        for event in client.stream("watch", {"agent": "raw"}, 10.0):
+            events += [event] if event.get("event") == "schedule.fired" else []
+            if len(events) == 2:
+                break
+    until(lambda: agent.bytes() == b"tick\rtick\r", 5, "two ticks")
+    assert [event["schedule"] for event in events] == [schedule] * 2
+    assert events[1]["due_ms"] - events[0]["due_ms"] == 1000
+    assert running.call("trace", {"id": events[0]["id"]})["schedule"] == schedule
+    listed = running.novactl("schedule", "list").stdout
+    assert schedule in listed
+    assert running.novactl("schedule", "cancel", schedule).stdout == f"{schedule} cancelled\n"
+    assert running.novactl("schedule", "cancel", schedule.lower()).returncode == 0
+    count = len(agent.bytes())
+    time.sleep(1.3)
+    assert len(agent.bytes()) == count
+    assert schedule not in running.novactl("schedule", "list").stdout
+    assert "cancelled" in running.novactl("schedule", "list", "--all").stdout
+
+
+def test_an_agent_writes_to_itself_from_its_pane(running: TestNode, tmp_path: Path) -> None:
+    agent = tui(running, tmp_path, "self-1")
+    running.env |= {"TMUX_PANE": agent.pane, "TMUX": f"{running.tmux.socket_path},1,0"}
+    try:
+        made = running.novactl("schedule", "add", "--here", "--in", "500ms", "Look at the build.")
+        twice = running.novactl("schedule", "add", "--here", "--in", "1s", "alice", "Look at the build.")
+    finally:
+        running.env = dict(LIMITS)
+    assert made.returncode == 0, made.stderr
+    assert twice.returncode == 2
+    schedule = made.stdout.strip()
+    assert shown(running, schedule)["sender"] == "self-1"
+    (prompt,) = agent.wait_prompts(1)
+    assert prompt == f"[nova {schedule} from self-1]\nLook at the build."
+
+
+def test_a_pane_of_an_agent_is_a_target(running: TestNode, tmp_path: Path) -> None:
+    agent = raw(running, tmp_path)
+    window = running.tmux.tmux(
+        "display-message", "-p", "-t", agent.pane, "#{session_name}:#{window_index}"
+    ).strip()
+    found = add(running, window, "by its window", in_s=0.3)
+    assert (found["agent"], found["target"]) == ("raw", window)
+    until(lambda: agent.bytes() == b"by its window\r", 10, "the message")
+
+
+def test_while_the_message_before_waits_the_next_one_is_left_out(running: TestNode, tmp_path: Path) -> None:
+    agent = raw(running, tmp_path)
+    running.call("pause", {"agent_id": "raw"})
+    schedule = add(running, every_s=1)["id"]
+    until(lambda: "still waits" in shown(running, schedule)["reason"], 10, "a time that is left out")
+    assert shown(running, schedule)["fired"] == 1
+    running.call("schedule_cancel", {"id": schedule})
+    running.call("resume", {"agent_id": "raw"})
+    until(lambda: agent.bytes() == b"later\r", 10, "the one message")
+
+
+def test_one_id_is_one_schedule(running: TestNode, tmp_path: Path) -> None:
+    raw(running, tmp_path)
+    mine = new_ulid()
+    first = add(running, in_s=500, id=mine)
+    assert add(running, in_s=900, id=mine) == first
+    with pytest.raises(Conflict, match="belongs to another schedule"):
+        add(running, body="something else", in_s=5, id=mine)
+    sent = running.send("raw", "a message")["id"]
+    with pytest.raises(Conflict, match="belongs to a message"):
+        add(running, in_s=5, id=sent)
+    running.call("schedule_cancel", {"id": mine})
+
+
+def test_what_cannot_be_scheduled_is_said_in_a_sentence_and_nothing_is_kept(
+    running: TestNode, tmp_path: Path
+) -> None:
+    raw(running, tmp_path)
+    clear(running)
+    before = running.call("schedule_list", {"all": True})
+    for refused, words, args in (
+        (AgentNotFound, "Did you mean raw", {"target": "rawr", "in_s": 1}),
+        (InvalidRequest, "no time is given", {}),
+        (InvalidRequest, "in_s and cron are given", {"in_s": 1, "cron": "* * * * *"}),
+        (InvalidRequest, "is not later", {"in_s": -300}),
+        (InvalidRequest, "too often", {"every_s": 0.5}),
+        (InvalidRequest, "too far ahead", {"in_s": 400 * 86400}),
+        (InvalidRequest, "is past", {"at": "2020-02-02 10:00"}),
+        (InvalidRequest, "Did you mean Europe/Berlin", {"at": "10:00", "tz": "Europe/Berlim"}),
+        (InvalidRequest, "bad hour", {"cron": "0 24 * * *"}),
+        (InvalidRequest, "the body is empty", {"body": " \x1b", "in_s": 1}),
+        (BodyTooLarge, "the limit is 65536", {"body": "x" * 70_000, "in_s": 1}),
+        (InvalidRequest, "missed is 'fre'", {"missed": "fre", "in_s": 1}),
+        (InvalidRequest, "not a ULID", {"id": "x", "in_s": 1}),
+        (InvalidRequest, "is not a form", {"form": "odd", "in_s": 1}),
+        (InvalidRequest, "at must be a text", {"at": 5}),
+        (InvalidRequest, "no agent's", {"here": True, "in_s": 1}),
+    ):
+        with pytest.raises(refused, match=words):
+            running.call("schedule_add", {"target": "raw", "body": "later", **args})
+    with pytest.raises(ScheduleNotFound):
+        shown(running, "01JD3ZK8Q5W9X2Y4V6B8N0M1P3")
+    assert running.call("schedule_list", {"all": True}) == before
+    done = running.novactl("schedule", "add", "--in", "-5m", "raw", "x")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "novactl: --in -5m is not later. Give a positive duration such as 30s or 2h.\n",
+    )
+
+
+def test_a_sender_and_an_agent_have_so_many_schedules_and_no_more(running: TestNode, tmp_path: Path) -> None:
+    raw(running, tmp_path)
+    clear(running)
+    for _ in range(7):
+        add(running, in_s=500)
+    with pytest.raises(Busy, match=r"has 7 schedules \(schedule.max_per_sender\)"):
+        add(running, in_s=500)
+    for _ in range(2):
+        add(running, in_s=500, sender="user:another")
+    with pytest.raises(Busy, match=r"raw has 9 schedules \(schedule.max_per_agent\)"):
+        add(running, in_s=500, sender="user:third")
+    clear(running)
+    add(running, in_s=500)
+    clear(running)
+
+
+def test_an_unregistered_agents_schedule_is_kept_for_it(running: TestNode, tmp_path: Path) -> None:
+    raw(running, tmp_path, "leaver")
+    schedule = add(running, "leaver", "welcome back", in_s=1.5)["id"]
+    running.call("unregister", {"agent_id": "leaver"})
+    (row,) = [row for row in running.call("schedule_list") if row["id"] == schedule]
+    assert (row["state"], row["reason"]) == ("no_agent", "no node has leaver; it is kept for it")
+    time.sleep(1.7)
+    assert shown(running, schedule)["state"] == "no_agent"
+    (tmp_path / "again").mkdir()
+    back = raw(running, tmp_path / "again", "leaver")
+    until(lambda: back.bytes() == b"welcome back\r", 10, "the message, late")
+    over(running, schedule, "finished")
+
+
+def test_readers_see_no_body(running: TestNode, tmp_path: Path) -> None:
+    raw(running, tmp_path)
+    schedule = add(running, in_s=500, body="secret")["id"]
+    (row,) = [row for row in running.call("schedule_list") if row["id"] == schedule]
+    assert "body" not in row
+    running.call("schedule_cancel", {"id": schedule})
