@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,7 +12,7 @@ from nova_torch.errors import InvalidRequest
 from noval_d.agents.composer import is_rule
 from noval_d.agents.driver import Driver
 from noval_d.agents.sight import longest_piece, look
-from noval_d.tmux.screen import Screen
+from noval_d.tmux.screen import Row, Screen
 
 GUARD_ROWS = 16  # rows of a dialog that tmux looks for in the very command that answers it
 FINGERPRINT_CHARS = 8
@@ -57,15 +59,15 @@ def read_dialog(driver: Driver, screen: Screen) -> Dialog | None:
     first = found[0].row if found else _question_row(screen, question)
     begins = _beginning(driver, screen, first)
     rows = [row for index in range(begins, len(screen.rows)) if (row := screen.text(index))]
-    said = [_without_cursor(driver, row) for row in rows]
+    said = "\n".join(_without_cursor(driver, row) for row in rows)
     asked = [screen.text(index) for index in range(first - 1, begins - 1, -1)]
     options = tuple(each.option for each in found)
     return Dialog(
         question=question,
         options=options,
-        fingerprint=hashlib.sha256("\n".join(said).encode()).hexdigest()[:FINGERPRINT_CHARS],
+        fingerprint=hashlib.sha256(said.encode()).hexdigest()[:FINGERPRINT_CHARS],
         rows=tuple(rows),
-        pieces=_pieces([question, *(option.text for option in options), *asked, *said]),
+        pieces=_pieces([question, *(option.piece for option in options), *asked, *rows]),
     )
 
 
@@ -102,30 +104,48 @@ def _options(driver: Driver, screen: Screen) -> list[_Found]:
         return []
     found: list[_Found] = []
     for index in range(len(screen.rows) - 1, -1, -1):
-        match = pattern.search(screen.text(index))
-        if match is None:
-            continue
-        option = Option(
-            key=match["key"],
-            text=match["text"].strip(),
-            chosen=bool(match.groupdict().get("chosen")),
-            piece=longest_piece(_without_cursor(driver, screen.text(index))),
-        )
-        each = _Found(index, match.start("key"), option)
-        if found and not _before(each, found[0]):
-            continue
-        found.insert(0, each)
-        if option.key == "1":
+        in_row = _in_row(driver, screen, index)
+        for each in reversed(in_row):
+            if not found or _before(each, found[0]):
+                found.insert(0, each)
+        if len(in_row) > 1 or (found and found[0].option.key == "1"):
             break
     if not found or (found[0].option.key.isdigit() and found[0].option.key != "1"):
         return []
     cursors = sum(each.option.chosen for each in found)
-    return found if cursors == 1 or "chosen" not in pattern.groupindex else []
+    marked = "chosen" in pattern.groupindex or driver.dialog_next
+    return found if cursors == 1 or not marked else []
+
+
+def _in_row(driver: Driver, screen: Screen, index: int) -> list[_Found]:
+    """Return the options that stand in a row; one without a key has its place in the row for it."""
+    pattern = driver.dialog_option
+    assert pattern is not None
+    row = screen.text(index)
+    found: list[_Found] = []
+    for place, match in enumerate(pattern.finditer(row), 1):
+        groups = match.groupdict()
+        key = groups.get("key") or str(place)
+        option = Option(
+            key=key,
+            text=match["text"].replace(f"({key})", key).strip(),
+            chosen=_marked(screen.rows[index], match) if driver.dialog_next else bool(groups.get("chosen")),
+            piece=longest_piece(match["text"] if driver.dialog_next else row),
+        )
+        found.append(_Found(index, match.start("key" if "key" in groups else "text"), option))
+    return found
+
+
+def _marked(row: Row, match: re.Match[str]) -> bool:
+    """Tell whether an option has a background of its own, another one than most of its row."""
+    backgrounds = [run.style.background for run in row.runs for _ in run.text]
+    usual, _ = Counter(backgrounds).most_common(1)[0]
+    return backgrounds[match.start("text")] != usual
 
 
 def _before(each: _Found, following: _Found) -> bool:
-    """Tell whether an option comes right before another one of the same list."""
-    if each.column != following.column:
+    """Tell whether an option comes right before another one of the same list, in one row or in one column."""
+    if each.row != following.row and each.column != following.column:
         return False
     if each.option.key.isdigit() and following.option.key.isdigit():
         return int(each.option.key) == int(following.option.key) - 1
@@ -137,9 +157,22 @@ def _question_row(screen: Screen, question: str) -> int:
 
 
 def _beginning(driver: Driver, screen: Screen, first: int) -> int:
-    """Return the row where the dialog begins: below the rule above its options, else the top of the screen."""
-    rules = (index for index in range(first - 1, -1, -1) if is_rule(screen.rows[index], driver))
-    return next(rules, -1) + 1
+    """Return the row where the dialog begins: below the rule above its options, where there are rules.
+
+    Else at the topmost row that could be its first one, or at the top of the screen: rather too high up, since
+    what is left out does not make it another dialog.
+    """
+    if driver.rule is not None:
+        rules = (index for index in range(first - 1, -1, -1) if is_rule(screen.rows[index], driver))
+        return next(rules, -1) + 1
+    if driver.dialog_at_cursor:  # what is asked about stands above, as other questions do
+        return 0
+    rows = (index for index in range(first) if _is_sign(driver, screen.text(index)))
+    return next(rows, 0)
+
+
+def _is_sign(driver: Driver, row: str) -> bool:
+    return any(mark in row for mark in driver.dialog_marks) or any(p.search(row) for p in driver.dialogs)
 
 
 def _without_cursor(driver: Driver, row: str) -> str:

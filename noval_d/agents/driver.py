@@ -60,6 +60,8 @@ class Driver:
         None  # an option: groups `key`, `text` and, if it has one, `chosen`
     )
     dialog_answer: tuple[str, ...] = ()  # the keys that choose an option; "{key}" is that of the option
+    dialog_next: str = ""  # the key that moves the mark to the next option, where options have no keys
+    dialog_at_cursor: bool = False  # an open question ends in the cursor's row; one further up was answered
     dialog_marks: tuple[str, ...] = ()  # plain pieces of dialogs, for tmux's own search of the screen
 
     # Section title.
@@ -77,6 +79,7 @@ class Driver:
     # Sections limit and compacting: rows above the composer, or above a dialog.
     limits: tuple[re.Pattern[str], ...] = ()  # the agent says that its usage limit is reached
     limit_over: re.Pattern[str] | None = None  # a later row that says that it works again
+    limit_waits: tuple[re.Pattern[str], ...] = ()  # below the composer: it works, and waits for its limit
     limit_rows: int = 12  # only so many rows, blank ones not counted
     compacting: tuple[re.Pattern[str], ...] = ()  # it compacts its conversation
 

@@ -98,6 +98,8 @@ def _checked(values: dict[str, Any], source: str) -> Driver:
         ("composer.status", driver.strategy == "beside_bar" and driver.status is None),
         ("composer.prompts", driver.strategy in _PROMPTED and not driver.prompts),
         ("driver.commands", _needs_commands(driver)),
+        ("dialog.next", _without_keys(driver) and not driver.dialog_next),
+        ("dialog.answer", bool(driver.dialog_next) and not driver.dialog_answer),
     ):
         if wrong:
             raise DriverInvalid(f"{source}: {key} is missing.", f"A driver of kind {driver.kind} needs it.")
@@ -110,6 +112,10 @@ def _checked(values: dict[str, Any], source: str) -> Driver:
             f"{source}: a line driver adds nothing to a text.", "Leave [text] prefix and trailing out."
         )
     return driver
+
+
+def _without_keys(driver: Driver) -> bool:
+    return driver.dialog_option is not None and "key" not in driver.dialog_option.groupindex
 
 
 def _needs_commands(driver: Driver) -> bool:
@@ -235,8 +241,8 @@ def _pattern(value: Any) -> re.Pattern[str]:
 
 def _option(value: Any) -> re.Pattern[str]:
     pattern = _pattern(value)
-    if not {"key", "text"} <= pattern.groupindex.keys():
-        raise _Unfit("a regular expression with the groups key and text")
+    if "text" not in pattern.groupindex:
+        raise _Unfit("a regular expression with the group text, and mostly key")
     return pattern
 
 
@@ -350,6 +356,8 @@ _KEYS: Mapping[str, Mapping[str, tuple[str, Read]]] = {
         "patterns": ("dialogs", _several(_pattern)),
         "option": ("dialog_option", _option),
         "answer": ("dialog_answer", _several(_answer_key)),
+        "next": ("dialog_next", _choice(("Right", "Down", "Tab"))),
+        "at_cursor": ("dialog_at_cursor", _flag),
         "marks": ("dialog_marks", _several(_mark)),
     },
     "transcript": {
@@ -371,6 +379,7 @@ _KEYS: Mapping[str, Mapping[str, tuple[str, Read]]] = {
     "limit": {
         "patterns": ("limits", _several(_pattern)),
         "over": ("limit_over", _pattern),
+        "waits": ("limit_waits", _several(_pattern)),
         "rows": ("limit_rows", _whole),
     },
     "compacting": {"patterns": ("compacting", _several(_pattern))},

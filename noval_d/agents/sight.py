@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from noval_d.agents.composer import Composer, is_rule
 from noval_d.agents.driver import Driver
 from noval_d.agents.finders import find_composer
-from noval_d.tmux.screen import Screen
+from noval_d.tmux.screen import Row, Screen
 
 HEAD_CHARS = 24
 TAIL_CHARS = 16
@@ -22,7 +22,7 @@ PENDING_ROWS = 40  # what waits to be taken stands right above the composer, wit
 
 _PIECE = re.compile(r"[A-Za-z0-9_.-]+(?: [A-Za-z0-9_.-]+)*")
 _OPTION = re.compile(r"(?:\S )?\d+\.")
-_FRAME = " \u00a0●⎿└├│"
+_FRAME = " \u00a0●■⎿└├│"
 _QUESTION = re.compile(r"[\w\]]\?(?:\s|$)")
 
 
@@ -76,7 +76,7 @@ def look(driver: Driver, screen: Screen) -> Sight:
         dialog=None if composer or at_work else _dialog(driver, screen),
         busy=busy,
         pending=busy and composer is not None and _pending(driver, screen, composer),
-        limit="" if busy else _limit(driver, above),
+        limit=_waits(driver, screen, around if composer else ()) if busy else _limit(driver, above),
         compacting=busy and any(_any(driver.compacting, row) for row in above),
         starting=composer is None and not whole.strip(),
         reason=found if isinstance(found, str) else "",
@@ -190,6 +190,8 @@ def _composer(driver: Driver, screen: Screen) -> Composer | str:
 
 def _dialog(driver: Driver, screen: Screen) -> str | None:
     """Return the dialog's question: the last row that asks something, else its title, else its sign."""
+    if driver.dialog_at_cursor:
+        return _asked_at_cursor(driver, screen)
     rows = [row.strip(BORDERS) for row in screen.bottom(driver.dialog_rows).split("\n")]
     sign = next((row for row in rows if _any(driver.dialogs, row)), None)
     if sign is None:
@@ -199,6 +201,21 @@ def _dialog(driver: Driver, screen: Screen) -> str | None:
     last_rule = max((index for index, row in enumerate(screen.rows) if is_rule(row, driver)), default=None)
     below = screen.rows[last_rule + 1 :] if last_rule is not None else ()
     return next((text for row in below if (text := row.text.strip(" │╭╮─"))), sign)
+
+
+def _asked_at_cursor(driver: Driver, screen: Screen) -> str | None:
+    """Return the question whose sign ends in the cursor's row; in a narrow pane it may begin further up."""
+    end = screen.cursor_y + 1
+    if end > len(screen.rows):
+        return None
+    rows = [row.text for row in screen.rows[max(end - driver.dialog_rows, 0) : end]]
+    begins = [len("".join(rows[:index])) for index in range(len(rows))]
+    joined = "".join(rows)
+    signs = (match for pattern in driver.dialogs for match in pattern.finditer(joined))
+    found = next((sign for sign in signs if sign.end() > begins[-1]), None)
+    if found is None:
+        return None
+    return joined[max(begin for begin in begins if begin <= found.start()) :].strip(BORDERS)
 
 
 def _above(driver: Driver, screen: Screen, composer: Composer | None) -> list[str]:
@@ -221,6 +238,16 @@ def _limit(driver: Driver, above: Iterable[str]) -> str:
         if driver.limit_over and driver.limit_over.search(row):
             return ""
     return ""
+
+
+def _waits(driver: Driver, screen: Screen, around: Sequence[Row]) -> str:
+    """Return what a working agent says of the limit whose end it waits for: what its pattern matches.
+
+    Without an input box the lowest rows say it: a dialog in the midst of a turn.
+    """
+    rows = [row.text for row in around] or screen.bottom(driver.dialog_rows).split("\n")
+    found = (pattern.search(row) for row in rows for pattern in driver.limit_waits)
+    return next((" ".join(match.group().split()) for match in found if match), "")
 
 
 def _any(patterns: Iterable[re.Pattern[str]], text: str) -> bool:

@@ -117,10 +117,10 @@ def _working(signs: Signs) -> Standing:
     if signs.compacting or (sight is not None and sight.compacting):
         source = Source.HOOK if signs.compacting else Source.SCREEN
         return Standing(state=AgentState.BUSY, source=source, detail="it compacts its conversation")
-    if signs.working:
-        return Standing(state=AgentState.BUSY, source=Source.HOOK)
-    if sight is not None and sight.busy:
-        return Standing(state=AgentState.BUSY, source=Source.SCREEN)
+    if signs.working or (sight is not None and sight.busy):
+        source, limit = Source.HOOK if signs.working else Source.SCREEN, sight.limit if sight else ""
+        detail = "it waits for the end of its usage limit" if limit else ""
+        return Standing(state=AgentState.BUSY, source=source, detail=detail, shown=limit, limit=limit)
     if sight is not None and sight.composer and not signs.typing:
         return Standing(
             state=AgentState.DRAFT,

@@ -7,6 +7,7 @@ is pressed, and it begins only when none is on its way.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nova_torch.errors import Conflict, PaneNotFound, TimedOut
@@ -19,6 +20,8 @@ from noval_d.tmux.link import TmuxLink
 HANDS_S = 5.0  # a delivery's key is pressed within milliseconds
 GONE_S = 5.0  # an agent closes an answered dialog within 0.1 s; a starved one needs longer
 LOOK_S = 0.02
+DRAWN_S = 0.1  # opencode draws what stands around a permission some frames after it
+DRAWN_LOOKS = 5
 SURE_LOOKS = 2  # another screen in so many looks: not one that was half drawn
 KEY = "{key}"
 
@@ -34,9 +37,19 @@ class Answered:
 
 
 async def show(agent: Agent, link: TmuxLink) -> Dialog | None:
-    """Look at the agent's pane now; return the dialog that is open there."""
+    """Look at the agent's pane now; return the dialog that is open there, as it stands once it is drawn."""
     await agent.view(link.client)
-    return _open(agent)
+    dialog = _open(agent)
+    for _ in range(DRAWN_LOOKS):
+        if dialog is None:
+            break
+        before = dialog.fingerprint
+        await asyncio.sleep(DRAWN_S)
+        await agent.view(link.client)
+        dialog = _open(agent)
+        if dialog is not None and dialog.fingerprint == before:
+            break
+    return dialog
 
 
 async def answer(
@@ -64,18 +77,67 @@ async def answer(
                 f"Look at it: novactl answer {agent.id}",
             )
         option = choose(dialog, choice)
-        assert view.facts is not None
+        if agent.driver.dialog_next:
+            view = await _marked(agent, link, injector, view, dialog, option)
         keys = [option.key if key == KEY else key for key in agent.driver.dialog_answer]
-        pieces = dict.fromkeys(filter(None, (*dialog.pieces, option.piece)))
-        if not await injector.press(view.facts, keys, tuple(pieces)):
-            raise Conflict(
-                f"the dialog of {agent.id} changed in the moment of the answer; nothing was pressed.",
-                f"Look at it: novactl answer {agent.id}",
-            )
+        await _press(agent, injector, view, dialog, keys, option.piece)
         return await _proven(agent, link, dialog, option)
     finally:
         agent.hands.release()
         agent.wake.set()
+
+
+async def _press(
+    agent: Agent, injector: Injector, view: AgentView, dialog: Dialog, keys: Sequence[str], piece: str
+) -> None:
+    """Press `keys` in the dialog that was seen. Raises Conflict when another screen is there."""
+    assert view.facts is not None
+    pieces = tuple(dict.fromkeys(filter(None, (*dialog.pieces, piece))))
+    if not await injector.press(view.facts, keys, pieces, at_cursor=agent.driver.dialog_at_cursor):
+        raise _changed(agent)
+
+
+def _changed(agent: Agent) -> Conflict:
+    return Conflict(
+        f"the dialog of {agent.id} changed in the moment of the answer; nothing was chosen.",
+        f"Look at it: novactl answer {agent.id}",
+    )
+
+
+async def _marked(
+    agent: Agent, link: TmuxLink, injector: Injector, view: AgentView, dialog: Dialog, option: Option
+) -> AgentView:
+    """Move the mark to `option`, one key and one look at a time; return the view that shows it there.
+
+    No key goes out before the one before it was seen to move the mark: a late one would move it once more, in
+    front of the key that chooses. Raises Conflict when the dialog is another one, or the mark does not move.
+    """
+    now = dialog
+    for _ in dialog.options:
+        if (mark := _mark(now)) == option.key:
+            return view
+        await _press(agent, injector, view, dialog, [agent.driver.dialog_next], option.piece)
+        ends, others = agent.clock() + GONE_S, 0
+        while _mark(now) == mark:
+            if agent.clock() >= ends:
+                raise Conflict(
+                    f"the mark in the dialog of {agent.id} does not move; nothing was chosen.",
+                    f"Answer it in its pane: novactl attach {agent.id}",
+                )
+            await asyncio.sleep(LOOK_S)
+            view = await agent.view(link.client)
+            seen = _open(agent)
+            if seen is not None and seen.fingerprint == dialog.fingerprint:
+                now, others = seen, 0
+            elif (others := others + 1) >= SURE_LOOKS:
+                raise _changed(agent)
+    if _mark(now) != option.key:
+        raise _changed(agent)
+    return view
+
+
+def _mark(dialog: Dialog) -> str:
+    return next((option.key for option in dialog.options if option.chosen), "")
 
 
 def _open(agent: Agent) -> Dialog | None:

@@ -116,9 +116,19 @@ class Injector:
         answer = await self._run(_if(pane, all_of(conditions), inner, _NO))
         return b"OK" in answer.lines
 
-    async def press(self, pane: PaneFacts, keys: Sequence[str], pieces: Sequence[str]) -> bool:
-        """Press the keys of an answer, if all `pieces` of its dialog are on the screen as tmux gets to it."""
+    async def press(
+        self, pane: PaneFacts, keys: Sequence[str], pieces: Sequence[str], *, at_cursor: bool = False
+    ) -> bool:
+        """Press the keys of an answer, if all `pieces` of its dialog are on the screen as tmux gets to it.
+
+        With `at_cursor` only while the cursor stands where it was seen: an answered question stays on the screen.
+        """
         conditions = [guard(pane), in_time(int(self._wall() + LATE_S))]
+        if at_cursor:
+            seen = f"{pane.cursor_x} {pane.cursor_y} {int(pane.cursor_visible)} {pane.history_rows}"
+            conditions.append(
+                f"#{{==:#{{cursor_x}} #{{cursor_y}} #{{cursor_flag}} #{{history_size}},{seen}}}"
+            )
         conditions += [f"#{{C:{piece}}}" for piece in pieces]
         pressed = " ".join(quote(key) for key in keys)
         inner = [f"send-keys -t {pane.pane_id} {pressed}", "display-message -p OK"]

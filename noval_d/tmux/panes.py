@@ -22,6 +22,7 @@ PANE_FORMAT = (
     + "".join(map(word, (
         "pane_pid", "pane_dead", "pane_in_mode", "pane_input_off", "pane_synchronized", "window_index",
         "cursor_x", "cursor_y", "cursor_flag", "pane_width", "pane_height",
+        "history_size",
     )))
     + "".join(map(text, (
         "pane_tty", "session_name", "window_name", "@nova_agent", "@nova_node", "@nova_spec", "@nova_last",
@@ -52,6 +53,8 @@ class PaneFacts:
     cursor_visible: bool
     width: int
     height: int
+    history_rows: int = 0
+    """Rows that have scrolled out: with `cursor_y` they say whether the cursor has left its row."""
     nova_agent: str = ""
     nova_node: str = ""
     nova_spec: str = ""
@@ -175,6 +178,7 @@ def _take_pane(reader: Reader) -> PaneFacts:
         cursor_visible=bool(reader.number()),
         width=reader.number(),
         height=reader.number(),
+        history_rows=reader.number(),
         tty=reader.text(),
         session=reader.text(),
         window_name=reader.text(),

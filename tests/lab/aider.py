@@ -16,6 +16,7 @@ class AiderLab(AgentLab):
 
     @staticmethod
     def composer(screen: str) -> str | None:
-        """What stands behind the last prompt, None when there is none."""
+        """What stands behind the last prompt (`> `, `diff> `), None when there is none."""
         rows = screen.rstrip().splitlines()
-        return rows[-1][1:].strip() if rows and rows[-1].startswith(">") else None
+        mark, found, text = rows[-1].partition(">") if rows else ("", "", "")
+        return text.strip() if found and (not mark or mark.isalpha()) else None

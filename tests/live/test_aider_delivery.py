@@ -21,6 +21,20 @@ def test_mixed_messages_end_submitted_and_reach_the_model_once(count: int) -> No
         run_mixed(aider, "submitted", count=count)
 
 
+@pytest.mark.long
+def test_what_is_submitted_stands_in_aiders_own_record_however_long_the_model_waits_for_it() -> None:
+    """aider counts the tokens of the whole conversation before it asks the model: seconds, after 50 KB."""
+    with agent_node(AiderLab, hooked=False) as aider:
+        late = 0
+        for number, body in enumerate(["y" * 50_000, *["short"] * 9]):
+            marker = f"[[r-{number}]]"
+            aider.node.wait_state(aider.send(f"{marker} {body}"), "submitted", timeout_s=60)
+            late += aider.received(marker) == 0
+            assert marker in (aider.directory / ".aider.chat.history.md").read_text(encoding="utf-8")
+            aider.wait_received(marker, timeout_s=60)
+        assert late
+
+
 def test_a_message_sent_just_after_the_start_is_held_until_the_agent_is_ready_and_arrives_once() -> None:
     with agent_node(AiderLab, hooked=False, wait_ready=False) as aider:
         message = aider.send("[[early]] are you there?")

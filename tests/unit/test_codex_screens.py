@@ -81,31 +81,28 @@ def test_a_ghost_is_not_what_somebody_typed(prefix: str) -> None:
     assert all(sight.composer == "" for sight in empty)
 
 
-@pytest.mark.parametrize(
-    "mutant",
-    [
-        replace(CODEX, prompts=("»",)),
-        replace(CODEX, modes=()),
-        replace(CODEX, indent=3),
-        replace(CODEX, cursor_visible=None),
-        replace(CODEX, dialogs=()),
-        replace(CODEX, dialog_rows=2),
-        replace(CODEX, title_busy=None),
-        replace(CODEX, pending=()),
-        replace(CODEX, marker=NEVER),
-    ],
-    ids=[
-        "prompts",
-        "modes",
-        "indent",
-        "cursor_visible",
-        "dialogs",
-        "rows",
-        "title_busy",
-        "pending",
-        "marker",
-    ],
-)
+MUTANTS = {
+    "prompts": replace(CODEX, prompts=("»",)),
+    "modes": replace(CODEX, modes=()),
+    "indent": replace(CODEX, indent=3),
+    "cursor_visible": replace(CODEX, cursor_visible=None),
+    "dialogs": replace(CODEX, dialogs=()),
+    "dialog_rows": replace(CODEX, dialog_rows=2),
+    "title_busy": replace(CODEX, title_busy=None),
+    "pending": replace(CODEX, pending=()),
+    "marker": replace(CODEX, marker=NEVER),
+    "limit_over": replace(CODEX, limit_over=None),
+    **{
+        f"limits without {pattern.pattern}": replace(
+            CODEX, limits=tuple(other for other in CODEX.limits if other is not pattern)
+        )
+        for pattern in CODEX.limits
+    },
+    **{f"compacting {n}": replace(CODEX, compacting=()) for n, _ in enumerate(CODEX.compacting)},
+}
+
+
+@pytest.mark.parametrize("mutant", MUTANTS.values(), ids=MUTANTS)
 def test_without_a_pattern_some_screen_is_misjudged(mutant: Driver) -> None:
     assert misjudged(mutant)
 

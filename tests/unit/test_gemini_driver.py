@@ -99,6 +99,9 @@ def _mutants() -> dict[str, Driver]:
         ("composer.modes", "modes"),
         ("dialog.patterns", "dialogs"),
         ("busy.patterns", "busy"),
+        ("limit.patterns", "limits"),
+        ("limit.waits", "limit_waits"),
+        ("compacting.patterns", "compacting"),
     ):
         values = getattr(GEMINI, field)
         for value in values:

@@ -25,8 +25,9 @@ SINGLE = (
     "title_busy",
     "title_elsewhere",
     "marker",
+    "limit_over",
 )
-SEVERAL = ("prompts", "modes", "ghosts", "dialogs", "busy")
+SEVERAL = ("prompts", "modes", "ghosts", "dialogs", "busy", "limits", "limit_waits", "compacting")
 MACHINES = re.compile(r"/(?:tmp|root|work)/|/home/(?!developer/)")
 
 
@@ -66,6 +67,8 @@ def _mutants(driver: Driver) -> dict[str, Driver]:
     if driver.busy_cursor_hidden:
         mutants["cursor_hidden"] = replace(driver, busy_cursor_hidden=False)
         mutants["dialog_rows"] = replace(driver, dialog_rows=0)
+    if driver.dialog_at_cursor:
+        mutants["at_cursor"] = replace(driver, dialog_at_cursor=False)
     if driver.cursor_visible is not None:
         mutants["cursor_visible"] = replace(driver, cursor_visible=None)
     for field in SINGLE:

@@ -77,6 +77,16 @@ def test_a_limit_that_is_over_or_only_quoted_is_none(name: str) -> None:
     assert at(name).limit == ""
 
 
+def test_an_agent_that_waits_for_the_end_of_its_limit_works_and_needs_a_person() -> None:
+    sight = Sight(composer="", busy=True, limit="Rate limit reached")
+    for working in (False, True):
+        standing = stand(Signs(pane=True, working=working, sight=sight))
+        needs = attention(standing, 0)
+        assert standing.state.value == "busy"
+        assert needs is not None
+        assert (needs.reason, needs.shown) == ("limit", "Rate limit reached")
+
+
 def test_an_agent_that_compacts_is_busy_and_says_why() -> None:
     standing = at("compacting")
     assert said(standing) == ("busy", "screen")

@@ -22,7 +22,7 @@ FACTS = st.builds(
     pid=NUMBER, tty=ANY, command=COMMAND, title=ANY, session=ANY, window_name=ANY,
     dead=st.booleans(), in_mode=st.booleans(), input_off=st.booleans(), synchronized=st.booleans(),
     cursor_visible=st.booleans(), window_index=NUMBER, cursor_x=NUMBER, cursor_y=NUMBER, width=NUMBER,
-    height=NUMBER, nova_agent=ANY, nova_node=ANY, nova_spec=ANY, nova_last=ANY,
+    height=NUMBER, history_rows=NUMBER, nova_agent=ANY, nova_node=ANY, nova_spec=ANY, nova_last=ANY,
 )  # fmt: skip
 STATES = st.builds(
     PaneState,
@@ -43,7 +43,7 @@ def sized(text: str) -> bytes:
 def printed(facts: PaneFacts) -> bytes:
     numbers = (
         facts.pid, facts.dead, facts.in_mode, facts.input_off, facts.synchronized, facts.window_index,
-        facts.cursor_x, facts.cursor_y, facts.cursor_visible, facts.width, facts.height,
+        facts.cursor_x, facts.cursor_y, facts.cursor_visible, facts.width, facts.height, facts.history_rows,
     )  # fmt: skip
     texts = (
         facts.tty, facts.session, facts.window_name,

@@ -58,22 +58,28 @@ def _unwrapped(text: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What the stub says: a short text, or a call of the agent's `bash` tool, which needs a permission."""
+    """What the stub says: a short text, or a call of the agent's `bash` tool, which needs a permission.
+
+    An agent without tools (aider) gets the command as a piece of text, and asks whether to run it.
+    """
 
     number: int
     model: str
     use_tool: bool = False
+    has_tools: bool = True
 
     @property
     def finish_reason(self) -> str:
         """Why the model says no more."""
-        return "tool_calls" if self.use_tool else "stop"
+        return "tool_calls" if self.use_tool and self.has_tools else "stop"
 
     @property
     def content(self) -> dict[str, Any]:
         """What the assistant's message holds besides its role."""
         if not self.use_tool:
             return {"content": ANSWER}
+        if not self.has_tools:
+            return {"content": f"```bash\n{TOOL_COMMAND}\n```\n"}
         arguments = json.dumps({"command": TOOL_COMMAND, "description": "Create a file"})
         call = {"name": "bash", "arguments": arguments}
         return {

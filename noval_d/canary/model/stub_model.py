@@ -40,7 +40,8 @@ class StubModel:
     `delay_s` is how long an answer of the main conversation takes; lowering it also ends the waits under way.
     `mode` "tool" makes a prompt that holds USETOOL end in a Bash call, and one with `RUN<<command>>` in that
     command (Messages API only). `limit` are the headers of a 429 that every request of the main conversation gets
-    instead of an answer. All may be set at any time.
+    instead of an answer, `limit_body` is what it says (the Messages API has words of its own). All may be set at
+    any time.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class StubModel:
         self.delay_s = delay_s
         self.mode: Mode = mode
         self.limit: Mapping[str, str] | None = None
+        self.limit_body: Mapping[str, Any] = {}
         self._log = log
         self._requests: list[Request] = []
         self._lock = threading.RLock()  # one request is recorded after the other
@@ -150,6 +152,8 @@ class StubModel:
     def _responses(self, hearer: Hearer, path: str, body: dict[str, Any]) -> None:
         asked = api_responses.parse(path, body)
         number = self._record(asked, body)
+        if self._limited(hearer, asked):
+            return
         use_tool = asked.main and self.mode == "tool" and "USETOOL" in api_responses.unanswered(body)
         answer = api_responses.Answer.to(body, number=number, use_tool=use_tool)
         self._say(hearer, asked, answer, stream=bool(body.get("stream")))
@@ -158,8 +162,13 @@ class StubModel:
         with self._lock:  # which conversation it belongs to depends on those before
             asked = api_chat.parse(path, body, self._requests)
             number = self._record(asked, body)
+        if self._limited(hearer, asked):
+            return
         answer = api_chat.Answer(
-            number=number, model=str(body.get("model")), use_tool=self._wants_tool(asked)
+            number=number,
+            model=str(body.get("model")),
+            use_tool=self._wants_tool(asked),
+            has_tools=bool(body.get("tools")),
         )
         self._say(hearer, asked, answer, stream=bool(body.get("stream")), ping=api_chat.PING)
 
@@ -169,8 +178,17 @@ class StubModel:
             return
         asked, stream = api_gemini.parse(path, body), "stream" in call
         self._record(asked, {"model": call.partition(":")[0], "stream": stream})
+        if self._limited(hearer, asked):
+            return
         answer = api_gemini.Answer.to(body, use_tool=self._wants_tool(asked))
         self._say(hearer, asked, answer, stream=stream, ping=b"")
+
+    def _limited(self, hearer: Hearer, asked: Request) -> bool:
+        """Refuse a request of the main conversation while a limit is set; tell whether it was refused."""
+        if self.limit is None or not asked.main:
+            return False
+        hearer.whole(dict(self.limit_body), status=429, headers=self.limit)
+        return True
 
     def _wants_tool(self, asked: Request) -> bool:
         """Tell whether the answer is to be a tool call."""
