@@ -11,6 +11,7 @@ from nova_torch.errors import PaneNotFound
 from nova_torch.values import AgentId, AgentSpec, AgentState, MessageId
 from noval_d.agents.attention import Attention, attention
 from noval_d.agents.driver import Driver
+from noval_d.agents.readiness import past_start
 from noval_d.agents.recognition import described, is_interpreter, is_present
 from noval_d.agents.reports import Meaning, Report
 from noval_d.agents.sight import Sight, echoes, look
@@ -26,7 +27,6 @@ from noval_d.tmux.screen import Screen
 
 ASKING_S = 3.0  # a permission that a hook announced shows its dialog within this, or was settled without one
 STILL_S = 3.0  # a working agent shows that it works; one that does not for this long has stopped
-OLD_PROCESS_S = 60.0  # an agent that has run this long is past its start, whoever saw it start
 OVERRULES_S = 0.3  # a screen is drawn anew within this after the hook that told of a change
 
 SHOWS_WORK_S = 10.0  # so long an agent that has taken a message is looked at often: a turn may be short
@@ -58,6 +58,8 @@ class Agent:
     hooked: bool | None = None
     """Whether the agent's hooks report; None until one did, or one should have and did not."""
     started: bool = False
+    started_at: float = -1e9
+    """When its hook told of its start."""
     working: bool = False
     asking_since: float | None = None
     dialog_shown: bool = False
@@ -153,6 +155,7 @@ class Agent:
                 self.started = True  # it goes on with the turn in which it has compacted
             case Meaning.STARTED:
                 self.started, self.working, self.asking_since = True, False, None
+                self.started_at = self.clock()
             case Meaning.PROMPT:
                 self.started, self.working, self.asking_since = True, True, None
             case Meaning.FINISHED:
@@ -289,15 +292,17 @@ class Agent:
                 self.asking_since = None
 
     def _ready(self) -> bool:
-        if self.driver.kind == "line" or self.started or self.was_ready:
+        if self.driver.kind == "line" or self.was_ready:
             return True
-        if self.prompt_since is None:
-            return False
-        self.was_ready = (
-            self.clock() - self.prompt_since >= self.driver.ready_after_s
-            or self._process_age_s() > OLD_PROCESS_S
+        now, stood_since = self.clock(), self.prompt_since
+        ready = past_start(
+            self.driver,
+            stood_s=now - stood_since if stood_since is not None else None,
+            told_s=now - self.started_at if self.started else None,
+            age_s=self._process_age_s() if stood_since is not None else 0.0,
         )
-        return self.was_ready
+        self.was_ready = ready and stood_since is not None
+        return ready
 
     def _process_age_s(self) -> float:
         """Return how long the pane's foreground process group has run; 0 when that cannot be read."""

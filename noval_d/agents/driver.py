@@ -98,6 +98,7 @@ class Driver:
 
     # Section ready.
     ready_after_s: float = 3.0  # a composer seen for so long is ready without a hook
+    ready_after_hook_s: float = 0.0  # with a hook that says so, a composer seen for so long since then
 
     # Section text.
     prefix: str = ""

@@ -396,7 +396,10 @@ _KEYS: Mapping[str, Mapping[str, tuple[str, Read]]] = {
         "unsent_if_kept": ("unsent_if_kept", _flag),
         "clear": ("clear_keys", _choice(("", "C-u", "C-u C-k"))),
     },
-    "ready": {"after_s": ("ready_after_s", _seconds)},
+    "ready": {
+        "after_s": ("ready_after_s", _seconds),
+        "after_hook_s": ("ready_after_hook_s", _seconds),
+    },
     "text": {
         "prefix": ("prefix", _string),
         "harmless": ("harmless", _string),

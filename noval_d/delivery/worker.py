@@ -34,6 +34,7 @@ CAPACITY = 64  # messages to type; the others wait in the mailbox
 KEPT_BACK = 512  # messages that a limit keeps back, in hand besides: others from behind them must get past
 UNPROVEN = 256  # messages in hand, with those that were submitted and whose hook has yet to tell
 SILENT_HOOK_S = 30.0  # an idle agent whose hook has not told of a submitted message by then will not
+OUTLIVED = "its agent was gone before a hook told of it"
 FIRST_HOOK_S = 2.0  # an agent of which no hook was heard yet has none, if a submitted message brings none
 TRANSCRIPT_S = 1.0  # between two looks into the transcript while submitted messages wait for a hook
 TROUBLED_S = 0.5  # before the next try when the state file or something of ours failed
@@ -344,15 +345,24 @@ class Worker:
             if item.acknowledged:  # its hook came when the state file could not be written
                 await self._settle(item, State.ACKNOWLEDGED)
                 continue
-            if agent.working:
-                continue
             item.entered_at = item.entered_at or agent.clock()
             waited_s = agent.clock() - item.entered_at
+            if self._outlived(item):  # what its successor does, or does not report, says nothing about it
+                if waited_s >= FIRST_HOOK_S:
+                    await self._settle(item, State.SUBMITTED, OUTLIVED)
+                continue
+            if agent.working:
+                continue
             if agent.hooked and waited_s >= SILENT_HOOK_S:
                 await self._settle(item, State.SUBMITTED, "its hook stayed silent")
             elif not agent.hooked and waited_s >= FIRST_HOOK_S:
                 agent.hooked = False
                 await self._settle(item, State.SUBMITTED)
+
+    def _outlived(self, item: Item) -> bool:
+        """Tell whether the program that took the message is gone, as far as anybody knows."""
+        facts = self.agent.facts
+        return facts is None or facts.dead or (bool(item.pane) and self.agent.pane_key != item.pane)
 
     # -- small things --
 

@@ -302,6 +302,20 @@ def test_a_held_queue_drains_into_the_agent_that_came_back(quick: TestNode, tmp_
     assert agent.starts() == 2
 
 
+def test_a_message_that_an_agent_took_along_into_its_end_says_so(quick: TestNode, tmp_path: Path) -> None:
+    agent = spawn(quick, tmp_path, arguments=["--busy", "60"], restart="on-failure")
+    quick.wait_state(quick.send("worker-1", "a long task")["id"], "acknowledged")
+    queued = quick.send("worker-1", "queued by the agent itself")["id"]
+    quick.wait_state(queued, "submitted")
+    os.kill(agent.pid(), signal.SIGKILL)
+    agent.wait_starts(2)
+    until(lambda: quick.receipt(queued)["final"], 20, "its last word")
+    assert quick.receipt(queued)["state"] == "submitted"
+    assert quick.receipt(queued)["reason"] == "its agent was gone before a hook told of it"
+    after = quick.send("worker-1", "to its successor")["id"]
+    quick.wait_state(after, "acknowledged")
+
+
 def test_the_daemon_is_killed_while_it_starts_an_agent_and_exactly_one_program_runs(tmp_path: Path) -> None:
     for delay_s in (0.0, 0.03, 0.06, 0.1, 0.15, 0.25, 0.4):
         folder = tmp_path / f"{delay_s}"

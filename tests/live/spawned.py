@@ -19,6 +19,7 @@ from tests.lab.processes import end_all, living_in
 from tests.support.node import TestNode, node, until
 
 READY_S = 90.0
+CONVERSATIONS = {"claude": ".claude/projects", "codex": ".codex/sessions", "gemini": ".gemini/tmp"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +91,11 @@ class Stage:
         until(lambda: self.record()["state"] == "idle", 30, f"{self.name} idle")
 
     def wait_kept(self, marker: str) -> None:
-        """Wait until the agent has written the prompt into its own files: it can be resumed only from there."""
-        until(lambda: any(marker.encode() in data for data in self._files()), 30, f"{marker} in its files")
+        """Wait until the agent has written down its conversation: it can be resumed only from there."""
+        until(lambda: any(marker.encode() in data for data in self._kept()), 30, f"{marker} in its files")
 
-    def _files(self) -> Iterator[bytes]:
-        for file in self.home.rglob("*"):
+    def _kept(self) -> Iterator[bytes]:
+        for file in (self.home / CONVERSATIONS[self.lab.kind.name]).rglob("*.json*"):
             with contextlib.suppress(OSError):
                 if file.is_file():
                     yield file.read_bytes()

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.verdicts import Ended, Sent, judged
 from noval_d.agents.driver_file import load_drivers
 from tests.lab.agent_lab import AgentLab
 from tests.lab.aider import AiderLab
+from tests.lab.arrived import arrived
 from tests.lab.claude import ClaudeLab
 from tests.lab.codex import CodexLab
 from tests.lab.gemini import GeminiLab
@@ -106,21 +108,23 @@ def test_an_agent_that_is_killed_at_work_gets_nothing_twice_and_nothing_is_claim
     lab: type[AgentLab],
 ) -> None:
     with stage(lab, env=PATIENT) as agent:
-        sent = {agent.spawn_and_send("[[m-0]] begin", restart="always"): "[[m-0]]"}
+        sent = [Sent(id=agent.spawn_and_send("[[m-0]] go", restart="always"), agent="", marker="[[m-0]]")]
+        ended: list[Ended] = []
         for number in range(1, 7):
             agent.stub.delay_s = 1.5
             for more in "ab":
                 marker = f"[[m-{number}{more}]]"
-                sent[agent.send(f"{marker} go on")] = marker
+                sent.append(Sent(id=agent.send(f"{marker} go on"), agent="", marker=marker))
             time.sleep(
                 0.3 * number
             )  # the moment is what is tested: between the paste and the end of the turn
+            now_ms = time.time_ns() // 1_000_000
             agent.kill()
+            ended.append(Ended(agent="", how="kill -9", began_ms=now_ms, ended_ms=now_ms + 1000))
             agent.stub.delay_s = 0.0
-            final = ("acknowledged", "submitted", "unconfirmed")
-            for message in sent:
-                agent.node.wait_state(message, *final, timeout_s=READY_S)
+            for one in sent:
+                until(lambda: agent.node.receipt(one.id)["final"], READY_S, f"the end of {one}")  # noqa: B023
             agent.wait_idle()
-        for message, marker in sent.items():
-            wanted = {0, 1} if agent.node.receipt(message)["state"] == "unconfirmed" else {1}
-            assert agent.received(marker) in wanted, agent.node.call("trace", {"id": message})
+        traces = {one.id: agent.node.call("trace", {"id": one.id}) for one in sent}
+        rows = judged(sent, ended, traces, {"": arrived(agent.stub.requests)})
+        assert [(row.sent.marker, row.wrong, row.told) for row in rows if row.wrong] == []
