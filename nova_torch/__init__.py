@@ -6,19 +6,57 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from nova_torch.communication import AsyncNovaOrchestrator, NovaOrchestrator
     from nova_torch.errors import NovaError
-    from nova_torch.values import Message, Receipt, Reply, State
+    from nova_torch.events import Event
+    from nova_torch.fleet import Presence
+    from nova_torch.history import MessageRecord
+    from nova_torch.monitoring import AsyncSystemMonitor, SystemMonitor
+    from nova_torch.monitoring.health import HealthCheck, SystemHealth
+    from nova_torch.orchestration import AgentRegistry, AsyncAgentRegistry
+    from nova_torch.values import AgentRecord, AgentState, Message, Priority, Receipt, Reply, State
 
 _EXPORTS = {
+    "AgentRecord": "nova_torch.values",
+    "AgentRegistry": "nova_torch.orchestration",
+    "AgentState": "nova_torch.values",
+    "AsyncAgentRegistry": "nova_torch.orchestration",
     "AsyncNovaOrchestrator": "nova_torch.communication",
+    "AsyncSystemMonitor": "nova_torch.monitoring",
+    "Event": "nova_torch.events",
+    "HealthCheck": "nova_torch.monitoring.health",
     "Message": "nova_torch.values",
+    "MessageRecord": "nova_torch.history",
     "NovaError": "nova_torch.errors",
     "NovaOrchestrator": "nova_torch.communication",
+    "Presence": "nova_torch.fleet",
+    "Priority": "nova_torch.values",
     "Receipt": "nova_torch.values",
     "Reply": "nova_torch.values",
     "State": "nova_torch.values",
+    "SystemHealth": "nova_torch.monitoring.health",
+    "SystemMonitor": "nova_torch.monitoring",
 }
 
-__all__ = ["AsyncNovaOrchestrator", "Message", "NovaError", "NovaOrchestrator", "Receipt", "Reply", "State"]
+__all__ = [
+    "AgentRecord",
+    "AgentRegistry",
+    "AgentState",
+    "AsyncAgentRegistry",
+    "AsyncNovaOrchestrator",
+    "AsyncSystemMonitor",
+    "Event",
+    "HealthCheck",
+    "Message",
+    "MessageRecord",
+    "NovaError",
+    "NovaOrchestrator",
+    "Presence",
+    "Priority",
+    "Receipt",
+    "Reply",
+    "State",
+    "SystemHealth",
+    "SystemMonitor",
+]
 
 
 def __getattr__(name: str) -> object:

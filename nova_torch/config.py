@@ -129,6 +129,23 @@ class ScheduleSection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MonitoringSection:
+    """Where `novactl health` begins to warn."""
+
+    broker_ping_ms: float = 50.0
+    outbox_age_s: float = 300.0
+    """A message without a verdict for longer than this."""
+    disk_free_mib: int = 256
+    """Less than this free for the state directory; less than a quarter of it fails."""
+    rss_mib: int = 512
+    """More memory than this in use by the daemon."""
+    memory_percent: float = 95.0
+    """More of the machine's memory than this in use."""
+    loop_lag_ms: float = 250.0
+    """The daemon's event loop later than this; ten times as late fails."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """The whole configuration, complete and valid."""
 
@@ -144,6 +161,7 @@ class Config:
     agents: Mapping[str, Template] = field(default_factory=dict)
     """Templates of agents by name."""
     schedule: ScheduleSection = field(default_factory=ScheduleSection)
+    monitoring: MonitoringSection = field(default_factory=MonitoringSection)
     source: str = ""
     """The file it was read from; empty when there was none."""
 
@@ -168,6 +186,7 @@ SECTIONS: dict[str, type] = {
     "delivery": DeliverySection,
     "life": LifeSection,
     "schedule": ScheduleSection,
+    "monitoring": MonitoringSection,
 }
 
 _SHORT_NAMES = {
@@ -362,6 +381,14 @@ def _check_numbers(config: Config) -> None:
         ("schedule.min_period_s", config.schedule.min_period_s, 1, 1e6),
         ("schedule.horizon_days", config.schedule.horizon_days, 0.01, 3660),
         ("schedule.max_body_bytes", config.schedule.max_body_bytes, 1, MAX_BODY_BYTES),
+    )
+    limits += (
+        ("monitoring.broker_ping_ms", config.monitoring.broker_ping_ms, 0.1, 1e6),
+        ("monitoring.outbox_age_s", config.monitoring.outbox_age_s, 1, 1e9),
+        ("monitoring.disk_free_mib", config.monitoring.disk_free_mib, 0, 1_000_000_000),
+        ("monitoring.rss_mib", config.monitoring.rss_mib, 1, 1_000_000_000),
+        ("monitoring.memory_percent", config.monitoring.memory_percent, 1, 100),
+        ("monitoring.loop_lag_ms", config.monitoring.loop_lag_ms, 1, 1e6),
     )
     for key, value, low, high in limits:
         if not low <= value <= high:

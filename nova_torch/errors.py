@@ -21,6 +21,8 @@ class NovaError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.message_id = ""
+        """The id of the message that could not be sent or followed: sent again with it, it is typed once."""
 
     def __str__(self) -> str:
         return f"{self.message} {self.hint}".strip()

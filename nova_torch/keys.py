@@ -21,6 +21,10 @@ one shard of DragonflyDB. `{prefix}` is `nova` unless configured.
 
 An `<agent>` that is `@` and a node's name: the answers for people of that node, who have no pane.
 
+A program that sends without a daemon is no node and has no lease. The receipts of its message come into the mail of
+`lib-` and the first 16 letters of the message's id, the answer into the mailbox of `@lib-` and the whole id; each
+ends by itself, after a week and a day.
+
 No channels: publish and subscribe are not used. Source: BROKER, section 4.
 """
 

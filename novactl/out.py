@@ -20,8 +20,10 @@ GAP = "  "
 _COLOURS = {
     **dict.fromkeys(("idle", "submitted", "acknowledged", "replied", "ok", "up"), "32"),
     **dict.fromkeys(("busy", "accepted", "queued", "typed", "starting"), "36"),
-    **dict.fromkeys(("dialog", "draft", "paused", "held", "warning", "unconfirmed", "fallback"), "33"),
-    **dict.fromkeys(("exited", "lost", "failed", "expired", "dead", "error", "down"), "31"),
+    **dict.fromkeys(
+        ("dialog", "draft", "paused", "held", "warning", "warn", "unknown", "unconfirmed", "fallback"), "33"
+    ),
+    **dict.fromkeys(("exited", "lost", "failed", "expired", "dead", "error", "fail", "down"), "31"),
 }
 
 

@@ -44,6 +44,10 @@ class Broker(Mailboxes, DeadLetters, Nodes, Schedules):
         """The URL without secrets."""
         return self._link.shown
 
+    async def ping(self) -> None:
+        """See an answer."""
+        await self._link.command("PING")
+
     async def info(self) -> BrokerInfo:
         """Return which server answers, and what of it does not fit."""
         parts = await self._link.batch([("INFO", part) for part in ("server", "memory", "replication")])

@@ -15,6 +15,7 @@ from nova_torch.broker import scripts
 from nova_torch.broker.connection import MAX_BLOCK_S, Link, Word
 from nova_torch.broker.part import Part, check
 from nova_torch.keys import CONSUMER, GROUP, Keys
+from nova_torch.values import Priority
 
 BELLS = 64
 """Mailboxes taken from the bell at once."""
@@ -35,6 +36,11 @@ class Lane(StrEnum):
     def score(self) -> int:
         """The lane's score in a bell."""
         return 0 if self is Lane.HI else 1
+
+    @classmethod
+    def of(cls, priority: Priority) -> Lane:
+        """Return the lane for messages of this priority."""
+        return cls.HI if priority.rank <= Priority.HIGH.rank else cls.MBX
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +100,16 @@ class Mailboxes(Part):
         words = await self._link.script(
             scripts.CLAIM, (keys.own, keys.hi, keys.mbx), owner.node, owner.epoch, GROUP
         )
+        check(words, agent)
+
+    async def claim_for(self, agent: str, owner: Owner, *, seconds: int) -> None:
+        """Claim a mailbox that ends by itself, with what is in it, `seconds` after the last such claim."""
+        keys = self._keys.mailbox(agent)
+        words = await self._link.script(
+            scripts.CLAIM_FOR,
+            (keys.own, keys.hi, keys.mbx, keys.seen),
+            owner.node, owner.epoch, GROUP, seconds,
+        )  # fmt: skip
         check(words, agent)
 
     async def owner_of(self, agent: str) -> Owner | None:

@@ -95,15 +95,15 @@ class Nodes(Part):
         posted = [("XADD", mail, "MAXLEN", "~", MAIL_KEPT, "*", "p", payload) for payload in payloads]
         await self._link.batch([*posted, ("EXPIRE", mail, MAIL_KEEP_S)])
 
-    async def mail(self, node: str, *, block_s: float) -> list[Mail]:
+    async def mail(self, node: str, *, block_s: float, after: str = "0-0") -> list[Mail]:
         """Return the oldest mail of `node` that is not done, at most 256; [] when none comes in `block_s`.
 
         Reads from the beginning each time, so nothing is skipped after an error, a restart or a wiped broker;
-        call `mail_done` before the next read. `block_s` is at most 5.
+        call `mail_done` before the next read, or give the entry `after` which to read. `block_s` is at most 5.
         """
         block_ms = round(min(max(block_s, 0.001), MAX_BLOCK_S) * 1000)
         reply = await self._link.blocking(
-            f"mail.{node}",
+            f"mail.{node}.{after}",
             "XREAD",
             "COUNT",
             MAIL_PAGE,
@@ -111,7 +111,7 @@ class Nodes(Part):
             block_ms,
             "STREAMS",
             self._keys.node(node).mail,
-            "0-0",
+            after,
         )
         if not reply:
             return []

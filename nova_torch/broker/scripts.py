@@ -50,11 +50,8 @@ local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 """
 
-# ARGV: node, epoch. The higher epoch owns; the same owner may claim again.
-CLAIM = Script(
-    "claim",
-    ("own", "hi", "mbx"),
-    """
+# ARGV: node, epoch, group. The higher epoch owns; the same owner may claim again.
+_CLAIM = """
 local owner = redis.call('GET', own)
 if owner then
   local epoch = string.match(owner, '|(%d+)$')
@@ -67,6 +64,18 @@ for _, stream in ipairs({hi, mbx}) do
     return redis.error_reply(made['err'])
   end
 end
+"""
+CLAIM = Script("claim", ("own", "hi", "mbx"), _CLAIM + "return {'OK'}\n")
+
+# ARGV: node, epoch, group, seconds. The mailbox of a program: it goes by itself, `seen` with it, which is made here
+# because a key that is made later has no end of its own.
+CLAIM_FOR = Script(
+    "claim_for",
+    ("own", "hi", "mbx", "seen"),
+    _CLAIM
+    + """
+redis.call('HSET', seen, 'box', '1')
+for _, key in ipairs({own, hi, mbx, seen}) do redis.call('EXPIRE', key, ARGV[4]) end
 return {'OK'}
 """,
 )
@@ -333,6 +342,7 @@ return {'OK'}
 
 ALL = (
     CLAIM,
+    CLAIM_FOR,
     RELEASE,
     ENQUEUE,
     READ,

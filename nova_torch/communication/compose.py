@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from nova_torch import arguments
 from nova_torch.clean import MAX_BODY_BYTES, checked_body
 from nova_torch.errors import InvalidRequest
 from nova_torch.nearest import suggestion
@@ -39,6 +40,9 @@ def compose(
 
     Raises InvalidRequest (naming the argument), InvalidText, BodyEmpty or BodyTooLarge.
     """
+    _check_types(target=target, sender=sender, correlation_id=correlation_id, reply_to=reply_to, body=body)
+    arguments.optional_text("message_id", message_id)
+    ttl_s = arguments.seconds("ttl_s", ttl_s)
     if not target or len(target) > MAX_TARGET_CHARS or not target.isprintable():
         raise InvalidRequest(f"{target[:40]!r} is not a target.", "Name an agent: novactl agents")
     if sender and (len(sender) > MAX_TARGET_CHARS or not sender.isprintable()):
@@ -66,6 +70,13 @@ def compose(
             "form": _choice("form", form, [f.value for f in Form]),
         },
     )
+
+
+def _check_types(*, body: object, **named: object) -> None:
+    for name, value in named.items():
+        arguments.text(name, value)
+    if not isinstance(body, (str, bytes)):
+        raise InvalidRequest(f"the body must be a text or bytes, not {type(body).__name__}.")
 
 
 def _choice(name: str, value: str, known: list[str]) -> str:

@@ -1,85 +1,64 @@
 """The asynchronous core: compose a message, post it, follow it until it is where the caller wants it.
 
-The daemon sends through this very class, with its own outbox as the postbox; programs use the control socket.
+The daemon sends through this very class, with its own outbox as the postbox; programs take the road to a daemon,
+or without one to the broker.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Any, Protocol, Self
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from typing import Any, Self, Unpack
 
+from nova_torch import arguments
 from nova_torch.clean import MAX_BODY_BYTES
+from nova_torch.communication.broadcast import broadcast
 from nova_torch.communication.compose import compose
-from nova_torch.errors import InvalidRequest, NotDelivered, TimedOut
-from nova_torch.ulid import new_ulid
-from nova_torch.values import UNDELIVERED, AgentRecord, Form, Kind, Message, Priority, Receipt, Reply, State
+from nova_torch.communication.group import Group
+from nova_torch.communication.listening import EventHandler, Listening, ReplyHandler, watch
+from nova_torch.communication.options import MessageOptions
+from nova_torch.communication.postbox import Postbox, check_wait, satisfies
+from nova_torch.communication.road import GONE_S, Road
+from nova_torch.errors import InvalidRequest, NotDelivered, NovaError, TimedOut
+from nova_torch.events import Event, Filter
+from nova_torch.fleet import Presence, matching
+from nova_torch.history import MessageRecord
+from nova_torch.values import AgentRecord, Form, Kind, Message, Priority, Receipt, Reply, State
 
-WAITS: Mapping[str, frozenset[State]] = {
-    "submitted": frozenset({State.SUBMITTED, State.ACKNOWLEDGED, State.REPLIED}),
-    "acknowledged": frozenset({State.ACKNOWLEDGED, State.REPLIED}),
-    "replied": frozenset({State.REPLIED}),
-}
-
-
-class Postbox(Protocol):
-    """Where messages are handed in and followed."""
-
-    async def post(self, message: Message) -> Receipt:
-        """Take the message over durably; return its receipt. The same id again is the same message."""
-
-    def follow(self, message_id: str, *, replied: bool = False) -> AsyncIterator[Receipt]:
-        """Yield the present receipt, then every change, and end after the final one.
-
-        With `replied` a proven delivery is not the end: an answer may follow it.
-        """
-
-    async def answer(self, message_id: str) -> Reply:
-        """Return the answer that came to a message. Raises MessageNotFound when none has come yet."""
-
-    async def reply(
-        self, question_id: str, body: str | bytes, *, message_id: str | None, sender: str, priority: str
-    ) -> Receipt:
-        """Answer a message that `sender` was sent. The same `message_id` again is the same answer."""
-
-
-def satisfies(receipt: Receipt, wait: str) -> bool:
-    """Tell whether `receipt` is what a sender who waits for `wait` waits for, or as far as it will ever get.
-
-    Raises InvalidRequest when `wait` is none of submitted, acknowledged, replied.
-    """
-    if wait not in WAITS:
-        raise InvalidRequest(f"{wait!r} cannot be waited for.", f"One of: {', '.join(WAITS)}.")
-    return is_over(receipt, replied=wait == "replied") or receipt.state in WAITS[wait]
-
-
-def is_over(receipt: Receipt, *, replied: bool = False) -> bool:
-    """Tell whether nothing more will come: it is final, and with `replied` no answer can follow either."""
-    if replied:
-        return receipt.final and (receipt.state is State.REPLIED or receipt.state in UNDELIVERED)
-    return receipt.final
+REQUEST_S = 60.0
 
 
 class AsyncNovaOrchestrator:
     """Sends messages and asks about agents. Use it as `async with AsyncNovaOrchestrator() as nova:`.
 
-    `socket` is the control socket of the daemon; by default the one that novactl would use.
+    It goes to the daemon of this machine, the one that novactl would use; when none runs, to the broker that the
+    configuration or the environment (`NOVA_BROKER_URL`, `DRAGONFLY_HOST`) names. `socket` is the control socket of
+    one daemon: that one, or an error. `broker` is the URL of the broker to use when no daemon answers. A daemon
+    that goes away while a message is followed is waited for, `gone_s` seconds.
+
+    Every method raises DaemonUnreachable when neither daemon nor broker can be reached. An error about a message
+    has its id as `error.message_id`: sending again with it is safe, it is typed once.
     """
 
     def __init__(
         self,
         *,
         socket: str | None = None,
+        broker: str | None = None,
         postbox: Postbox | None = None,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         max_bytes: Callable[[], int] = lambda: MAX_BODY_BYTES,
+        gone_s: float = GONE_S,
+        listening: Listening | None = None,
     ) -> None:
-        self._socket = socket
-        self._given = postbox
-        self._remote: _SocketPostbox | None = None
+        self._road = Road(socket=socket, broker=broker, clock_ms=clock_ms, gone_s=gone_s)
+        self._postbox: Postbox = postbox if postbox is not None else self._road
+        self._listening = listening if listening is not None else Listening()
         self._clock_ms = clock_ms
         self._max_bytes = max_bytes
+        self._gone_s = gone_s
 
     async def __aenter__(self) -> Self:
         return self
@@ -87,11 +66,14 @@ class AsyncNovaOrchestrator:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
+    def __repr__(self) -> str:
+        return f"<AsyncNovaOrchestrator {self._road!r}>"
+
     async def close(self) -> None:
-        """Close the connection to the daemon, if there is one."""
-        if self._remote is not None:
-            await self._remote.close()
-            self._remote = None
+        """Close the connection, if there is one."""
+        await self._road.close()
+
+    # -- sending --
 
     def compose(self, target: str, body: str | bytes, **options: Any) -> Message:
         """Return the message that `send_message` would send with the same arguments; see `compose.compose`."""
@@ -116,13 +98,14 @@ class AsyncNovaOrchestrator:
     ) -> Receipt:
         """Send `body` to the agent `target` and return the receipt.
 
-        Without `wait` the receipt says `accepted`: the message is durable in the daemon's outbox. With `wait`
-        (submitted, acknowledged or replied) it is the receipt of that state or of an earlier final one;
-        `receipt.delivered` tells which. `timeout_s` limits the waiting only. `answer` (wanted or none) says
-        whether an answer is waited for; `wait="replied"` says so by itself.
+        Without `wait` the receipt says `accepted`: the message is durable in the daemon's outbox. Without a daemon
+        it says `queued`: the broker has it in the agent's mailbox. With `wait` (submitted, acknowledged or replied)
+        it is the receipt of that state or of an earlier final one; `receipt.delivered` tells which. `timeout_s`
+        limits the whole call. `answer` (wanted or none) says whether an answer is waited for; `wait="replied"` and
+        the kind `task` say so by themselves.
 
-        Raises AgentNotFound, InvalidRequest, BodyTooLarge and their kin before anything is stored,
-        DaemonUnreachable when no daemon answers, TimedOut when the waiting ran out: the message goes on.
+        Raises AgentNotFound (with the nearest name), InvalidRequest, BodyTooLarge and their kin before anything is
+        stored, MailboxFull, TimedOut when the waiting ran out: the message goes on.
         """
         message = self.compose(
             target,
@@ -137,38 +120,85 @@ class AsyncNovaOrchestrator:
             reply_to=reply_to,
             answer=answer or ("wanted" if wait == "replied" else ""),
         )
+        timeout_s = arguments.seconds("timeout_s", timeout_s)
         receipt: Receipt | None = None
         try:
             async with asyncio.timeout(timeout_s):
-                async for update in self.updates(message, wait):
-                    receipt = update
+                async with aclosing(self.updates(message, wait)) as updates:
+                    async for update in updates:
+                        receipt = update
         except TimeoutError:
-            if receipt is None:
-                raise TimedOut("the daemon did not accept the message in time.", "novactl status") from None
-            raise TimedOut(
-                f"message {message.id} is {receipt.state} after {timeout_s:g} s; it goes on.",
-                f"Look at it with: novactl trace {message.id}",
-            ) from None
+            raise _ran_out(message, receipt, timeout_s) from None
+        except NovaError as error:
+            error.message_id = message.id
+            raise
         assert receipt is not None
         return receipt
 
-    async def updates(self, message: Message, wait: str | None = None) -> AsyncIterator[Receipt]:
-        """Post `message`, yield its accepted receipt, then each change until `wait` is satisfied."""
-        if wait is not None and wait not in WAITS:
-            raise InvalidRequest(f"{wait!r} cannot be waited for.", f"One of: {', '.join(WAITS)}.")
-        postbox = await self._postbox()
-        receipt = await postbox.post(message)
+    async def updates(self, message: Message, wait: str | None = None) -> AsyncGenerator[Receipt, None]:
+        """Post `message`, yield its first receipt, then each change until `wait` is satisfied."""
+        if wait is not None:
+            check_wait(wait)
+        receipt = await self._postbox.post(message)
+        if message.wants_answer and wait != "replied":
+            self._listening.asked(message.id)
         yield receipt
         if wait is None or satisfies(receipt, wait):
             return
-        async for later in postbox.follow(message.id, replied=wait == "replied"):
-            if later != receipt:
-                yield later
-            if satisfies(later, wait):
+        async with aclosing(self.follow(message.id, wait)) as later:
+            async for update in later:
+                if update != receipt:
+                    yield update
+
+    async def follow(self, message_id: str, wait: str) -> AsyncGenerator[Receipt, None]:
+        """Yield the present receipt of a message, then each change until `wait` is satisfied."""
+        check_wait(wait)
+        async for receipt in self._postbox.follow(message_id, replied=wait == "replied"):
+            yield receipt
+            if satisfies(receipt, wait):
                 return
 
+    async def broadcast(
+        self,
+        body: str | bytes,
+        *,
+        role: str | None = None,
+        skills: Sequence[str] = (),
+        node: str | None = None,
+        wait: str | None = None,
+        timeout_s: float | None = None,
+        **options: Unpack[MessageOptions],
+    ) -> list[Receipt]:
+        """Send `body` to every agent, or to those with this role, all these skills, on this node.
+
+        It is one message an agent: one receipt each is returned, by the agents' names. With `wait` each is followed
+        for at most `timeout_s` seconds; the receipt of one that is not there by then says how far it came. One that
+        was refused (its mailbox is full, it is gone) has a receipt `failed` with the reason. The sender itself is
+        left out.
+
+        `message_id` is that of the whole: sent again with it, every agent that got its message gets it no second
+        time. Raises AgentNotFound when nobody matches.
+        """
+        group = Group(
+            role=arguments.optional_text("role", role),
+            skills=arguments.texts("skills", skills),
+            node=arguments.optional_text("node", node),
+        )
+        if wait is not None:
+            check_wait(wait)
+        timeout_s = arguments.seconds("timeout_s", timeout_s)
+        self.compose("all", body, **options)  # what is wrong with it is wrong before anybody gets it
+        return await broadcast(self, group, body, wait=wait, timeout_s=timeout_s, options=options)
+
+    # -- questions, tasks, answers --
+
     async def ask(
-        self, target: str, body: str | bytes, *, timeout_s: float | None = None, **options: Any
+        self,
+        target: str,
+        body: str | bytes,
+        *,
+        timeout_s: float | None = None,
+        **options: Unpack[MessageOptions],
     ) -> Reply:
         """Send a question, wait for its answer and return it; `options` are those of `send_message`.
 
@@ -176,19 +206,25 @@ class AsyncNovaOrchestrator:
         asking again with the same `message_id`. Raises NotDelivered when the question was not delivered.
         """
         receipt = await self.send_message(target, body, wait="replied", timeout_s=timeout_s, **options)
-        if receipt.state is not State.REPLIED:
-            why = f": {receipt.reason}" if receipt.reason else ""
-            raise NotDelivered(
-                f"question {receipt.id} is {receipt.state}{why}.", f"See: novactl trace {receipt.id}"
-            )
-        return await self.answer(receipt.id)
+        return await self._answer_of(receipt)
+
+    async def request(
+        self,
+        target: str,
+        body: str | bytes,
+        *,
+        timeout_s: float = REQUEST_S,
+        **options: Unpack[MessageOptions],
+    ) -> str:
+        """Ask and return the body of the answer; `ask` with a time limit of its own, in seconds."""
+        return (await self.ask(target, body, timeout_s=timeout_s, **options)).body
 
     async def answer(self, message_id: str) -> Reply:
-        """Return the answer to a message that was sent from this node.
+        """Return the answer to a message that was sent from here.
 
         Raises MessageNotFound when none has come yet.
         """
-        return await (await self._postbox()).answer(message_id)
+        return await self._postbox.answer(arguments.text("message_id", message_id))
 
     async def reply(
         self,
@@ -204,78 +240,175 @@ class AsyncNovaOrchestrator:
         Raises MessageNotFound (it was not received at this node), NotAllowed (somebody else has to answer),
         Conflict (it has an answer) and InvalidRequest (nobody reads an answer to it).
         """
-        postbox = await self._postbox()
-        return await postbox.reply(question_id, body, message_id=message_id, sender=sender, priority=priority)
+        return await self._postbox.reply(
+            question_id, body, message_id=message_id, sender=sender, priority=priority
+        )
+
+    async def assign_task(
+        self,
+        agent: str,
+        description: str | bytes,
+        *,
+        task_id: str | None = None,
+        priority: str = Priority.NORMAL,
+        ttl_s: float | None = None,
+        sender: str = "",
+    ) -> Receipt:
+        """Give an agent a task: a message of the kind `task`, whose answer is the result.
+
+        `task_id` is a ULID of the caller's; assigned again with it, it is the same task. It is `receipt.id`
+        otherwise. The result comes with `task_result`, or to a handler of `on_reply`.
+        """
+        return await self.send_message(
+            agent,
+            description,
+            message_id=task_id,
+            kind=Kind.TASK,
+            priority=priority,
+            ttl_s=ttl_s,
+            sender=sender,
+        )
+
+    async def task_result(self, task_id: str, *, timeout_s: float | None = None) -> Reply:
+        """Wait for the result of a task (or the answer to any message) and return it.
+
+        Raises TimedOut, NotDelivered when the agent never got it, MessageNotFound for an unknown id.
+        """
+        timeout_s = arguments.seconds("timeout_s", timeout_s)
+        last: Receipt | None = None
+        try:
+            async with asyncio.timeout(timeout_s):
+                async for receipt in self._postbox.follow(arguments.text("task_id", task_id), replied=True):
+                    last = receipt
+        except TimeoutError:
+            state = f"is {last.state} and " if last is not None else ""
+            raise TimedOut(
+                f"task {task_id} {state}has no result after {timeout_s:g} s; it goes on.",
+                f"Look at it with: novactl trace {task_id}",
+            ) from None
+        assert last is not None
+        return await self._answer_of(last)
+
+    # -- what is known --
 
     async def receipt(self, message_id: str) -> Receipt:
         """Return the present receipt of a message. Raises MessageNotFound."""
-        async for receipt in (await self._postbox()).follow(message_id):
+        async for receipt in self._postbox.follow(arguments.text("message_id", message_id)):
             return receipt
         raise AssertionError("a followed message has a receipt")
 
     async def agents(self, *, role: str | None = None, skills: Sequence[str] = ()) -> list[AgentRecord]:
-        """Return the agents of the fleet; all of `skills` must match."""
-        found = await (await self._connected()).call("agents", {"role": role, "skills": list(skills) or None})
-        return [AgentRecord.from_json(record) for record in found]
+        """Return the agents of the fleet by name; all of `skills` must match."""
+        role, wanted = arguments.optional_text("role", role), arguments.texts("skills", skills)
+        return matching(await self._road.agents(), role=role, skills=wanted)
+
+    async def ping(self, name: str) -> Presence:
+        """Return what the fleet knows of an agent, or of a node (`node:NAME`): its state and when it was seen.
+
+        It is the word of the agent's daemon; of an agent whose node's lease is over the state is `lost`. Raises
+        AgentNotFound or NotFound with the nearest name.
+        """
+        return await self._road.presence(arguments.text("name", name))
 
     async def trace(self, message_id: str) -> dict[str, Any]:
         """Return every hop of a message: `{id, state, hops: [{at_ms, node, state, reason}]}`."""
-        return dict(await (await self._connected()).call("trace", {"id": message_id}))
+        return await self._road.trace(arguments.text("message_id", message_id))
 
-    async def _postbox(self) -> Postbox:
-        return self._given if self._given is not None else await self._connected()
+    async def history(
+        self, *, agent: str | None = None, sender: str | None = None, limit: int = 50
+    ) -> list[MessageRecord]:
+        """Return the last messages that this node sent or received, the newest last.
 
-    async def _connected(self) -> _SocketPostbox:
-        if self._remote is None:
-            self._remote = await _SocketPostbox.connect(self._socket)
-        return self._remote
-
-
-class _SocketPostbox:
-    """The postbox behind the control socket of a daemon."""
-
-    def __init__(self, client: Any) -> None:
-        self._client = client
-
-    @classmethod
-    async def connect(cls, socket: str | None) -> _SocketPostbox:
-        from nova_torch import paths
-        from nova_torch.protocol.aclient import AsyncClient
-
-        return cls(await AsyncClient.connect(socket or paths.control_socket()))
-
-    async def close(self) -> None:
-        await self._client.close()
-
-    async def call(self, name: str, args: Mapping[str, Any]) -> Any:
-        return await self._client.call(name, args)
-
-    async def post(self, message: Message) -> Receipt:
+        With `agent` those for that agent, with `sender` those from that one. Only a daemon remembers them.
+        """
+        if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= 1000:
+            raise InvalidRequest(f"limit is {limit!r}.", "It is a whole number from 1 to 1000.")
         args = {
-            "id": message.id,
-            "target": message.target,
-            "body": message.body,
-            "priority": message.priority.value,
-            "kind": message.kind.value,
-            "form": message.form.value,
-            "sender": message.sender or None,
-            "correlation_id": message.correlation_id or None,
-            "reply_to": message.reply_to or None,
-            "answer": message.headers.get("answer"),
-            "ttl_s": None if message.expires_ms is None else (message.expires_ms - message.created_ms) / 1000,
+            "agent": arguments.optional_text("agent", agent),
+            "sender": arguments.optional_text("sender", sender),
+            "limit": limit,
         }
-        return Receipt.from_json(await self._client.call("send", args))
+        rows = await self._road.call("history", args, what="messages are remembered by daemons")
+        return [MessageRecord.from_json(row) for row in rows]
 
-    async def follow(self, message_id: str, *, replied: bool = False) -> AsyncIterator[Receipt]:
-        async for update in self._client.stream("follow", {"id": message_id, "replied": replied}):
-            yield Receipt.from_json(update)
+    # -- what happens --
 
-    async def answer(self, message_id: str) -> Reply:
-        return Reply.from_json(await self._client.call("answer", {"id": message_id}))
+    async def events(
+        self,
+        *,
+        agent: str | None = None,
+        sender: str | None = None,
+        state: str | None = None,
+        priority: str | None = None,
+    ) -> AsyncGenerator[Event, None]:
+        """Yield the events of the node as they happen, those that match all that is given, until the daemon ends.
 
-    async def reply(
-        self, question_id: str, body: str | bytes, *, message_id: str | None, sender: str, priority: str
-    ) -> Receipt:
-        args = {"question": question_id, "body": body, "sender": sender or None, "priority": priority}
-        answer = await self._client.call("reply", {**args, "id": message_id or new_ulid()})
-        return Receipt.from_json(answer)
+        Raises Lagged when the caller reads too slowly, DaemonUnreachable without a daemon.
+        """
+        wanted = Filter(agent=agent, sender=sender, state=state, priority=priority)
+        async with aclosing(watch(self._road, wanted)) as events:
+            async for event in events:
+                if event is not None:
+                    yield event
+
+    def on_message(
+        self,
+        handler: EventHandler,
+        *,
+        agent: str | None = None,
+        sender: str | None = None,
+        state: str | None = None,
+        priority: str | None = None,
+    ) -> None:
+        """Have `listen` call `handler` (plain or async) with every change of a message that matches."""
+        wanted = Filter(agent=agent, sender=sender, state=state, priority=priority)
+        self._listening.on_event(handler, wanted, prefix="message.")
+
+    def on_event(self, handler: EventHandler, *, agent: str | None = None) -> None:
+        """Have `listen` call `handler` with every event, of agents too."""
+        self._listening.on_event(handler, Filter(agent=agent))
+
+    def on_reply(self, handler: ReplyHandler) -> None:
+        """Have `listen` call `handler` with each answer to what this object asked, once."""
+        self._listening.on_reply(handler)
+
+    async def listen(self, *, timeout_s: float | None = None) -> None:
+        """Call the handlers as things happen: for `timeout_s` seconds, else until it is cancelled.
+
+        A daemon that is started anew is listened to again; what happened meanwhile is not told, but no answer is
+        missed. What a handler raises ends it. Raises DaemonUnreachable when no daemon answers.
+        """
+        limit_s = arguments.seconds("timeout_s", timeout_s)
+        deadline = asyncio.timeout(limit_s)
+        try:
+            async with deadline:
+                await self._listening.run(self._road, gone_s=self._gone_s)
+        except TimeoutError:
+            if not deadline.expired():
+                raise
+
+    async def _answer_of(self, receipt: Receipt) -> Reply:
+        if receipt.state is State.REPLIED:
+            return await self.answer(receipt.id)
+        why = f": {receipt.reason}" if receipt.reason else ""
+        error = NotDelivered(
+            f"question {receipt.id} is {receipt.state}{why}.", f"See: novactl trace {receipt.id}"
+        )
+        error.message_id = receipt.id
+        raise error
+
+
+def _ran_out(message: Message, receipt: Receipt | None, timeout_s: float | None) -> TimedOut:
+    """Say how far a message came within the time limit."""
+    if receipt is None:
+        error = TimedOut(
+            f"nobody took message {message.id} over within {timeout_s:g} s; whether it was taken is not known.",
+            "Send it again with the same message_id: it is typed once.",
+        )
+    else:
+        error = TimedOut(
+            f"message {message.id} is {receipt.state} after {timeout_s:g} s; it goes on.",
+            f"Look at it with: novactl trace {message.id}",
+        )
+    error.message_id = message.id
+    return error

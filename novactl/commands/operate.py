@@ -49,6 +49,28 @@ def doctor(values: Values) -> int:
     return code or int(wrong)
 
 
+def health(values: Values) -> int:
+    """Show the health of the node; 0 when all is well, 1 for a warning or a failure."""
+    found = ask(values, "health")
+    if values["json"]:
+        out.json_line(found)
+    else:
+        out.table(
+            ("status", "check", "value", "limit", "message"),
+            [
+                (
+                    check.get("status"),
+                    check.get("name"),
+                    _figure(check.get("value"), check.get("unit")),
+                    _figure(check.get("limit"), check.get("unit")),
+                    f"{check.get('message')} {check.get('hint') or ''}".rstrip(),
+                )
+                for check in found.get("checks") or []
+            ],
+        )
+    return int(found.get("status") in ("warn", "fail"))
+
+
 def config_show(values: Values) -> int:
     """Show the configuration in effect: the daemon's, else the one that it would start with."""
     from nova_torch.config import load
@@ -154,6 +176,12 @@ def _arguments(text: str | None) -> dict[str, Any]:
 
 def _only_given(values: Values) -> Values:
     return {name: value for name, value in values.items() if value is not None}
+
+
+def _figure(value: object, unit: object) -> str:
+    if not isinstance(value, (int, float)):
+        return ""
+    return f"{value:.0f} {unit}" if value == int(value) else f"{value:.1f} {unit}"
 
 
 def _spelled(value: object) -> str:

@@ -14,6 +14,12 @@ OPERATE = (
         examples=("novactl doctor", "novactl doctor --json"),
     ),
     Command(
+        "health",
+        "novactl.commands.operate:health",
+        "Show the node's health in figures, against the limits of [monitoring].",
+        examples=("novactl health", "novactl health --json"),
+    ),
+    Command(
         "config show",
         "novactl.commands.operate:config_show",
         "Show the configuration in effect, without secrets.",

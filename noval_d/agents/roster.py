@@ -210,6 +210,10 @@ class Roster:
         for agent in self.agents.values():
             agent.moved(None, agent.server)
 
+    def records(self) -> list[AgentRecord]:
+        """Return the rows of all agents."""
+        return [self.record(agent, self.workers[agent.id].in_hand) for agent in self.agents.values()]
+
     def record(self, agent: Agent, queued: int) -> AgentRecord:
         """Return the row that `novactl agents` shows."""
         facts = agent.facts

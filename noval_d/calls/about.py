@@ -13,6 +13,7 @@ from noval_d import health
 from noval_d.calls.base import Base
 from noval_d.control.args import Args
 from noval_d.control.calls import Access, Peer
+from noval_d.vitals.look import look
 
 STATUS_S = 0.1  # between two statuses of a stream, at least
 
@@ -46,6 +47,11 @@ class About(Base):
         """Return every finding about the node, good ones too."""
         await self._refresh()
         return health.checks(self._node, private=peer.access >= Access.WRITE)
+
+    async def health(self, _peer: Peer, _args: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the node's health in figures, and what node and agents use."""
+        await self._refresh()
+        return (await look(self._node)).to_json()
 
     async def config(self, _peer: Peer, _args: Mapping[str, Any]) -> dict[str, Any]:
         """Return the effective configuration without secrets."""

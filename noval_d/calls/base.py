@@ -7,16 +7,12 @@ import logging
 import os
 from typing import Any
 
-import msgpack
-
 from nova_torch.errors import (
     BrokerUnavailable,
     Conflict,
     TmuxUnavailable,
 )
-from nova_torch.values import (
-    AgentRecord,
-)
+from nova_torch.fleet import NodeView, read_blob
 from noval_d.agents.agent import Agent
 from noval_d.control.args import Args
 from noval_d.node.node import Node
@@ -61,8 +57,8 @@ class Base:
             {**self._record(agent), **({"shown": agent.standing.shown} if shown else {})} for agent in agents
         ]
 
-    async def _elsewhere(self) -> list[dict[str, Any]]:
-        """Return the agents of the other live nodes, as they last beat; none while the broker is down."""
+    async def _views(self) -> list[NodeView]:
+        """Return the other nodes, as they last beat; none while the broker is down."""
         broker = self._node.broker.broker
         if broker is None:
             return []
@@ -71,11 +67,20 @@ class Base:
         except BrokerUnavailable as error:
             self._node.broker.failed(error)
             return []
-        found: list[dict[str, Any]] = []
+        found: list[NodeView] = []
         for lease in leases:
-            if lease.alive and lease.node != self._node.name and lease.blob:
-                found += _records(lease.blob)
+            if lease.node == self._node.name:
+                continue
+            view = read_blob(lease.node, lease.blob, alive=lease.alive)
+            if view is None:
+                log.warning("answers.unreadable_node", extra={"node": lease.node})
+            else:
+                found.append(view)
         return found
+
+    async def _elsewhere(self) -> list[dict[str, Any]]:
+        """Return the agents of the other live nodes, as they last beat; none while the broker is down."""
+        return [record.to_json() for view in await self._views() if view.alive for record in view.agents]
 
     async def _refuse_foreign(self, agent_id: str) -> None:
         """Raise Conflict when another node has an agent of this name."""
@@ -103,13 +108,3 @@ class Base:
             await agent.view(self._node.tmux.client)
         except TmuxUnavailable:
             self._node.tmux.answered(well=False)
-
-
-def _records(blob: bytes) -> list[dict[str, Any]]:
-    """Return the agents of another node's blob; what cannot be read is left out."""
-    try:
-        agents = msgpack.unpackb(blob)["agents"]
-        return [{**agent, **AgentRecord.from_json(agent).to_json()} for agent in agents]
-    except (ValueError, KeyError, TypeError, msgpack.UnpackException):
-        log.warning("answers.unreadable_node")
-        return []

@@ -10,6 +10,7 @@ from nova_torch.errors import (
     InvalidRequest,
     PaneNotFound,
 )
+from nova_torch.fleet import NodeView, presence
 from nova_torch.values import (
     AgentId,
     AgentSpec,
@@ -44,6 +45,17 @@ class Fleet(Base):
             and skills <= set(record["skills"])
         ]
         return sorted(found, key=lambda record: str(record["agent_id"]))
+
+    async def presence(self, _peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what the fleet knows of an agent, or of a node (`node:NAME`)."""
+        name = Args(args).text("name")
+        node = self._node
+        if (agent := node.roster.agents.get(AgentId(name))) is not None:
+            await self._look(agent)
+        here = NodeView(
+            node=node.name, alive=True, last_seen_ms=node.clock_ms(), agents=tuple(node.roster.records())
+        )
+        return presence(name, [here, *await self._views()]).to_json()
 
     async def register(self, _peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
         """Make a pane an agent."""

@@ -12,6 +12,7 @@ from nova_torch.errors import (
     MessageNotFound,
     ShuttingDown,
 )
+from nova_torch.events import Filter
 from nova_torch.nearest import suggestion
 from nova_torch.values import (
     UNDELIVERED,
@@ -26,10 +27,12 @@ from noval_d.calls.talks import Talks
 from noval_d.control.args import Args
 from noval_d.control.calls import Access, Peer
 from noval_d.delivery.template import is_agent
+from noval_d.mailroom.history import remembered
 from noval_d.mailroom.ledger import Ledger, Phase
 from noval_d.node.news import public
 
 DEAD_ROWS = 100
+HISTORY_ROWS = 50
 
 
 class Messages(Talks):
@@ -72,11 +75,32 @@ class Messages(Talks):
 
     async def watch(self, peer: Peer, args: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
         """Stream the events of the message flow."""
-        agent = Args(args).optional_text("agent")
-        with self._node.events.subscribe(lambda event: agent is None or event["agent"] == agent) as events:
+        asked = Args(args)
+        wanted = Filter(
+            agent=asked.optional_text("agent"),
+            sender=asked.optional_text("sender"),
+            state=asked.optional_text("state"),
+            priority=asked.optional_choice("priority", [priority.value for priority in Priority]),
+        )
+        with self._node.events.subscribe(wanted.wants) as events:
             yield {"node": self._node.name}
             async for event in events:
                 yield event if peer.access >= Access.WRITE else public(event)
+
+    async def history(self, peer: Peer, args: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Return the last messages that were sent from here or received here, the newest last."""
+        asked = Args(args)
+        agent, sender = asked.optional_text("agent"), asked.optional_text("sender")
+        limit = asked.optional_integer("limit", least=1, most=1000) or HISTORY_ROWS
+        rows = remembered(
+            self._node.outbox,
+            self._node.ledger,
+            agent=agent,
+            sender=sender,
+            limit=limit,
+            private=peer.access >= Access.WRITE,
+        )
+        return [row.to_json() for row in rows]
 
     async def dead_list(self, _peer: Peer, args: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Return the last messages that were not delivered."""

@@ -17,7 +17,8 @@ from noval_d.mailroom.outbox import Outbox
 from noval_d.mailroom.store import Statement, Store
 from noval_d.talk.records import Records
 
-Post = Callable[[NodeId, Hop], None]
+Post = Callable[[Message, Hop], None]
+"""Send a receipt to the node of the message's sender."""
 Release = Callable[[Item, State, str], None]
 
 
@@ -103,10 +104,15 @@ class Desk:
         )
 
     async def _write(self, message: Message, hop: Hop, extra: tuple[Statement, ...]) -> None:
-        """Write `extra` and tell the sender `hop`: one transaction when both are in this node's file."""
-        if message.origin == self._node:
+        """Write `extra` and tell the sender `hop`: one transaction when both are in this node's file.
+
+        A message from elsewhere may be in this outbox too: a program sent it to the broker while no daemon ran, and
+        with the same id again when one did.
+        """
+        here = message.origin == self._node
+        if here or self._outbox.open(message.id):
             await self._outbox.apply([hop], *extra)
-            return
-        if extra:
+        elif extra:
             await self._store.write(*extra)
-        self._post(message.origin, hop)
+        if not here:
+            self._post(message, hop)

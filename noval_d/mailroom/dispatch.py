@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from nova_torch.broker import Broker, Enqueue, Enqueued, Lane
 from nova_torch.codec import decode_hop, encode_hop
 from nova_torch.errors import BrokerUnavailable, InvalidRequest, NotOwner, StoreFailed
-from nova_torch.values import AgentId, HoldReason, Hop, MessageId, NodeId, Priority, State
+from nova_torch.values import AgentId, HoldReason, Hop, MessageId, NodeId, State
 from noval_d.delivery.item import Item
 from noval_d.mailroom.inbox import Inbox
 from noval_d.mailroom.outbox import Outbox, Outgoing
@@ -99,7 +99,10 @@ class Dispatch:
         outside: list[Outgoing] = []
         for out in batch:
             item = self._in_hand(out)
-            if item is None:
+            known = self._inbox.verdict(out.message.id) if out.agent in self._workers and not item else None
+            if known is not None:  # it came another way as well, with the same id
+                hops.append(known)
+            elif item is None:
                 outside.append(out)
             else:  # given straight, or read before the broker lost it: its mailbox has no say any more
                 state, reason = item.told
@@ -145,7 +148,7 @@ class Dispatch:
                 Enqueue(
                     agent=out.agent,
                     message_id=out.message.id,
-                    lane=Lane.HI if out.message.priority.rank <= Priority.HIGH.rank else Lane.MBX,
+                    lane=Lane.of(out.message.priority),
                     payload=out.envelope,
                     limit=self._limit,
                 )

@@ -14,7 +14,7 @@ from nova_torch.broker import Entry, Lane
 from nova_torch.codec import decode_message
 from nova_torch.errors import BrokerUnavailable, InvalidRequest, MailboxLost, NotOwner, StoreFailed
 from nova_torch.keys import SCHEDULES
-from nova_torch.values import UNDELIVERED, AgentId, Hop, Kind, Message, NodeId, State
+from nova_torch.values import UNDELIVERED, AgentId, Hop, Kind, Message, MessageId, NodeId, State
 from noval_d.delivery.item import Item
 from noval_d.mailroom.ledger import Entry as LedgerEntry
 from noval_d.mailroom.ledger import Ledger, Phase
@@ -207,6 +207,11 @@ class Inbox:
             return None
         known = self._ledger.find(item.message.id)
         return None if known is not None and known.phase is not Phase.RECEIVED else worker
+
+    def verdict(self, message: MessageId) -> Hop | None:
+        """Return the receipt of a message that is settled here, whoever sent it first; else None."""
+        known = self._ledger.find(message)
+        return self._settled_hop(known) if known is not None and known.phase is Phase.SETTLED else None
 
     def _settled_hop(self, known: LedgerEntry) -> Hop:
         return Hop(

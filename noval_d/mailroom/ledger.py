@@ -70,6 +70,11 @@ class Ledger:
         )
         return [_entry(row) for row in reversed(rows)]
 
+    def last(self, limit: int) -> list[Entry]:
+        """Return the last `limit` messages of all agents, oldest first."""
+        rows = self._store.read(f"SELECT {_COLUMNS} FROM ledger ORDER BY seq DESC LIMIT ?", (limit,))
+        return [_entry(row) for row in reversed(rows)]
+
     def undelivered(self, agent: str | None, limit: int) -> list[tuple[Entry, int]]:
         """Return the last `limit` messages whose verdict is not a delivery, with its time (ms), oldest first."""
         rows = self._store.read(

@@ -12,6 +12,8 @@ from nova_torch.errors import Conflict, MessageNotFound
 from nova_torch.values import AgentId, HoldReason, Hop, Message, MessageId, NodeId, Receipt, State
 from noval_d.mailroom.store import Statement, Store
 
+LOOKED_AT = 5000
+"""Among so many of the newest messages those for one agent are looked for."""
 TIMED = (State.ACCEPTED, State.QUEUED, State.TYPED, State.SUBMITTED, State.ACKNOWLEDGED, State.REPLIED)
 
 _UNDELIVERED = "('unconfirmed', 'failed', 'expired', 'dead')"
@@ -132,6 +134,25 @@ class Outbox:
         """Return the headers of a message of this outbox; none of one that is not from here."""
         rows = self._store.read("SELECT message FROM outbox WHERE id = ?", (message,))
         return decode_message(rows[0]["message"]).headers if rows else {}
+
+    def find(self, message: MessageId) -> Message | None:
+        """Return a message that was sent from here, or None."""
+        rows = self._store.read("SELECT message FROM outbox WHERE id = ?", (message,))
+        return decode_message(rows[0]["message"]) if rows else None
+
+    def recent(self, agent: str | None, limit: int) -> list[Outgoing]:
+        """Return the last `limit` messages that were accepted here (for `agent`), oldest first."""
+        if agent is None:
+            return self._rows("TRUE ORDER BY seq DESC LIMIT ?", (limit,))[::-1]
+        newest = "seq > (SELECT MAX(seq) FROM outbox) - ?"  # nobody waits while the whole table is read
+        return self._rows(f"agent = ? AND {newest} ORDER BY seq DESC LIMIT ?", (agent, LOOKED_AT, limit))[
+            ::-1
+        ]
+
+    def oldest_open_ms(self) -> int | None:
+        """Return when the oldest message that is not final was accepted, ms since the epoch, or None."""
+        rows = self._store.read("SELECT created_ms FROM outbox WHERE final = 0 ORDER BY seq LIMIT 1")
+        return int(rows[0]["created_ms"]) if rows else None
 
     def handed_on(self, message: MessageId) -> bool:
         """Tell whether it ever left this outbox: what became of it then only its owner knows."""

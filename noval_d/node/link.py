@@ -81,6 +81,11 @@ class BrokerLink:
         """Whether this node may still act for mailboxes it read."""
         return self._clock() < self._lease_until
 
+    @property
+    def lease_left_s(self) -> float:
+        """How long the lease still holds by this node's own clock; not above 0 when it is over."""
+        return self._lease_until - self._clock()
+
     def on_up(self, callback: Callable[[bool], None]) -> None:
         """Call `callback(lost)` after each connection; `lost` says that the broker lost its data since."""
         self._on_up.append(callback)

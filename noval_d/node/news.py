@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nova_torch.values import AgentId, Hop, NodeId
+from nova_torch.values import AgentId, Hop, Message, NodeId
 from noval_d.agents.agent import Agent
 from noval_d.agents.attention import Attention, opening
 from noval_d.agents.states import Transition
@@ -56,8 +56,8 @@ def unprocessed_event(agent: Agent, *, at_ms: int, node: NodeId) -> dict[str, An
     }
 
 
-def hop_event(hop: Hop, agent: AgentId) -> dict[str, Any]:
-    """Return the event of a step of a message."""
+def hop_event(hop: Hop, agent: AgentId, message: Message | None) -> dict[str, Any]:
+    """Return the event of a step of a message, which may be forgotten by now."""
     return {
         "at_ms": hop.at_ms,
         "event": f"message.{hop.state}",
@@ -66,6 +66,9 @@ def hop_event(hop: Hop, agent: AgentId) -> dict[str, Any]:
         "state": hop.state.value,
         "reason": hop.reason,
         "node": hop.node,
+        "sender": message.sender if message else "",
+        "priority": message.priority.value if message else "",
+        "kind": message.kind.value if message else "",
     }
 
 

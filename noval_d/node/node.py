@@ -11,12 +11,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import msgpack
-
 from nova_torch import paths
 from nova_torch.communication import AsyncNovaOrchestrator
 from nova_torch.config import Config, changes, read_password
 from nova_torch.errors import ConfigInvalid, NovaError
+from nova_torch.fleet import write_blob
 from nova_torch.values import AgentId, Hop, Message, NodeId
 from noval_d.agents.agent import Agent
 from noval_d.agents.attention import Attention
@@ -52,6 +51,7 @@ from noval_d.talk.talk import Talk
 from noval_d.tmux.control import ControlClient, session_name
 from noval_d.tmux.link import TmuxLink
 from noval_d.tmux.server import find_socket, server_alive
+from noval_d.vitals.lag import LoopLag
 
 log = logging.getLogger("nova.node")
 
@@ -88,6 +88,7 @@ class Node:
         for error in self.broken_drivers.values():
             log.error("node.driver_broken", extra={"problem": error.message, "cure": error.hint})
         self.crew = Crew()
+        self.lag = LoopLag(clock)
         self.roster = Roster(
             node=self.name,
             store=self.store,
@@ -155,9 +156,7 @@ class Node:
             clock_ms=self.clock_ms,
             mailbox_limit=config.broker.mailbox_limit,
         )
-        self.desk = Desk(
-            self.store, self.outbox, self.name, self.clock_ms, self.dispatch.post, self.inbox.release
-        )
+        self.desk = Desk(self.store, self.outbox, self.name, self.clock_ms, self._post, self.inbox.release)
         self.postbox = NodePostbox(
             self.outbox, self.talk, self.hops, max_bytes=lambda: self.config.delivery.max_body_bytes
         )
@@ -217,6 +216,7 @@ class Node:
             Part("receipts-own", self.dispatch.run_own),
             Part("pigeonhole", self.pigeonhole.run),
             Part("schedules", self.schedules.run),
+            Part("lag", self.lag.run),
             Part("purge", partial(purge, self.store, self._keep_from)),
             Part(CONTROL, partial(serve, self)),
         )
@@ -308,11 +308,7 @@ class Node:
         self.schedules.together()
 
     def _blob(self) -> bytes:
-        agents = [
-            self.roster.record(agent, self.roster.workers[agent.id].in_hand).to_json()
-            for agent in self.roster.agents.values()
-        ]
-        return bytes(msgpack.packb({"node": self.name, "agents": agents}))
+        return write_blob(self.name, self.roster.records(), now_ms=self.clock_ms())
 
     def _forgotten(self, message: Message) -> bool:
         """Tell whether the ledger may have known, and purged, a message that it does not know (a late resend)."""
@@ -335,7 +331,14 @@ class Node:
 
     def _publish(self, hop: Hop, agent: AgentId) -> None:
         self.hops.publish((hop, agent))
-        self.events.publish(hop_event(hop, agent))
+        if self.events.readers:
+            self.events.publish(hop_event(hop, agent, self.outbox.find(hop.message)))
+
+    def _post(self, message: Message, hop: Hop) -> None:
+        """Send the receipt of a message that was sent elsewhere, and tell those who watch here."""
+        self.dispatch.post(message.origin, hop)
+        if self.events.readers:
+            self.events.publish(hop_event(hop, AgentId(message.headers.get("agent", "")), message))
 
 
 def _now_ms() -> int:

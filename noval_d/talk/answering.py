@@ -52,6 +52,15 @@ def mailbox_for(question: Message) -> AgentId:
     raise InvalidRequest(f"message {question.id} does not say where an answer should go.")
 
 
+def answer_life_s(question: Message) -> float | None:
+    """Return how long an answer can be taken, for a program that asked without a daemon; None: for ever.
+
+    Nobody empties the place that such a program has left: its answer must end by itself.
+    """
+    told = question.headers.get("answers_s", "")
+    return float(told) if told.isascii() and told.isdigit() and 0 < len(told) < 8 and int(told) else None
+
+
 def is_node(name: str) -> bool:
     """Tell whether `name`, which another node wrote, can be a node's."""
     return bool(AGENT_ID.match(name))

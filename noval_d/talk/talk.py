@@ -30,7 +30,7 @@ from noval_d.delivery.template import from_agent, is_agent
 from noval_d.mailroom.ledger import Ledger
 from noval_d.mailroom.outbox import Outbox
 from noval_d.mailroom.store import Store
-from noval_d.talk.answering import addressee, box_of, is_box, is_node, mailbox_for, refusal
+from noval_d.talk.answering import addressee, answer_life_s, box_of, is_box, is_node, mailbox_for, refusal
 from noval_d.talk.limits import Limits, judge
 from noval_d.talk.records import Records
 
@@ -282,6 +282,7 @@ class Talk:
                 "asked_at": question.origin,
                 "answers": mailbox,
             },
+            ttl_s=answer_life_s(question),
             max_bytes=max_bytes,
         )
         self._answering[question.id] = reply_id

@@ -1,0 +1,130 @@
+"""Where receipts and answers of a message without a daemon come back to, and what they add up to.
+
+The place follows from the first letters of the message's id: any process that knows the id finds it, and a
+broadcast, whose members share them, has one place for all its receipts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+
+from nova_torch.broker import Broker, Owner
+from nova_torch.codec import decode_hop
+from nova_torch.communication.group import SHARED
+from nova_torch.errors import InvalidRequest
+from nova_torch.ulid import is_ulid
+from nova_torch.values import UNDELIVERED, AgentId, Hop, Kind, Message, MessageId, NodeId, Receipt, State
+
+TIMED = (State.QUEUED, State.TYPED, State.SUBMITTED, State.ACKNOWLEDGED, State.REPLIED)
+PREFIX = "lib-"
+EPOCH = 1
+"""One for all: whoever knows the id may read, one process after the other."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """Names in the broker: `node` gets the receipts, `box` the answer."""
+
+    node: NodeId
+    box: AgentId
+
+    @classmethod
+    def of(cls, message_id: str) -> Endpoint:
+        """Return the place of a message. Raises InvalidRequest when the id is no ULID."""
+        if not is_ulid(message_id):
+            raise InvalidRequest(
+                f"{message_id[:40]!r} is not a message's id.", "It has 26 letters and digits."
+            )
+        return cls(node=NodeId(f"{PREFIX}{message_id[:SHARED]}"), box=AgentId(f"@{PREFIX}{message_id}"))
+
+    @property
+    def owner(self) -> Owner:
+        """Who reads the box."""
+        return Owner(node=self.node, epoch=EPOCH)
+
+    def headers(self, agent: str, *, answers_s: int) -> dict[str, str]:
+        """Return what a message says of the way back. An answer is given up after `answers_s`: nobody is left."""
+        return {"origin": self.node, "agent": agent, "answers": self.box, "answers_s": str(answers_s)}
+
+
+class Mailbag:
+    """The receipts that came back to one place, read by whoever of its followers is first."""
+
+    def __init__(self, node: NodeId) -> None:
+        self.node = node
+        self.hops: list[Hop] = []
+        self._after = "0-0"
+        self._lock = asyncio.Lock()
+
+    def __repr__(self) -> str:
+        return f"<Mailbag {self.node} hops={len(self.hops)}>"
+
+    async def more(self, broker: Broker, seen: int, wait_s: float, readers: asyncio.Semaphore) -> list[Hop]:
+        """Return the hops behind the first `seen`; wait up to `wait_s` when there are none."""
+        async with self._lock:
+            if len(self.hops) == seen:
+                async with readers:
+                    mail = await broker.mail(self.node, block_s=wait_s, after=self._after)
+                self.hops += [hop for piece in mail if (hop := _read(piece.payload)) is not None]
+                self._after = mail[-1].entry_id if mail else self._after
+            return self.hops[seen:]
+
+
+def _read(raw: bytes) -> Hop | None:
+    try:
+        return decode_hop(raw)
+    except InvalidRequest:
+        return None
+
+
+def first_receipt(message: Message, node: NodeId, *, now_ms: int) -> Receipt:
+    """Return the receipt of a message that was just put into its agent's mailbox."""
+    return Receipt(
+        id=message.id,
+        target=message.target,
+        state=State.QUEUED,
+        agent=AgentId(message.target),
+        node=node or None,
+        timings_ms={State.QUEUED.value: max(0, now_ms - message.created_ms)},
+    )
+
+
+def applied(receipt: Receipt | None, hop: Hop) -> Receipt:
+    """Return what is known after `hop`, as an outbox would have it.
+
+    A final state is left only when its owner says `queued` (it was ordered again) or an answer has come.
+    """
+    known = receipt or Receipt(id=hop.message, target="", state=State.QUEUED)
+    reopened = hop.state is State.QUEUED and known.state in UNDELIVERED
+    if known.final and not reopened and hop.state is not State.REPLIED:
+        return known
+    since_ms = ulid_ms(known.id)
+    timed = {hop.state.value: max(0, hop.at_ms - since_ms)} if hop.state in TIMED else {}
+    return replace(
+        known,
+        state=hop.state,
+        reason=hop.reason,
+        node=hop.node,
+        final=hop.final,
+        timings_ms={**timed, **known.timings_ms},
+    )
+
+
+def ulid_ms(message_id: MessageId) -> int:
+    """Return the time in a ULID, ms since the epoch."""
+    from nova_torch.ulid import ALPHABET
+
+    number = 0
+    for letter in message_id[:10]:
+        number = number * 32 + ALPHABET.index(letter)
+    return number
+
+
+def was_asked(answer: Message, question_id: str, target: str | None) -> bool:
+    """Tell whether `answer` is that of the agent that was asked (any agent, when `target` is not known)."""
+    return (
+        answer.kind is Kind.REPLY
+        and answer.reply_to == question_id
+        and (target is None or answer.sender == target)
+    )

@@ -1,0 +1,275 @@
+"""The agents of the fleet: find them, start them. Also a program, `python -m nova_torch.orchestration…`."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
+from typing import Any, Self, TypeVar
+
+from nova_torch import arguments
+from nova_torch.communication.road import GONE_S, Road
+from nova_torch.errors import AgentNotFound, NovaError
+from nova_torch.fleet import Presence, matching
+from nova_torch.nearest import suggestion
+from nova_torch.plain import run
+from nova_torch.values import AgentRecord, AgentState
+
+T = TypeVar("T")
+
+
+class AsyncAgentRegistry:
+    """The agents of the fleet. Use it as `async with AsyncAgentRegistry() as registry:`.
+
+    It asks the daemon of this machine; when none runs, the registry that the nodes keep in the broker. Arguments
+    and errors are those of AsyncNovaOrchestrator.
+    """
+
+    def __init__(
+        self, *, socket: str | None = None, broker: str | None = None, gone_s: float = GONE_S
+    ) -> None:
+        self._road = Road(socket=socket, broker=broker, gone_s=gone_s)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"<AsyncAgentRegistry {self._road!r}>"
+
+    async def close(self) -> None:
+        """Close the connection, if there is one."""
+        await self._road.close()
+
+    async def list_agents(
+        self,
+        *,
+        role: str | None = None,
+        skills: Sequence[str] = (),
+        node: str | None = None,
+        state: str | None = None,
+    ) -> list[AgentRecord]:
+        """Return the agents that match all that is given, by name; all of `skills` must match."""
+        return matching(
+            await self._road.agents(),
+            role=arguments.optional_text("role", role),
+            skills=arguments.texts("skills", skills),
+            node=arguments.optional_text("node", node),
+            state=arguments.optional_text("state", state),
+        )
+
+    async def find_available_agents(
+        self, role: str | None = None, skills: Sequence[str] = ()
+    ) -> list[AgentRecord]:
+        """Return the agents that could begin something now: idle, not paused, on a node whose lease holds.
+
+        With `role` those of that role, with `skills` those that have them all. Nobody: an empty list.
+        """
+        return await self.list_agents(role=role, skills=skills, state=AgentState.IDLE.value)
+
+    async def get_agent(self, agent_id: str) -> AgentRecord:
+        """Return one agent. Raises AgentNotFound with the nearest name."""
+        arguments.text("agent_id", agent_id)
+        records = await self._road.agents()
+        for record in records:
+            if record.agent_id == agent_id:
+                return record
+        known = [record.agent_id for record in records]
+        cure = suggestion(agent_id, known, otherwise="See them all: novactl agents")
+        raise AgentNotFound(f"no agent {agent_id!r} is registered.", cure)
+
+    async def ping(self, name: str) -> Presence:
+        """Return what the fleet knows of an agent or of a node (`node:NAME`)."""
+        return await self._road.presence(arguments.text("name", name))
+
+    async def spawn(
+        self,
+        role: str,
+        skills: Sequence[str] = (),
+        *,
+        agent_id: str | None = None,
+        driver: str | None = None,
+        command: Sequence[str] = (),
+        cwd: str | None = None,
+        prompt: str | None = None,
+        session: str | None = None,
+        restart: str | None = None,
+        allow: Sequence[str] = (),
+    ) -> AgentRecord:
+        """Have the daemon start an agent in a tmux window and return it as soon as it is ready.
+
+        `role` is a template of the configuration, a driver or, with `driver` or `command`, any name; the other
+        arguments are those of `novactl spawn`. Raises what keeps it from becoming ready; it is not started twice
+        when the daemon goes away meanwhile.
+        """
+        args: dict[str, Any] = {
+            "role": arguments.text("role", role),
+            "skills": list(arguments.texts("skills", skills)),
+            "agent_id": arguments.optional_text("agent_id", agent_id),
+            "driver": arguments.optional_text("driver", driver),
+            "command": list(arguments.texts("command", command)),
+            "cwd": arguments.optional_text("cwd", cwd),
+            "here": os.getcwd(),
+            "prompt": arguments.optional_text("prompt", prompt),
+            "session": arguments.optional_text("session", session),
+            "restart": arguments.optional_text("restart", restart),
+            "allow": list(arguments.texts("allow", allow)),
+        }
+        args = {name: value for name, value in args.items() if value not in (None, [])}
+        last: dict[str, Any] = {}
+        async with aclosing(self._road.stream("spawn", args, what="a daemon starts agents")) as steps:
+            async for step in steps:
+                last = step
+        if last.get("step") != "ready":
+            agent = last.get("agent_id", role)
+            raise NovaError(f"the daemon ended while agent {agent} was starting.", "See: novactl agents")
+        return AgentRecord.from_json(last)
+
+
+class AgentRegistry:
+    """The agents of the fleet, from a script without an event loop; see AsyncAgentRegistry.
+
+    >>> from nova_torch import AgentRegistry
+    >>> [agent.agent_id for agent in AgentRegistry().find_available_agents(role='developer', skills=['python'])]
+    ['agent_123']
+    >>> AgentRegistry().get_agent('agent_123').role
+    'developer'
+    """
+
+    def __init__(
+        self, *, socket: str | None = None, broker: str | None = None, gone_s: float = GONE_S
+    ) -> None:
+        self._socket = socket
+        self._broker = broker
+        self._gone_s = gone_s
+
+    def list_agents(
+        self,
+        *,
+        role: str | None = None,
+        skills: Sequence[str] = (),
+        node: str | None = None,
+        state: str | None = None,
+    ) -> list[AgentRecord]:
+        """Return the agents that match all that is given, by name."""
+        return self._run(lambda one: one.list_agents(role=role, skills=skills, node=node, state=state))
+
+    def find_available_agents(self, role: str | None = None, skills: Sequence[str] = ()) -> list[AgentRecord]:
+        """Return the agents that could begin something now; see AsyncAgentRegistry."""
+        return self._run(lambda one: one.find_available_agents(role, skills))
+
+    def get_agent(self, agent_id: str) -> AgentRecord:
+        """Return one agent. Raises AgentNotFound with the nearest name."""
+        return self._run(lambda one: one.get_agent(agent_id))
+
+    def ping(self, name: str) -> Presence:
+        """Return what the fleet knows of an agent or of a node (`node:NAME`)."""
+        return self._run(lambda one: one.ping(name))
+
+    def spawn(self, role: str, skills: Sequence[str] = (), **options: Any) -> AgentRecord:
+        """Start an agent and return it when it is ready; see AsyncAgentRegistry.spawn."""
+        return self._run(lambda one: one.spawn(role, skills, **options))
+
+    def _run(self, ask: Callable[[AsyncAgentRegistry], Awaitable[T]]) -> T:
+        async def once() -> T:
+            async with AsyncAgentRegistry(
+                socket=self._socket, broker=self._broker, gone_s=self._gone_s
+            ) as registry:
+                return await ask(registry)
+
+        return run(once(), name="AgentRegistry")
+
+
+# -- the program --
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """List agents, sum them up, or start one; return the exit code."""
+    from nova_torch.program import parser, run_program
+
+    options = parser(
+        "nova_torch.orchestration.agent_registry",
+        "The agents of the fleet.",
+        "%(prog)s --list --role developer\n"
+        "%(prog)s --status\n"
+        "%(prog)s --spawn reviewer python,sql --driver claude --allow trust",
+    )
+    what = options.add_mutually_exclusive_group(required=True)
+    what.add_argument("--list", action="store_true", help="one line an agent")
+    what.add_argument("--status", action="store_true", help="how many agents are in which state, per node")
+    what.add_argument(
+        "--spawn",
+        nargs="+",
+        metavar=("ROLE", "SKILLS"),
+        help="start an agent of this role with these skills (a list with commas, or several words)",
+    )
+    options.add_argument("--role", help="with --list: only this role")
+    options.add_argument("--skill", action="append", default=[], help="with --list: all of these")
+    options.add_argument("--state", help="with --list: only in this state; idle ones are available")
+    options.add_argument("--id", help="with --spawn: the agent's name")
+    options.add_argument("--driver", help="with --spawn: how it is typed into")
+    options.add_argument("--command", nargs="+", default=[], help="with --spawn: what is started")
+    options.add_argument("--cwd", help="with --spawn: where it works")
+    options.add_argument(
+        "--allow", action="append", default=[], help="with --spawn: a dialog that may be answered"
+    )
+    given = options.parse_args(argv)
+
+    def work() -> object:
+        registry = AgentRegistry(socket=given.socket)
+        if given.spawn:
+            role, *words = given.spawn
+            skills = [skill for word in words for skill in word.split(",") if skill]
+            return registry.spawn(
+                role, skills, agent_id=given.id, driver=given.driver, command=given.command,
+                cwd=given.cwd, allow=given.allow,
+            ).to_json()  # fmt: skip
+        found = registry.list_agents(role=given.role, skills=given.skill, state=given.state)
+        return _summary(found) if given.status else [record.to_json() for record in found]
+
+    return run_program(work, json_wanted=given.json, show=_show)
+
+
+def _summary(records: Sequence[AgentRecord]) -> dict[str, Any]:
+    return {
+        "agents": len(records),
+        "available": sum(record.state is AgentState.IDLE for record in records),
+        "queued": sum(record.queued for record in records),
+        "states": dict(Counter(record.state.value for record in records)),
+        "nodes": dict(Counter(record.node for record in records)),
+    }
+
+
+def _show(value: Any) -> list[str]:
+    """Return the lines for a person."""
+    if isinstance(value, list):
+        return [_row(row) for row in value] or ["no agents"]
+    if "agent_id" in value:
+        return [f"ready: {_row(value)}"]
+    return [f"{name}: {_spelled(part)}" for name, part in value.items()]
+
+
+def _spelled(part: Any) -> str:
+    if isinstance(part, dict):
+        return ", ".join(f"{count} {name}" for name, count in sorted(part.items())) or "none"
+    return str(part)
+
+
+def _row(row: dict[str, Any]) -> str:
+    seen = (
+        time.strftime("%H:%M:%S", time.localtime(row["last_seen_ms"] / 1000)) if row["last_seen_ms"] else "-"
+    )
+    cells = (
+        row["agent_id"], row["state"], row["role"] or "-", ",".join(row["skills"]) or "-", row["node"],
+        f"queued={row['queued']}", f"seen={seen}",
+    )  # fmt: skip
+    return "\t".join(str(cell) for cell in cells)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

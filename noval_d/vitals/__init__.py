@@ -1,0 +1,1 @@
+"""How a node is, in figures: what is measured, and what it means."""
