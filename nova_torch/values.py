@@ -79,11 +79,15 @@ class Kind(StrEnum):
 
 
 class Form(StrEnum):
-    """How a body is dressed for the composer: by the driver, not at all, or as an agent's command."""
+    """How a body is dressed for the composer: by the driver, not at all, or as an agent's command.
+
+    `verbatim` is a command where the driver knows commands, and raw where it does not.
+    """
 
     AUTO = "auto"
     RAW = "raw"
     COMMAND = "command"
+    VERBATIM = "verbatim"
 
 
 class AgentState(StrEnum):

@@ -37,6 +37,11 @@ def is_interpreter(command: str) -> bool:
     return _INTERPRETER.fullmatch(command) is not None
 
 
+def is_shell(command: str) -> bool:
+    """Tell whether `command` is a shell of this very machine and user."""
+    return command.lstrip("-") in _SHELLS
+
+
 def may_be_a_shell(command: str) -> bool:
     """Tell whether `command` is a shell, or leads to one of another user, machine or container."""
     return command.lstrip("-") in _SHELLS | _GATES

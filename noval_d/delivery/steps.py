@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from nova_torch.values import State
+from noval_d.agents.driver import Driver
 
 MAX_ENTERS = 3
 MAX_SPACES = 8
@@ -117,6 +118,20 @@ class Done:
 
 
 Step = Wait | Space | Enter | Again | Done
+
+
+def rules_of(driver: Driver) -> Rules:
+    """Return the timing that a driver asks for."""
+    return Rules(
+        settle_s=driver.settle_s,
+        enter_window_s=driver.enter_window_s,
+        space_wait_s=driver.space_wait_s,
+        landed_within_s=driver.landed_within_s,
+        defers_dialogs=driver.defers_dialogs,
+        queues=driver.queues_while_busy,
+        hides=driver.busy_cursor_hidden,
+        unsent_if_kept=driver.unsent_if_kept,
+    )
 
 
 def entered(progress: Progress, now: float, *, busy: bool) -> Progress:

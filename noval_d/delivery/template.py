@@ -24,7 +24,8 @@ def dress(driver: Driver, message: Message) -> str:
     body = clean(message.body)
     if driver.kind == "line":
         return body
-    if message.form is Form.COMMAND:
+    as_command = message.form is Form.VERBATIM and driver.accepts_commands
+    if message.form is Form.COMMAND or as_command:
         return body + driver.trailing
     if message.form is Form.AUTO and (from_agent(message) or message.wants_answer):
         return f"{_headline(message)}\n{body}{driver.trailing}"

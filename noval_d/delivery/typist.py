@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from nova_torch.errors import TmuxNotAnswering, TmuxUnavailable
 from nova_torch.values import State
 from noval_d.agents.agent import Agent
-from noval_d.agents.driver import Driver
 from noval_d.agents.sight import guard_text, landed
 from noval_d.delivery import steps
 from noval_d.delivery.injector import ENTERED, Injector
@@ -127,7 +126,7 @@ class Typist:
 
     async def _bring_home(self, item: Item, progress: steps.Progress) -> Outcome:
         """Follow a pasted message to its verdict, step by step."""
-        agent, rules = self.agent, _rules(self.agent.driver)
+        agent, rules = self.agent, steps.rules_of(self.agent.driver)
         waiting_since = agent.clock()
         while True:
             agent.wake.clear()
@@ -295,19 +294,6 @@ class Typist:
             return 0.5
         self.left = (*others, replace(left, keys=left.keys + 1))
         return LOOK_S
-
-
-def _rules(driver: Driver) -> steps.Rules:
-    return steps.Rules(
-        settle_s=driver.settle_s,
-        enter_window_s=driver.enter_window_s,
-        space_wait_s=driver.space_wait_s,
-        landed_within_s=driver.landed_within_s,
-        defers_dialogs=driver.defers_dialogs,
-        queues=driver.queues_while_busy,
-        hides=driver.busy_cursor_hidden,
-        unsent_if_kept=driver.unsent_if_kept,
-    )
 
 
 async def pause(agent: Agent, seconds: float) -> None:

@@ -74,3 +74,12 @@ def test_the_first_line_is_safe_whatever_the_sender_is_called(sender: str) -> No
 
 def test_a_command_goes_in_as_it_is() -> None:
     assert dress(CLAUDE, message("/compact", form=Form.COMMAND)).rstrip() == "/compact"
+
+
+def test_verbatim_is_a_command_only_where_the_driver_knows_commands() -> None:
+    generic = DRIVERS["generic"]
+    assert CLAUDE.accepts_commands
+    assert not generic.accepts_commands
+    assert dress(CLAUDE, message("/compact", form=Form.VERBATIM)) == "/compact "
+    assert dress(generic, message("/compact", form=Form.VERBATIM)) == "[nova] /compact "
+    assert dress(LINE, message("/bin/ls", form=Form.VERBATIM)) == "/bin/ls"

@@ -1,0 +1,115 @@
+"""Give a message for an agent to its daemon, and follow it for as long as a caller of a script waits."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from nova_torch.errors import AgentNotFound, DaemonUnreachable, NotDelivered, TimedOut
+from nova_torch.ulid import new_ulid
+from nova_torch.values import UNDELIVERED, Form
+
+if TYPE_CHECKING:
+    from nova_torch.protocol.client import Client
+
+CONNECT_S = 2.0
+ACCEPT_S = 10.0
+PROOF_S = 0.4  # of a whole call of half a second, as the original's was
+TYPED_S = 1.5  # what is typed already is waited for a little longer: its proof is near
+AGAIN_S = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """A message that is in the pane, or safe with the daemon; `note` says what is not proven (yet)."""
+
+    note: str = ""
+
+
+def form_of(text: str) -> Form:
+    """Return how it is dressed: a leading `/` is the agent's command, as it always was for these scripts."""
+    return Form.VERBATIM if text.startswith("/") else Form.RAW
+
+
+def by_daemon(agent: str, text: str, environment: Mapping[str, str]) -> Sent | None:
+    """Give the message to the daemon; None when it is not there, or not this agent's."""
+    from nova_torch import paths
+
+    path = paths.control_socket(environment)
+    if not os.path.exists(path):
+        return None
+    from nova_torch.protocol.client import Client
+
+    try:
+        client = Client.connect(path, CONNECT_S)
+    except DaemonUnreachable:
+        return None
+    args = {
+        "id": new_ulid(),
+        "target": agent,
+        "body": text,
+        "form": form_of(text).value,
+        "pane": environment.get("TMUX_PANE") or None,
+        "tmux": environment.get("TMUX") or None,
+    }
+    began = time.monotonic()
+    with client:
+        try:
+            receipt = client.call("send", args, ACCEPT_S)
+        except AgentNotFound:
+            return None
+        except DaemonUnreachable as error:  # it may have been taken: the same id again is safe, tmux is not
+            receipt = _again(path, args, error)
+            return _judged(receipt)
+        except TimedOut as error:
+            raise _unknown(error, args["id"]) from None
+        return _judged(_followed(client, receipt, began))
+
+
+def _again(path: str, args: dict[str, Any], error: DaemonUnreachable) -> dict[str, Any]:
+    from nova_torch.protocol.client import Client
+
+    time.sleep(AGAIN_S)
+    try:
+        with Client.connect(path, CONNECT_S) as client:
+            return dict(client.call("send", args, ACCEPT_S))
+    except (DaemonUnreachable, TimedOut):
+        raise _unknown(error, args["id"]) from None
+
+
+def _unknown(error: DaemonUnreachable | TimedOut, message_id: object) -> NotDelivered:
+    return NotDelivered(
+        f"{error.message} It may have taken the message.",
+        f"Look, before you repeat it: novactl trace {message_id}",
+    )
+
+
+def _followed(client: Client, receipt: dict[str, Any], began: float) -> dict[str, Any]:
+    """Follow the message until it is proven or final, but not for long: it goes on by itself."""
+    for until in (began + PROOF_S, began + TYPED_S):
+        try:
+            for update in client.stream(
+                "follow", {"id": receipt["id"]}, max(until - time.monotonic(), 0.001)
+            ):
+                receipt = update
+                if receipt["final"] or receipt["state"] in ("submitted", "acknowledged", "replied"):
+                    return receipt
+        except (TimedOut, DaemonUnreachable):
+            pass
+        if receipt["state"] == "held":
+            return receipt
+    return receipt
+
+
+def _judged(receipt: dict[str, Any]) -> Sent:
+    state, reason, trace = receipt["state"], receipt.get("reason") or "", f"novactl trace {receipt['id']}"
+    if state in UNDELIVERED:
+        done = "typed, but not proven to be delivered" if state == "unconfirmed" else "not sent"
+        raise NotDelivered(f"{done}: {reason or state}.", f"See: {trace}")
+    if state in ("submitted", "acknowledged", "replied"):
+        return Sent()
+    why = f" ({reason})" if reason else ""
+    return Sent(note=f"it is {state}{why} and goes in by itself. See: {trace}")

@@ -1,0 +1,167 @@
+"""`send-claude-message.sh` with a daemon: agents get it through the daemon, and without it when it is gone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.agents import Raw, Tui, raw, tui
+from tests.support.legacy import SEND, Said, original, run
+from tests.support.node import TestNode, node, until
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[TestNode]:
+    with node() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def agent(running: TestNode, tmp_path_factory: pytest.TempPathFactory) -> Tui:
+    return tui(running, tmp_path_factory.mktemp("agent"), "claude-1", shell=True, hooks=True)
+
+
+@pytest.fixture(scope="module")
+def reader(running: TestNode, tmp_path_factory: pytest.TempPathFactory) -> Raw:
+    return raw(running, tmp_path_factory.mktemp("reader"))
+
+
+def env_of(node: TestNode, **more: str) -> dict[str, str]:
+    return {**node.environment, "NOVA_PYTHON": sys.executable, **more}
+
+
+def target_of(node: TestNode, pane: str) -> str:
+    return node.tmux.value(pane, "session_name") + ":0"
+
+
+def new_bytes(reader: Raw, before: int, count: int) -> bytes:
+    until(lambda: len(reader.bytes()) >= before + count, what="the bytes")
+    return reader.bytes()[before:]
+
+
+def last_message(node: TestNode, agent: str) -> dict[str, str]:
+    rows = node.call("inbox", {"agent": agent, "limit": 1})
+    return dict(rows[-1])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("hello", "  there"), ("/compact",), ("Enter",), ("-l;",), ("$HOME `id` 'x' \"y\" 你好\tt",)],
+    ids=lambda words: words[0],
+)
+def test_it_prints_returns_and_types_what_the_original_did(
+    running: TestNode, reader: Raw, words: tuple[str, ...]
+) -> None:
+    target, env, text = target_of(running, reader.pane), env_of(running), " ".join(words)
+    before = len(reader.bytes())
+    ours = run(SEND, target, *words, env=env)
+    assert ours == Said(f"Message sent to {target}: {text}\n".encode(), "", 0)
+    assert new_bytes(reader, before, len(text.encode()) + 1) == f"{text}\r".encode()
+    assert last_message(running, reader.name)["state"] == "submitted"  # by the daemon, and proven
+    if words[0] not in ("Enter", "-l;"):  # those are the original's defects
+        before = len(reader.bytes())
+        assert original(env, target, *words, pause_s=0.02) == ours
+        assert new_bytes(reader, before, len(text.encode()) + 1) == f"{text}\r".encode()
+
+
+def test_an_agent_gets_messages_and_commands_and_the_daemon_knows_of_them(
+    running: TestNode, agent: Tui
+) -> None:
+    before = len(agent.prompts())
+    target = target_of(running, agent.pane)
+    for text in ("Please go on", "/compact"):
+        said = run(SEND, target, text, env=env_of(running))
+        assert (said.out, said.code) == (f"Message sent to {target}: {text}\n".encode(), 0)
+    assert [prompt.rstrip() for prompt in agent.wait_prompts(before + 2)[before:]] == [
+        "Please go on",
+        "/compact",
+    ]
+    until(
+        lambda: last_message(running, agent.name)["state"] in ("submitted", "acknowledged"), what="the proof"
+    )
+
+
+def test_a_message_that_is_held_is_told_as_held_and_goes_in_by_itself(running: TestNode, agent: Tui) -> None:
+    before = len(agent.prompts())
+    target = target_of(running, agent.pane)
+    agent.draft("half a thought")
+    agent.wait_for("half a thought")
+    said = run(SEND, target, "behind it", env=env_of(running))
+    assert (said.out, said.code) == (f"Message sent to {target}: behind it\n".encode(), 0)
+    assert "it is held (draft) and goes in by itself. See: novactl trace " in said.err
+    assert len(agent.prompts()) == before
+    agent.press("Enter")
+    prompts = agent.wait_prompts(before + 2)
+    assert [prompt.rstrip() for prompt in prompts[before:]] == ["half a thought", "behind it"]
+
+
+def test_the_original_and_ours_at_the_same_time_lose_and_fuse_nothing(running: TestNode, agent: Tui) -> None:
+    before = len(agent.prompts())
+    target, env = target_of(running, agent.pane), env_of(running)
+    expected: list[str] = []
+    for number in range(3):
+        theirs = threading.Thread(target=original, args=(env, target, f"theirs {number}"))
+        theirs.start()
+        agent.wait_for(f"❯\u00a0theirs {number}")
+        assert run(SEND, target, f"ours {number}", env=env).code == 0
+        theirs.join()
+        expected += [f"theirs {number}", f"ours {number}"]
+        agent.wait_prompts(before + len(expected))
+    assert [prompt.rstrip() for prompt in agent.prompts()[before:]] == expected
+
+
+def test_a_message_for_an_agent_that_has_left_a_shell_waits_for_it(running: TestNode, agent: Tui) -> None:
+    before = len(agent.prompts())
+    target = target_of(running, agent.pane)
+    agent.press("C-d")
+    agent.wait_state("exited")
+    screen = agent.screen()
+    said = run(SEND, target, "echo into the shell", env=env_of(running))
+    assert "it is held (no_agent) and goes in by itself" in said.err
+    assert agent.screen() == screen
+    agent.launch()
+    assert agent.wait_prompts(before + 1)[before:][0].rstrip() == "echo into the shell"
+
+
+def test_a_pane_that_is_no_agent_gets_it_while_the_daemon_runs(running: TestNode) -> None:
+    pane = running.tmux.open("bash --norc --noprofile -i")
+    running.tmux.wait_for(pane, "$")
+    target = target_of(running, pane)
+    said = run(SEND, target, "echo q'u'ick", env=env_of(running))
+    assert said == Said(f"Message sent to {target}: echo q'u'ick\n".encode(), "", 0)
+    running.tmux.wait_for(pane, "\nquick\n")
+
+
+def test_with_the_broker_killed_agents_get_it_all_the_same(tmp_path: Path) -> None:
+    with node() as made:
+        reader = raw(made, tmp_path)
+        os.kill(int((made.state / "broker" / "broker.pid").read_text()), signal.SIGSTOP)
+        target = target_of(made, reader.pane)
+        try:
+            said = run(SEND, target, "no broker", env=env_of(made))
+            assert (said.out, said.code) == (f"Message sent to {target}: no broker\n".encode(), 0)
+            assert new_bytes(reader, 0, 10) == b"no broker\r"
+        finally:
+            os.kill(int((made.state / "broker" / "broker.pid").read_text()), signal.SIGCONT)
+
+
+def test_with_the_daemon_killed_its_agents_get_it_by_tmux(tmp_path: Path) -> None:
+    with node() as made:
+        agent = tui(made, tmp_path, "claude-2", shell=True)
+        made.kill()
+        target = target_of(made, agent.pane)
+        assert run(SEND, target, "no daemon", env=env_of(made)) == Said(
+            f"Message sent to {target}: no daemon\n".encode(), "", 0
+        )
+        assert agent.wait_prompts(1)[0].rstrip() == "no daemon"
+        agent.press("C-d")
+        until(lambda: made.tmux.value(agent.pane, "pane_current_command") != "claude", what="the shell")
+        said = run(SEND, target, "echo into the shell", env=env_of(made))
+        assert (said.out, said.code) == (b"", 7)
+        assert "the pane belongs to agent claude-2, which is not in front" in said.err

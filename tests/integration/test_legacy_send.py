@@ -1,0 +1,375 @@
+"""`send-claude-message.sh` without a daemon: what the original did, and each of its defects fixed."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.lab.tmux import PROGRAMS, PrivateTmux
+from tests.support.legacy import (
+    PAUSE_S,
+    SEND,
+    Said,
+    Window,
+    environment,
+    inside,
+    original,
+    own_claude,
+    run,
+    window,
+)
+from tests.support.node import until
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A server with two sessions: `alpha` with the windows main and logs (two panes), `beta` with one."""
+
+    tmux: PrivateTmux
+    main: Window
+    left: Window
+    right: Window
+    beta: Window
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    folder = tmp_path_factory.mktemp("panes")
+    with PrivateTmux.create() as tmux:
+        size = ("-x", "120", "-y", "40")
+        main = window(tmux, folder, ("new-session", "-d", "-s", "alpha", "-n", "main", *size), "main")
+        left = window(tmux, folder, ("new-window", "-d", "-t", "=alpha:1", "-n", "logs"), "left")
+        right = window(tmux, folder, ("split-window", "-d", "-t", "=alpha:1"), "right")
+        beta = window(tmux, folder, ("new-session", "-d", "-s", "beta-long", *size), "beta")
+        yield Stage(tmux, main, left, right, beta)
+
+
+@pytest.fixture
+def tmux() -> Iterator[PrivateTmux]:
+    with PrivateTmux.create() as server:
+        yield server
+
+
+def sent(target: str, text: str) -> Said:
+    return Said(f"Message sent to {target}: {text}\n".encode(), "", 0)
+
+
+def refused(said: Said, code: int, sentence: str) -> None:
+    assert (said.out, said.code) == (b"", code), said
+    assert said.err.startswith("send-claude-message.sh: ")
+    assert said.err.count("\n") == 1
+    assert sentence in said.err
+
+
+# -- the same as the original --
+
+CASES = [
+    ("alpha", ("hello there",), "main"),
+    ("alpha:", ("hello",), "main"),
+    ("alpha:0", ("one", "two", "three"), "main"),
+    ("alpha:main", ("  two  blanks \t and a tab",), "main"),
+    ("alpha:logs", ("to the active pane",), "left"),
+    ("alpha:1.1", ("to the other pane",), "right"),
+    ("alpha:logs.1", ("and by name",), "right"),
+    ("beta", ("a unique beginning",), "beta"),
+    ("=beta-long:0", ("the whole name",), "beta"),
+    ("alpha:0", ("", "an empty word before"), "main"),
+    ("alpha:0", ("",), "main"),
+    ("alpha:0", ("/compact",), "main"),
+    ("alpha:0", ("Grüße, 你好 🚀",), "main"),
+    ("alpha:0", ("$HOME `id` $(id) \"double\" 'single' \\ {a,b} #{pane_id} %0 ~ !x",), "main"),
+    ("alpha:0", ("two\nlines",), "main"),
+]
+
+
+@pytest.mark.parametrize(("target", "words", "where"), CASES, ids=lambda value: repr(value)[:24])
+def test_it_prints_returns_and_types_what_the_original_did(
+    stage: Stage, target: str, words: tuple[str, ...], where: str
+) -> None:
+    pane: Window = getattr(stage, where)
+    env = environment(stage.tmux)
+    theirs = original(env, target, *words, pause_s=0.02)
+    their_bytes = pane.fresh()
+    ours = run(SEND, target, *words, env=env)
+    assert ours == theirs
+    assert pane.fresh() == their_bytes
+    assert all(each.nothing() for each in (stage.main, stage.left, stage.right, stage.beta))
+
+
+def test_an_empty_target_is_the_current_session(stage: Stage) -> None:
+    env = inside(stage.tmux, stage.beta.pane)
+    theirs = original(env, "", "here", pause_s=0.02)
+    their_bytes = stage.beta.fresh()
+    assert run(SEND, "", "here", env=env) == theirs
+    assert stage.beta.fresh() == their_bytes
+    assert run(SEND, ":0", "here", env=env) == sent(":0", "here")
+    assert stage.beta.fresh() == b"here\r"
+
+
+@pytest.mark.parametrize("words", [(), ("alpha:0",)], ids=["none", "one"])
+def test_too_few_arguments_are_answered_with_its_two_lines(stage: Stage, words: tuple[str, ...]) -> None:
+    said = run(SEND, *words, env=environment(stage.tmux))
+    lines = f"Usage: {SEND} <session:window> <message>\nExample: {SEND} agentic-seek:3 'Hello Claude!'\n"
+    assert said == Said(lines.encode(), "", 1)
+    assert stage.main.nothing()
+
+
+def test_it_says_what_it_was_called_as(stage: Stage, tmp_path: Path) -> None:
+    (tmp_path / "other.sh").symlink_to(SEND)
+    for words in (["./other.sh"], ["sh", "other.sh"], ["bash", "other.sh"]):
+        done = subprocess.run(
+            words, cwd=tmp_path, env=environment(stage.tmux), capture_output=True, check=False
+        )
+        assert done.stdout.startswith(f"Usage: {words[-1]} <session:window> <message>\n".encode())
+        assert done.returncode == 1
+
+
+def test_it_is_quicker_than_the_original(tmux: PrivateTmux) -> None:
+    pane = tmux.open("cat")
+    env = environment(tmux)
+    took: list[float] = []
+    while len(took) < 20 and min(took, default=PAUSE_S) >= PAUSE_S:  # a machine may be busy with other things
+        began = time.monotonic()
+        assert run(SEND, pane, f"timed {len(took)}", env=env).code == 0
+        took.append(time.monotonic() - began)
+    assert min(took) < PAUSE_S, took
+
+
+# -- its defects --
+
+TYPED_AS_TEXT = [
+    "Enter", "C-c", "Space", "0x41", "-l", "-t beta-long:0", "--", "-N 3", "echo hi;", ";", "a\\;", "x" * 20_000,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", TYPED_AS_TEXT, ids=lambda text: repr(text)[:16])
+def test_what_the_original_took_for_keys_and_options_is_text(stage: Stage, text: str) -> None:
+    assert run(SEND, "alpha:0", text, env=environment(stage.tmux)) == sent("alpha:0", text)
+    assert stage.main.fresh(len(text) + 1) == f"{text}\r".encode()
+
+
+def test_a_message_of_a_quarter_of_a_megabyte_goes_in_whole(stage: Stage) -> None:
+    words = ["y" * 100_000, "z" * 100_000, "w" * 50_000]
+    text = " ".join(words)
+    assert run(SEND, "alpha:0", *words, env=environment(stage.tmux)) == sent("alpha:0", text)
+    assert stage.main.fresh(len(text) + 1) == f"{text}\r".encode()
+
+
+@pytest.mark.parametrize(
+    ("target", "sentence"),
+    [
+        ("nobody:0", "there is no session nobody"),
+        ("alpha:7", "there is no window 7"),
+        ("alpha:mian", "Did you mean main"),
+        ("alpha:logs.9", "there is no pane alpha:logs.9"),
+        ("%999", "there is no pane %999"),
+        ("=beta", "there is no session beta"),
+    ],
+    ids=lambda value: value[:12],
+)
+def test_what_does_not_exist_is_an_error_and_nothing_is_typed(
+    stage: Stage, target: str, sentence: str
+) -> None:
+    refused(run(SEND, target, "hello", env=environment(stage.tmux)), 5, sentence)
+    assert all(each.nothing() for each in (stage.main, stage.left, stage.right, stage.beta))
+
+
+def test_a_beginning_of_two_sessions_is_neither(stage: Stage, tmp_path: Path) -> None:
+    other = window(stage.tmux, tmp_path, ("new-session", "-d", "-s", "beta-other"), "other")
+    refused(run(SEND, "beta:0", "hello", env=environment(stage.tmux)), 5, "several sessions begin with beta")
+    assert other.nothing()
+    assert stage.beta.nothing()
+    stage.tmux.tmux("kill-session", "-t", "=beta-other")
+
+
+def test_no_server_is_an_error(tmux: PrivateTmux) -> None:
+    refused(run(SEND, "alpha:0", "hello", env=environment(tmux)), 1, "no tmux server at")
+    assert not tmux.socket_path.exists()
+
+
+def test_a_switch_brings_exit_code_0_back_but_not_the_false_line(stage: Stage) -> None:
+    said = run(SEND, "nobody:0", "hello", env=environment(stage.tmux, NOVA_LEGACY_EXIT_0="1"))
+    refused(said, 0, "there is no session nobody")
+
+
+def test_in_copy_mode_it_waits_and_says_so_when_that_takes_too_long(stage: Stage) -> None:
+    stage.tmux.tmux("copy-mode", "-t", stage.right.pane)
+    env = environment(stage.tmux, NOVA_LEGACY_HOLD="200ms")
+    refused(run(SEND, "alpha:1.1", "hello", env=env), 7, "somebody reads in copy mode")
+    leaver = threading.Timer(0.5, stage.tmux.tmux, ("send-keys", "-t", stage.right.pane, "-X", "cancel"))
+    leaver.start()
+    assert run(SEND, "alpha:1.1", "later", env=environment(stage.tmux)) == sent("alpha:1.1", "later")
+    leaver.join()
+    assert stage.right.fresh() == b"later\r"
+
+
+def test_a_pane_whose_input_is_off_is_an_error(stage: Stage) -> None:
+    stage.tmux.tmux("select-pane", "-d", "-t", stage.right.pane)
+    env = environment(stage.tmux, NOVA_LEGACY_HOLD="100ms")
+    refused(run(SEND, "alpha:1.1", "hello", env=env), 7, "switched off")
+    stage.tmux.tmux("select-pane", "-e", "-t", stage.right.pane)
+    assert stage.right.nothing()
+
+
+def test_a_dead_pane_is_an_error_and_the_server_lives(tmux: PrivateTmux) -> None:
+    tmux.open("sleep 100")
+    tmux.tmux("set-option", "-g", "remain-on-exit", "on")
+    pane = tmux.open("true")
+    until(lambda: tmux.value(pane, "pane_dead") == "1", what="the dead pane")
+    refused(run(SEND, pane, "hello", env=environment(tmux)), 7, "the program in its pane has ended")
+    assert tmux.value(pane, "pane_dead") == "1"
+
+
+def test_control_bytes_never_reach_the_terminal(stage: Stage) -> None:
+    text = "a\x1b[201~\x03b\rc"
+    said = run(SEND, "alpha:0", text, env=environment(stage.tmux))
+    assert said == sent("alpha:0", text)
+    assert stage.main.fresh() == b"a[201~b\nc\r"
+
+
+def test_bytes_that_are_no_text_are_refused(stage: Stage) -> None:
+    refused(run(SEND, "alpha:0", b"\xff\xfe", env=environment(stage.tmux)), 2, "not UTF-8")
+    assert stage.main.nothing()
+
+
+def test_a_line_that_its_reader_would_lose_is_refused(tmux: PrivateTmux) -> None:
+    pane = tmux.open("cat")
+    refused(run(SEND, pane, "x" * 5000, env=environment(tmux)), 7, "a line has 5000 bytes")
+    assert run(SEND, pane, "short", env=environment(tmux)) == sent(pane, "short")
+    tmux.wait_for(pane, "short\nshort")
+
+
+def test_two_at_once_are_two_messages(stage: Stage) -> None:
+    env = environment(stage.tmux)
+    texts = [f"{letter * 30}" for letter in "abc"]
+    threads = [
+        threading.Thread(target=run, args=(SEND, "alpha:0", text), kwargs={"env": env}) for text in texts
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    got = stage.main.fresh(sum(len(text) + 1 for text in texts))
+    assert sorted(got.split(b"\r")) == [b"", *(text.encode() for text in texts)]
+
+
+# -- shells --
+
+
+def shell(tmux: PrivateTmux) -> str:
+    pane = tmux.open("bash --norc --noprofile -i")
+    tmux.wait_for(pane, "$")
+    return pane
+
+
+def test_a_shell_that_its_user_named_runs_what_is_sent(tmux: PrivateTmux) -> None:
+    pane = shell(tmux)
+    env = environment(tmux)
+    assert run(SEND, pane, "echo one; echo t'w'o;", env=env) == sent(pane, "echo one; echo t'w'o;")
+    tmux.wait_for(pane, "\none\ntwo\n")
+    assert run(SEND, pane, "/bin/echo a path", env=env).code == 0
+    tmux.wait_for(pane, "\na path\n")
+
+
+def test_what_somebody_types_at_a_prompt_is_not_fused_with_the_message(tmux: PrivateTmux) -> None:
+    pane = shell(tmux)
+    tmux.press(pane, "-l", "echo theirs")
+    tmux.wait_for(pane, "$ echo theirs")
+    refused(run(SEND, pane, "echo ours", env=environment(tmux, NOVA_LEGACY_HOLD="200ms")), 7, "'echo theirs'")
+    finish = threading.Timer(0.5, tmux.press, (pane, "Enter"))
+    finish.start()
+    assert run(SEND, pane, "echo ours", env=environment(tmux)).code == 0
+    finish.join()
+    tmux.wait_for(pane, lambda screen: "\ntheirs\n" in screen and "\nours\n" in screen)
+
+
+def test_a_shell_that_an_agent_has_left_gets_nothing(tmux: PrivateTmux) -> None:
+    pane = shell(tmux)
+    spec = json.dumps({"role": "", "skills": [], "driver": "claude", "program": "claude"})
+    tmux.tmux("set-option", "-p", "-t", pane, "@nova_agent", "claude-1")
+    tmux.tmux("set-option", "-p", "-t", pane, "@nova_spec", spec)
+    before = tmux.capture(pane)
+    refused(
+        run(SEND, pane, "rm important", env=environment(tmux)),
+        7,
+        "the pane belongs to agent claude-1, which is not in front: bash is",
+    )
+    assert tmux.capture(pane) == before
+
+
+# -- agents that nobody has registered --
+
+
+@dataclass(frozen=True, slots=True)
+class Tui:
+    tmux: PrivateTmux
+    pane: str
+    log: Path
+
+    def events(self, what: str) -> list[str]:
+        rows = map(json.loads, self.log.read_text().splitlines()) if self.log.exists() else ()
+        return [row["text"].rstrip() for row in rows if row["event"] == what]
+
+    def prompts(self, count: int) -> list[str]:
+        """Return the last `count` prompts, once there are so many."""
+        until(lambda: len(self.events("prompt")) >= count, what=f"{count} prompts")
+        return self.events("prompt")[-count:]
+
+
+@pytest.fixture(scope="module")
+def agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tui]:
+    """A program that looks like Claude Code and is called so."""
+    folder = tmp_path_factory.mktemp("agent")
+    with PrivateTmux.create() as tmux:
+        log = folder / "tui.jsonl"
+        words = [own_claude(folder), str(PROGRAMS / "agent_tui.py"), "--log", str(log)]
+        pane = tmux.open(shlex.join(words))
+        tmux.wait_for(pane, "? for shortcuts")
+        yield Tui(tmux, pane, log)
+
+
+def test_an_agent_that_nobody_has_registered_gets_it_once_and_a_command_as_it_is(agent: Tui) -> None:
+    before = len(agent.events("prompt"))
+    env = environment(agent.tmux)
+    texts = ["Please run the tests", "/compact", "two\nlines; Enter"]
+    assert [run(SEND, agent.pane, text, env=env) for text in texts] == [sent(agent.pane, t) for t in texts]
+    assert agent.prompts(before + 3)[-3:] == texts
+
+
+def test_a_dialog_is_not_approved_by_a_message(agent: Tui) -> None:
+    agent.tmux.press(agent.pane, "-l", "USETOOL please")
+    agent.tmux.wait_for(agent.pane, "USETOOL please")
+    time.sleep(0.2)  # the program joins an Enter to a paste, as Claude does
+    agent.tmux.press(agent.pane, "Enter")
+    agent.tmux.wait_for(agent.pane, "Esc to cancel")
+    before = len(agent.events("prompt"))
+    env = environment(agent.tmux, NOVA_LEGACY_HOLD="300ms")
+    refused(run(SEND, agent.pane, "go on", env=env), 7, "a dialog is open")
+    assert (agent.events("approved"), agent.events("rejected")) == ([], [])
+    agent.tmux.press(agent.pane, "Escape")
+    until(lambda: agent.events("rejected"), what="the answer of a person")
+    assert len(agent.events("prompt")) == before
+
+
+def test_the_original_and_ours_at_the_same_time_lose_and_fuse_nothing(agent: Tui) -> None:
+    env = environment(agent.tmux)
+    run(SEND, agent.pane, "first", env=env)  # it is past its start
+    before = len(agent.events("prompt"))
+    expected: list[str] = []
+    for number in range(3):
+        theirs = threading.Thread(target=original, args=(env, agent.pane, f"theirs {number}"))
+        theirs.start()
+        agent.tmux.wait_for(agent.pane, f"❯\u00a0theirs {number}")
+        assert run(SEND, agent.pane, f"ours {number}", env=env) == sent(agent.pane, f"ours {number}")
+        theirs.join()
+        expected += [f"theirs {number}", f"ours {number}"]
+    assert agent.prompts(before + len(expected))[-len(expected) :] == expected
+    assert len(agent.events("prompt")) == before + len(expected)
