@@ -30,7 +30,11 @@ def hook(values: Values) -> int:
 def doctor(values: Values) -> int:
     """Look for what is wrong; 0 when nothing is, 1 for an error, 3 when the daemon is not reachable."""
     from novactl.checks import here
+    from novactl.commands import drivers
 
+    if values["drivers"]:
+        return drivers.check(values)
+    drivers.only_with_drivers(values)
     findings = here()
     code = 0
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from novactl.options import CHOICE, FLAG, Command, Param, option
+from novactl.options import CHOICE, FLAG, LIST, Command, Param, option
 
 SHELLS = ("bash", "zsh", "fish")
 
@@ -11,7 +11,26 @@ OPERATE = (
         "doctor",
         "novactl.commands.operate:doctor",
         "Look for what is wrong, here and in the daemon, and say what helps.",
-        examples=("novactl doctor", "novactl doctor --json"),
+        (
+            option(
+                "--drivers",
+                FLAG,
+                help="Instead: start each installed agent against a stub model, and see whether its driver fits.",
+            ),
+            option("--agent", LIST, metavar="NAME", help="With --drivers: only this one; may be repeated."),
+            option(
+                "--program",
+                LIST,
+                metavar="NAME=PATH",
+                help="With --drivers: where an agent's program is (default: $NOVA_NAME_BIN, else on PATH).",
+            ),
+        ),
+        examples=(
+            "novactl doctor",
+            "novactl doctor --json",
+            "novactl doctor --drivers",
+            "novactl doctor --drivers --agent claude --timeout 2m",
+        ),
     ),
     Command(
         "health",

@@ -35,6 +35,7 @@ class Driver:
 
     # Section driver.
     name: str
+    version: str = ""  # the agent's release that its looks are of
     kind: str = "composer"  # "line": a program that reads lines; nothing is added, nothing is looked at
     commands: tuple[str, ...] = ()  # the pane's foreground command while the agent is in front
     processes: tuple[re.Pattern[str], ...] = ()  # for commands as general as `node`: its command line

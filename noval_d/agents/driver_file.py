@@ -333,6 +333,7 @@ def _several(read: Read, into: Callable[[Iterable[Any]], Any] = tuple) -> Read:
 _KEYS: Mapping[str, Mapping[str, tuple[str, Read]]] = {
     "driver": {
         "name": ("name", _name),
+        "version": ("version", _string),
         "kind": ("kind", _choice(KINDS)),
         "commands": ("commands", _several(_string)),
         "processes": ("processes", _several(_pattern)),

@@ -14,6 +14,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from noval_d.agents.driver_file import BUILT_IN, read_driver
 from noval_d.canary.kinds import aider, claude, codex, gemini, opencode
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -74,6 +75,11 @@ class Installed:
         return self.version if self.version in asked.stdout + asked.stderr else ""
 
 
+def _version(name: str) -> str:
+    """Return the release that a driver's looks are of."""
+    return read_driver(BUILT_IN / f"{name}.toml").version
+
+
 AGENTS = {
     agent.name: agent
     for agent in (
@@ -82,7 +88,7 @@ AGENTS = {
             title=claude.KIND.title,
             source="npm",
             package="@anthropic-ai/claude-code",
-            version="2.1.197",
+            version=_version("claude"),
             folder="npm",
         ),
         Installed(
@@ -90,7 +96,7 @@ AGENTS = {
             title=codex.KIND.title,
             source="npm",
             package="@openai/codex",
-            version="0.169.0",
+            version=_version("codex"),
             folder="codex",
         ),
         Installed(
@@ -98,7 +104,7 @@ AGENTS = {
             title=gemini.KIND.title,
             source="npm",
             package="@google/gemini-cli",
-            version="0.61.0",
+            version=_version("gemini"),
             folder="gemini",
             node=20,
         ),
@@ -107,7 +113,7 @@ AGENTS = {
             title=opencode.KIND.title,
             source="npm",
             package="opencode-ai",
-            version="1.18.33",
+            version=_version("opencode"),
             folder="opencode",
         ),
         Installed(
@@ -115,7 +121,7 @@ AGENTS = {
             title=aider.KIND.title,
             source="pip",
             package="aider-chat",
-            version="0.86.2",
+            version=_version("aider"),
             folder="aider",
         ),
     )

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from tests.lab import processes
+from noval_d.canary import processes
 
 COMMAND_LIMIT_S = 10.0
 KILL_SERVER_LIMIT_S = 2.0  # a stopped server does not answer; its processes are then ended by pid

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from noval_d.canary import processes
 from noval_d.canary.model.stub_model import StubModel
-from tests.lab import processes
 from tests.lab.claude import ClaudeLab
 from tests.live.agent_node import needs
 

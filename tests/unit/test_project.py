@@ -212,6 +212,7 @@ def test_every_state_and_every_reason_to_hold_is_documented() -> None:
 def test_every_health_code_is_documented() -> None:
     said = set(re.findall(r"(?:Check|_finding)\(\s*\"([a-z_]+)\"", text_of("noval_d/health.py")))
     said |= set(re.findall(r"_finding\(\s*\"([a-z_]+)\"", text_of("novactl/checks.py")))
+    said |= set(re.findall(r"_finding\(\s*\"([a-z_]+)\"", text_of("novactl/commands/drivers.py")))
     listed = rows(section(text_of("docs/operations.md"), "## When something is wrong"))
     assert said == {code for row in listed for code in words(row[0])}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from noval_d.canary.kinds.kind import Kind
+from noval_d.canary.kinds.kind import PAGE, Kind
 
 SETTINGS = """\
 model: openai/stub-model
@@ -28,4 +28,11 @@ def _files(_directory: str, _url: str) -> dict[str, str]:
     return {".aider.conf.yml": SETTINGS}
 
 
-KIND = Kind(name="aider", title="aider", environment=_environment, files=_files)
+KIND = Kind(
+    name="aider",
+    title="aider",
+    environment=_environment,
+    files=_files,
+    ask=f"Please read {{url}}{PAGE}",  # it calls for no tools; it asks whether to fetch what a prompt names
+    refuse=("n", "Enter"),
+)

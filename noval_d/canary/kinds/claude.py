@@ -29,4 +29,4 @@ def _files(directory: str, _url: str) -> dict[str, str]:
     return {".claude.json": json.dumps(state)}
 
 
-KIND = Kind(name="claude", title="Claude Code", environment=_environment, files=_files)
+KIND = Kind(name="claude", title="Claude Code", environment=_environment, files=_files, hooked=True)

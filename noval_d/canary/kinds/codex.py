@@ -33,4 +33,4 @@ def _files(directory: str, url: str) -> dict[str, str]:
     return {".codex/config.toml": CONFIG.format(url=url, directory=directory)}
 
 
-KIND = Kind(name="codex", title="Codex", environment=_environment, files=_files)
+KIND = Kind(name="codex", title="Codex", environment=_environment, files=_files, hooked=True)

@@ -23,4 +23,4 @@ def _files(_directory: str, _url: str) -> dict[str, str]:
     return {".gemini/settings.json": json.dumps(SETTINGS)}
 
 
-KIND = Kind(name="gemini", title="Gemini CLI", environment=_environment, files=_files)
+KIND = Kind(name="gemini", title="Gemini CLI", environment=_environment, files=_files, hooked=True)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+PAGE = "/a-page"  # nobody asks the stub model for it who was not allowed to
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
@@ -21,6 +23,12 @@ class Kind:
     """`environment(url)`: the variables that lead it to the stub and keep it quiet."""
     files: Callable[[str, str], Mapping[str, str]]
     """`files(directory, url)`: what stands in its HOME, by path: onboarding done, the directory trusted."""
+    hooked: bool = False
+    """Whether `novactl hooks install` knows it."""
+    ask: str = "USETOOL"
+    """The prompt that makes it ask for a permission; `{url}` is the stub model's."""
+    refuse: tuple[str, ...] = ("Escape",)
+    """The keys that say no, by tmux's names."""
 
     def furnish(self, home: Path, directory: Path, url: str) -> None:
         """Write its files into a home."""

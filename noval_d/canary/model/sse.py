@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 ANSWER = "STUB-OK"
-TOOL_COMMAND = "touch toolran"
+TOOL_FILE = "toolran"
+TOOL_COMMAND = f"touch {TOOL_FILE}"
 PING = b'event: ping\ndata: {"type": "ping"}\n\n'
 
 

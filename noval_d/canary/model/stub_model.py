@@ -53,6 +53,8 @@ class StubModel:
         self.limit: Mapping[str, str] | None = None
         self.limit_body: Mapping[str, Any] = {}
         self._log = log
+        self.strays: list[str] = []
+        """The paths of requests that are none of the APIs'."""
         self._requests: list[Request] = []
         self._lock = threading.RLock()  # one request is recorded after the other
         self._server: Server | None = None
@@ -131,6 +133,7 @@ class StubModel:
         elif (call := api_gemini.call_of(path)) is not None:
             self._gemini(hearer, path, call, body)
         else:
+            self.strays.append(path)
             error = {"type": "not_found_error", "message": f"{hearer.command} {path} is not served"}
             hearer.whole({"type": "error", "error": error}, status=404)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import select
 import shutil
@@ -23,6 +24,7 @@ if __name__ == "__main__":  # started as a script: its neighbours are found from
     sys.path[0] = str(Path(__file__).resolve().parents[3])
 
 from tests.lab.programs import tui_draw
+from tests.lab.programs.tui_ask import Model
 from tests.lab.programs.tui_hooks import TOOL, Hooks
 from tests.lab.programs.tui_keys import Decoder
 from tests.lab.programs.tui_model import Agent, Happened
@@ -46,8 +48,11 @@ class Program:
         prompt: str = "",
         session: str = "",
         trust: bool = False,
+        model: Model | None = None,
     ) -> None:
-        self._agent = Agent(busy_s=busy_s)
+        self._agent = Agent(busy_s=math.inf if model is not None else busy_s)
+        self._model = model
+        self._asked: list[str] = []
         self._name = name
         self._log = log
         self._hooks = Hooks(hook, session)
@@ -98,7 +103,11 @@ class Program:
         while True:
             self._draw()
             happened = []
-            if select.select([terminal], [], [], self._pause_s())[0]:
+            heard: list[int | Model] = [terminal, *([self._model] if self._model is not None else [])]
+            readable = select.select(heard, [], [], self._pause_s())[0]
+            if self._model is not None and self._model in readable:
+                self._agent.answered(uses_tool=self._model.answer(), now=time.monotonic())
+            if terminal in readable:
                 data = os.read(terminal, READ_BYTES)
                 if not data:
                     return "other"
@@ -131,6 +140,9 @@ class Program:
             case "start":
                 self._hooks.tell("SessionStart", source="startup", model="stub")
             case "prompt":
+                self._asked.append(happened.text)
+                if self._model is not None:
+                    self._model.ask(self._asked)
                 self._hooks.tell("UserPromptSubmit", prompt=happened.text)
             case "permission":
                 self._hooks.tell("PermissionRequest", **TOOL)
@@ -169,6 +181,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--name", default="Agent", help="shown in the window title")
     parser.add_argument("--busy", type=float, default=0.0, metavar="S", help="seconds a prompt takes")
+    parser.add_argument("--model", action="store_true", help="a turn ends when $ANTHROPIC_BASE_URL answers")
     parser.add_argument("--log", type=Path, help="append JSON lines to this file")
     parser.add_argument("--hook", default="", metavar="CMD", help="run `CMD EVENT` with JSON on its input")
     parser.add_argument("--resume", default="", metavar="ID", help="go on with this conversation")
@@ -188,6 +201,7 @@ def main() -> None:
         prompt=options.prompt,
         session=options.resume,
         trust=options.trust,
+        model=Model(os.environ["ANTHROPIC_BASE_URL"]) if options.model else None,
     ).run()
 
 

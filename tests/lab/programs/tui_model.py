@@ -31,12 +31,14 @@ class Agent:
     """The whole state of the agent; `now` is always a monotonic time in seconds."""
 
     busy_s: float = 0.0
+    """How long a turn takes; infinite: until `answered`."""
     draft: str = ""
     queue: list[str] = field(default_factory=list)
     transcript: list[str] = field(default_factory=list)
     prompt: str | None = None
     dialog_wanted: bool = False
     dialog_open: bool = False
+    _uses_tool: bool = False
     _busy_until: float = 0.0
     _input_at: float = float("-inf")
     _paste_at: float = float("-inf")
@@ -59,6 +61,10 @@ class Agent:
         if prompt:
             self.queue.append(prompt)
         return self._take_up(now)
+
+    def answered(self, *, uses_tool: bool, now: float) -> None:
+        """Take the model's answer to the turn under way."""
+        self._busy_until, self._uses_tool = now, uses_tool
 
     def handle(self, event: Event, now: float) -> list[Happened]:
         """Take one input event."""
@@ -89,7 +95,7 @@ class Agent:
         if self.prompt is None or self.dialog_open or now < self._busy_until:
             return []
         if not self.dialog_wanted:
-            if "USETOOL" not in self.prompt:
+            if not self._uses_tool:
                 return self._end_turn("● Done.", now)
             self.dialog_wanted = True
             return [Happened("permission", self.prompt), *self.tick(now)]
@@ -126,6 +132,7 @@ class Agent:
             return []
         self.prompt = self.queue.pop(0)
         self._busy_until = now + self.busy_s
+        self._uses_tool = "USETOOL" in self.prompt
         self.transcript.append(f"❯ {self.prompt}")
         return [Happened("prompt", self.prompt)]
 
