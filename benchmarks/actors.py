@@ -10,13 +10,13 @@ from typing import Any
 
 from nova_torch.protocol.client import Client
 from noval_d.canary.model.stub_model import StubModel
+from noval_d.canary.processes import end_all, living_in
 from tests.lab.agent_lab import AgentLab
 from tests.lab.aider import AiderLab
 from tests.lab.claude import ClaudeLab
 from tests.lab.codex import CodexLab
 from tests.lab.gemini import GeminiLab
 from tests.lab.opencode import OpencodeLab
-from tests.lab.processes import end_all, living_in
 from tests.support.node import TestNode
 
 LABS: tuple[type[AgentLab], ...] = (ClaudeLab, CodexLab, GeminiLab, OpencodeLab, AiderLab)

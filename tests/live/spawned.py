@@ -13,9 +13,9 @@ from typing import Any
 
 from nova_torch.protocol.client import Client
 from noval_d.canary.model.stub_model import StubModel
+from noval_d.canary.processes import end_all, living_in
 from tests.lab.agent_lab import AgentLab
 from tests.lab.arrived import arrived
-from tests.lab.processes import end_all, living_in
 from tests.support.node import TestNode, node, until
 
 READY_S = 90.0
