@@ -34,7 +34,7 @@ def check(values: Values) -> int:
     argv = [sys.executable, "-P", "-m", "noval_d.canary", "--until-eof"]
     argv += ["--keep", os.path.join(paths.state_dir(), KEPT), "--limit", str(limit_s(values, AGENT_S))]
     drivers = load().delivery.drivers_dir
-    argv += ["--drivers", drivers] if drivers else []
+    argv += ["--drivers", os.path.abspath(drivers)] if drivers else []
     for name in ("agent", "program"):
         for value in values[name]:
             argv += [f"--{name}", _word(value)]
@@ -51,15 +51,6 @@ def check(values: Values) -> int:
             [(f["severity"], f["code"], f"{f['message']} {f['hint']}".rstrip()) for f in findings],
         )
     return int(any(finding["severity"] != "ok" for finding in findings))
-
-
-def only_with_drivers(values: Values) -> None:
-    """Refuse options that mean nothing to the ordinary doctor. Raises InvalidRequest."""
-    for name in ("agent", "program"):
-        if values[name]:
-            raise InvalidRequest(
-                f"--{name} goes with --drivers.", "Try the drivers: novactl doctor --drivers"
-            )
 
 
 def _word(value: str) -> str:
@@ -119,7 +110,7 @@ def _take(event: dict[str, Any], trials: dict[str, dict[str, Any]], *, quiet: bo
             trial |= event
             version = event["version"] or "of a release that it does not tell"
             out.note(out.safe(f"{name}: {event['title']} {version}, {event['program']}"), quiet=quiet)
-        case "absent":
+        case "absent" | "broken":
             trial |= event
         case "step":
             out.note(f"{name}: {event['check']} …", quiet=quiet)
@@ -131,6 +122,8 @@ def _take(event: dict[str, Any], trials: dict[str, dict[str, Any]], *, quiet: bo
 
 def _finding_of(trial: dict[str, Any]) -> dict[str, Any]:
     """Return a trial as a finding: the worst of its checks says its code."""
+    if "why" in trial:
+        return trial | _finding("driver_not_tried", "warning", trial["why"])
     if "program" not in trial:
         return trial | _finding("driver_no_agent", "ok", f"{trial['title']} is not installed.")
     looks_of = f", looks of {trial['looks_of']}" if trial["looks_of"] else ""

@@ -30,11 +30,14 @@ def hook(values: Values) -> int:
 def doctor(values: Values) -> int:
     """Look for what is wrong; 0 when nothing is, 1 for an error, 3 when the daemon is not reachable."""
     from novactl.checks import here
-    from novactl.commands import drivers
 
     if values["drivers"]:
+        from novactl.commands import drivers
+
         return drivers.check(values)
-    drivers.only_with_drivers(values)
+    for name in ("agent", "program"):
+        if values[name]:
+            raise InvalidRequest(f"--{name} goes with --drivers.", "Write: novactl doctor --drivers")
     findings = here()
     code = 0
     try:

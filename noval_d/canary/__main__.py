@@ -1,8 +1,8 @@
 """Try the installed agents, one after the other: `python -m noval_d.canary [--agent NAME]… [options]`.
 
-Prints a JSON map a line, as it comes: `{"event": "agent" | "step" | "check" | "absent" | "error", …}`, at last
-`{"event": "done"}`. Ends and removes everything on SIGTERM, SIGINT, SIGHUP, and with `--until-eof` when standard
-input ends: whoever asked is gone.
+Prints a JSON map a line, as it comes. Its `event` is `agent`, `absent` or `broken` (its driver's file), then for
+each check `step` and `check`; at last `done`, or `error`. Ends and removes everything on SIGTERM, SIGINT, SIGHUP,
+and with `--until-eof` when standard input ends: whoever asked is gone.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from nova_torch.errors import InvalidRequest, NotFound, NovaError, StoreFailed
+from nova_torch.errors import DriverInvalid, InvalidRequest, NotFound, NovaError, StoreFailed
 from nova_torch.nearest import suggestion
 from noval_d.agents.driver_file import BUILT_IN, driver_files, read_driver
 from noval_d.canary.found import KINDS, Found, find, version_of
@@ -51,7 +51,11 @@ def _try_all(asked: argparse.Namespace) -> None:
         _known(name)
     programs = dict(map(_program, asked.program))
     for name in dict.fromkeys(asked.agent) or KINDS:
-        driver = read_driver(files[name])
+        try:
+            driver = read_driver(files[name])
+        except DriverInvalid as error:  # it keeps none of the others from being tried
+            _say("broken", agent=name, title=KINDS[name].title, why=f"{error.message} {error.hint}")
+            continue
         found = find(KINDS[name], driver, programs, os.environ)
         if found is None:
             _say("absent", agent=name, title=KINDS[name].title, command=driver.start.command or (name,))

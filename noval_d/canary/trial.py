@@ -10,7 +10,7 @@ from nova_torch.errors import NotFound, NovaError
 from noval_d.agents.driver import Driver
 from noval_d.canary.kinds.kind import PAGE, Kind
 from noval_d.canary.model.sse import TOOL_FILE
-from noval_d.canary.results import Check, Result, Screen, claimed, drift, not_run, ok, spoken
+from noval_d.canary.results import Check, Outcome, Result, Screen, claimed, drift, not_run, ok, spoken
 from noval_d.canary.stage import OutOfTime, Stage
 
 START_LIMIT_S = 60.0
@@ -101,7 +101,10 @@ class Trial:
 
     def _proof(self) -> Iterator[Result]:
         marker, message = self._send("Good morning: a short answer, please.")
-        yield self._claimed(Check.PROOF, marker, message)
+        result = self._claimed(Check.PROOF, marker, message)
+        if self.hooks and result.outcome is Outcome.OK:
+            result = drift(Check.PROOF, "hooks that can be installed", self.hooks, None)
+        yield result
         self._expect_idle()
 
     def _busy(self) -> Iterator[Result]:

@@ -183,6 +183,16 @@ def test_an_agent_that_does_not_start_is_not_tried_and_says_why(user: User) -> N
     assert checks["ready"]["why"].endswith("it said: it needs a newer Node.js")
 
 
+def test_a_driver_file_that_cannot_be_used_keeps_no_other_agent_from_being_tried(user: User) -> None:
+    user.has_driver(("prompts =", "promts ="))
+    code, out, err = user.doctor("--drivers", "--agent", "claude", "--agent", "codex")
+    broken, absent = out.splitlines()
+    assert code == 1, err
+    assert broken.startswith("warning\tdriver_not_tried\t")
+    assert "composer.promts is unknown. Did you mean prompts?" in broken
+    assert absent == "ok\tdriver_no_agent\tCodex is not installed."
+
+
 def test_an_agent_that_is_not_installed_is_no_drift(user: User) -> None:
     code, out, _ = user.doctor("--drivers", "--agent", "claude", "--agent", "claude")
     assert (code, out) == (0, "ok\tdriver_no_agent\tClaude Code is not installed.\n")
