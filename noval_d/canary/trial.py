@@ -146,11 +146,11 @@ class Trial:
     def _dialog(self) -> Iterator[Result]:
         on = self.on
         on.stub.mode = "tool"
-        _, asking = self._send(self.kind.ask.format(url=on.stub.url))
+        asking = self._ask(self.kind.ask.format(url=on.stub.url))
         screen = on.wait(self._screen, lambda seen: bool(seen.seen.get("dialog")), SEEN_LIMIT_S)
         if not screen.seen.get("dialog"):
-            seen = f"{screen}; the message that should open it: {self._state(asking)}"
-            yield drift(Check.DIALOG, "the dialog that asks for a permission", seen, screen)
+            sent = f"; the message that should open it: {self._state(asking)}" if asking else ""
+            yield drift(Check.DIALOG, "the dialog that asks for a permission", f"{screen}{sent}", screen)
             raise Stop("the dialog is not seen")
         yield ok(Check.DIALOG)
         marker, message = self._send("When that is done: a short answer, please.")
@@ -165,7 +165,8 @@ class Trial:
         on.stub.mode = "text"
         on.press(self.pane, self.kind.refuse)
         result = self._claimed(Check.HELD, marker, message)
-        self._settled(asking)
+        if asking:
+            self._settled(asking)
         if (on.work / TOOL_FILE).exists() or PAGE in on.stub.strays:
             result = drift(Check.HELD, "nothing approved", "the dialog was approved", self._screen())
         yield result
@@ -182,6 +183,15 @@ class Trial:
         self._count += 1
         marker = f"[[canary-{self._count}]]"
         return marker, self.on.call("send", {"target": self.kind.name, "body": f"{marker} {text}"})["id"]
+
+    def _ask(self, text: str) -> str:
+        """Enter the prompt that makes it ask; return the message that carries it, "" when it was typed."""
+        if not self.kind.by_hand:
+            return self._send(text)[1]
+        self.on.press(self.pane, ("-l", text))
+        self.on.wait(self._screen, lambda seen: bool(seen.seen.get("composer")), SEEN_LIMIT_S)
+        self.on.press(self.pane, ("Enter",))
+        return ""
 
     def _receipt(self, message: str) -> dict[str, Any]:
         return dict(self.on.call("follow", {"id": message}))

@@ -34,5 +34,6 @@ KIND = Kind(
     environment=_environment,
     files=_files,
     ask=f"Please read {{url}}{PAGE}",  # it calls for no tools; it asks whether to fetch what a prompt names
+    by_hand=True,
     refuse=("n", "Enter"),
 )

@@ -27,6 +27,8 @@ class Kind:
     """Whether `novactl hooks install` knows it."""
     ask: str = "USETOOL"
     """The prompt that makes it ask for a permission; `{url}` is the stub model's."""
+    by_hand: bool = False
+    """Whether that is typed as by a person: where it is no proven message before the question is answered."""
     refuse: tuple[str, ...] = ("Escape",)
     """The keys that say no, by tmux's names."""
 
