@@ -53,9 +53,8 @@ def say(line: str) -> None:
 
 def complain(error: NovaError) -> None:
     """Print an error as one line on stderr."""
-    about = (
-        f" (message_id {error.message_id})" if error.message_id and error.message_id not in str(error) else ""
-    )
+    unknown = error.exit_code not in (2, 5) and error.message_id and error.message_id not in str(error)
+    about = f" (message_id {error.message_id})" if unknown else ""
     print(f"nova_torch: {clean(str(error))}{about}".replace("\n", "\\n"), file=sys.stderr, flush=True)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import time
 from collections import Counter
@@ -12,7 +13,7 @@ from typing import Any, Self, TypeVar
 
 from nova_torch import arguments
 from nova_torch.communication.road import GONE_S, Road
-from nova_torch.errors import AgentNotFound, NovaError
+from nova_torch.errors import AgentNotFound, InvalidRequest, NovaError
 from nova_torch.fleet import Presence, matching
 from nova_torch.nearest import suggestion
 from nova_torch.plain import run
@@ -213,7 +214,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     options.add_argument("--state", help="with --list: only in this state; idle ones are available")
     options.add_argument("--id", help="with --spawn: the agent's name")
     options.add_argument("--driver", help="with --spawn: how it is typed into")
-    options.add_argument("--command", nargs="+", default=[], help="with --spawn: what is started")
+    options.add_argument(
+        "--command",
+        default="",
+        metavar="WORDS",
+        help="with --spawn: what is started, in one argument; no shell sees it",
+    )
     options.add_argument("--cwd", help="with --spawn: where it works")
     options.add_argument(
         "--allow", action="append", default=[], help="with --spawn: a dialog that may be answered"
@@ -226,13 +232,20 @@ def main(argv: Sequence[str] | None = None) -> int:
             role, *words = given.spawn
             skills = [skill for word in words for skill in word.split(",") if skill]
             return registry.spawn(
-                role, skills, agent_id=given.id, driver=given.driver, command=given.command,
+                role, skills, agent_id=given.id, driver=given.driver, command=_words(given.command),
                 cwd=given.cwd, allow=given.allow,
             ).to_json()  # fmt: skip
         found = registry.list_agents(role=given.role, skills=given.skill, state=given.state)
         return _summary(found) if given.status else [record.to_json() for record in found]
 
     return run_program(work, json_wanted=given.json, show=_show)
+
+
+def _words(command: str) -> list[str]:
+    try:
+        return shlex.split(command)
+    except ValueError as error:
+        raise InvalidRequest(f"--command cannot be split into words: {error}.", "Close its quotes.") from None
 
 
 def _summary(records: Sequence[AgentRecord]) -> dict[str, Any]:

@@ -248,12 +248,12 @@ def test_the_program_that_lists_agents(site: Office) -> None:
 
 
 def test_the_program_that_starts_an_agent(site: Office) -> None:
-    words = ("--driver", "line", "--id", "spawned-1", "--command", "python3", "-i")
+    words = ("--driver", "line", "--id", "spawned-1", "--command", "python3 -i")
     done = program(
         site, "nova_torch.orchestration.agent_registry", "--spawn", "calculator", "sums,products", *words
     )
+    assert done.returncode == 0, done.stderr
     try:
-        assert done.returncode == 0, done.stderr
         record = AgentRegistry().get_agent("spawned-1")
         assert (record.role, record.skills) == ("calculator", ("sums", "products"))
     finally:
