@@ -25,6 +25,7 @@ from nova_torch.errors import InvalidRequest, NotDelivered, NovaError, TimedOut
 from nova_torch.events import Event, Filter
 from nova_torch.fleet import Presence, matching
 from nova_torch.history import MessageRecord
+from nova_torch.ulid import new_ulid
 from nova_torch.values import AgentRecord, Form, Kind, Message, Priority, Receipt, Reply, State
 
 REQUEST_S = 60.0
@@ -288,6 +289,24 @@ class AsyncNovaOrchestrator:
             ) from None
         assert last is not None
         return await self._answer_of(last)
+
+    async def schedule(self, target: str, body: str | bytes, **options: Any) -> dict[str, Any]:
+        """Have `body` sent to the agent `target` later; return the schedule (as `novactl schedule show --json`).
+
+        Options are those of the call `schedule_add`: one of `in_s` (seconds), `at` (a text such as `17:30`),
+        `every_s`, `cron`; `tz`, `missed`, `late_s`, `priority`, `form`, `ttl_s`, `id`, `sender`. Without `tz` the
+        local zone is meant. Raises InvalidRequest, AgentNotFound, Busy (too many) and Conflict.
+        """
+        from nova_torch.zones import local_zone
+
+        args = {
+            "id": new_ulid(self._clock_ms()),
+            "tz": local_zone(),
+            "target": target,
+            "body": body,
+            **options,
+        }
+        return dict(await self._road.call("schedule_add", args, what="schedules are kept by daemons"))
 
     # -- what is known --
 

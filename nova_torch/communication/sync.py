@@ -162,6 +162,10 @@ class NovaOrchestrator:
         """Wait for the result of a task; see AsyncNovaOrchestrator.task_result."""
         return self._run(lambda nova: nova.task_result(task_id, timeout_s=timeout_s))
 
+    def schedule(self, target: str, body: str | bytes, **options: Any) -> dict[str, Any]:
+        """Have `body` sent later; options, result and errors of AsyncNovaOrchestrator.schedule."""
+        return self._run(lambda nova: nova.schedule(target, body, **options))
+
     def receipt(self, message_id: str) -> Receipt:
         """Return the present receipt of a message. Raises MessageNotFound."""
         return self._run(lambda nova: nova.receipt(message_id))

@@ -125,7 +125,7 @@ def _added(values: Values, body: str) -> int:
             "at": values["at"],
             "every_s": None if values["every"] is None else _duration(values["every"], "--every"),
             "cron": values["cron"],
-            "tz": values["tz"] or _local_zone(needed=bool(values["at"] or values["cron"])),
+            "tz": values["tz"] or _zone(needed=bool(values["at"] or values["cron"])),
             "missed": values["missed"],
             "late_s": None if values["late"] is None else _duration(values["late"], "--late"),
             "priority": values["priority"],
@@ -156,21 +156,14 @@ def _duration(text: str, name: str) -> float:
     return seconds(text)
 
 
-def _local_zone(*, needed: bool) -> str | None:
+def _zone(*, needed: bool) -> str | None:
     """Return the name of the time zone here; None where nothing hangs on it and it has no name."""
-    import warnings
+    from nova_torch.zones import local_zone
 
-    from tzlocal import get_localzone_name
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            name = get_localzone_name()
-    except (LookupError, ValueError, OSError):
-        name = None
-    if not name and needed:
-        raise InvalidRequest("the time zone of this machine has no name.", "Give it: --tz Europe/Berlin")
-    return str(name) if name else None
+    name = local_zone()
+    if name is None and needed:
+        raise InvalidRequest("the time zone here has no name.", "Give it: --tz Europe/Berlin")
+    return name
 
 
 def _when(schedule: dict[str, Any]) -> str:

@@ -45,7 +45,7 @@ SCHEDULES = (
         "schedule list",
         "novactl.commands.schedule:list_schedules",
         "List the schedules, the next one first.",
-        (DEAD_AGENT, option("--all -a", FLAG, help="Those that are over too.")),
+        (DEAD_AGENT, option("--all -a", FLAG, help="Those that are over too, the last 500.")),
         examples=("novactl schedule list", "novactl schedule list --all --json"),
     ),
     Command(

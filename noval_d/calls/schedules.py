@@ -9,6 +9,7 @@ from nova_torch.clean import checked_body
 from nova_torch.errors import Busy, Conflict, InvalidRequest, MessageNotFound, ScheduleNotFound, ShuttingDown
 from nova_torch.ulid import is_ulid, new_ulid
 from nova_torch.values import AgentId, Form, MessageId, Priority
+from nova_torch.zones import local_zone
 from noval_d.calls.messages import Messages
 from noval_d.control.args import Args
 from noval_d.control.calls import Access, Peer
@@ -19,6 +20,7 @@ WAYS = ("in_s", "at", "every_s", "cron")
 HOW = "Give one of: in, at, every, cron."
 DAY_MS = 86_400_000
 MAX_S = 1e9
+OVER_ROWS = 500
 
 
 class Schedules(Messages):
@@ -52,20 +54,22 @@ class Schedules(Messages):
         asked = Args(args)
         agent, over = asked.optional_text("agent"), asked.flag("all")
         fleet = await self._fleet()
-        known = await self._node.schedules.copies.known(fleet)
-        rows = [
-            self._told(schedule, fleet)
-            for schedule in known
-            if (agent is None or agent in (schedule.agent, schedule.target))
-            and (over or not schedule.mark.ended)
+        known = [
+            schedule
+            for schedule in await self._node.schedules.copies.known(fleet)
+            if agent is None or agent in (schedule.agent, schedule.target)
         ]
+        ended = [schedule for schedule in known if schedule.mark.ended][-OVER_ROWS:] if over else []
+        rows = [self._told(each, fleet) for each in known if not each.mark.ended]
+        rows += [self._told(each, fleet) for each in ended]
         return sorted(rows, key=lambda row: (row["next_ms"] is None, row["next_ms"] or 0, row["id"]))
 
     async def schedule_show(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
         """Return one schedule, with its body for those who may write."""
         fleet = await self._fleet()
         schedule = await self._schedule(Args(args).text("id"), fleet)
-        body = schedule.body if peer.access >= Access.WRITE else None
+        private = peer.access >= Access.WRITE
+        body = (schedule.body or self._node.schedules.book.body(schedule.id) or None) if private else None
         return {**self._told(schedule, fleet), "body": body}
 
     async def schedule_cancel(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
@@ -161,7 +165,7 @@ class Schedules(Messages):
         if len(given) != 1:
             said = " and ".join(given) if given else "no time"
             raise InvalidRequest(f"{said} {'are' if len(given) > 1 else 'is'} given.", HOW)
-        tz = asked.optional_text("tz") or _local_zone()
+        tz = asked.optional_text("tz") or local_zone() or "UTC"
         zone(tz)
         limits = self._node.config.schedule
         match given[0]:
@@ -261,19 +265,4 @@ class Schedules(Messages):
             "last_ms": mark.last_ms or None,
             "last_id": mark.last_id or None,
             "created_ms": schedule.created_ms,
-            "body_bytes": len(schedule.body.encode()),
         }
-
-
-def _local_zone() -> str:
-    """Return the name of this machine's time zone; UTC where it has none."""
-    import warnings
-
-    from tzlocal import get_localzone_name
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return str(get_localzone_name() or "UTC")
-    except (LookupError, ValueError, OSError):
-        return "UTC"

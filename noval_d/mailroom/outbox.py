@@ -42,6 +42,8 @@ class Outbox:
         self._node = node
         self._clock_ms = clock_ms
         self._listeners: list[Callable[[Hop, AgentId], None]] = []
+        self._held_back: set[MessageId] = set()
+        """Accepted messages that are not to be sent yet; after a crash nothing is held back."""
         self.grew = asyncio.Event()
         """Set whenever something new waits to be sent."""
 
@@ -49,10 +51,13 @@ class Outbox:
         """Call `listener` with every hop once it is durable."""
         self._listeners.append(listener)
 
-    async def accept(self, message: Message, agent: AgentId, *extra: Statement, reason: str = "") -> Receipt:
+    async def accept(
+        self, message: Message, agent: AgentId, *extra: Statement, reason: str = "", hold: bool = False
+    ) -> Receipt:
         """Take a message over: when this returns, it is durable. The same id again gives its present receipt.
 
-        `extra` is written with it, unless the id is known. `reason` says in its trace where it came from.
+        `extra` is written with it, unless the id is known. `reason` says in its trace where it came from. With
+        `hold` it is not sent before `let_go`.
 
         Raises Conflict when the id belongs to another message, StoreFailed when the disk refuses.
         """
@@ -61,6 +66,8 @@ class Outbox:
             return self._known(message, bytes(known[0]["message"]))
         now = self._clock_ms()
         hop = Hop(message=message.id, at_ms=now, node=self._node, state=State.ACCEPTED, reason=reason)
+        if hold:
+            self._held_back.add(message.id)
         await self._store.write(
             Statement(
                 "INSERT INTO outbox (id, agent, message, state, node, created_ms, updated_ms)"
@@ -84,10 +91,16 @@ class Outbox:
         """
         names = list(skip)
         marks = ",".join("?" * len(names))
-        return self._rows(
+        rows = self._rows(
             f"final = 0 AND state = 'accepted' AND seq > ? AND agent NOT IN ({marks}) ORDER BY seq LIMIT ?",
             (after, *names, limit),
         )
+        return [row for row in rows if row.message.id not in self._held_back] if self._held_back else rows
+
+    def let_go(self, messages: Iterable[MessageId]) -> None:
+        """Send what was held back."""
+        self._held_back.difference_update(messages)
+        self.grew.set()
 
     def near(self, agents: Iterable[AgentId]) -> list[tuple[int, MessageId, AgentId]]:
         """Return place, id and agent of what is for `agents` and not known to be with their owner, in order."""
@@ -98,7 +111,11 @@ class Outbox:
             f" WHERE final = 0 AND state IN ('accepted', 'queued') AND agent IN ({marks}) ORDER BY seq",
             names,
         )
-        return [(row["seq"], MessageId(row["id"]), AgentId(row["agent"])) for row in rows]
+        return [
+            (row["seq"], MessageId(row["id"]), AgentId(row["agent"]))
+            for row in rows
+            if row["id"] not in self._held_back
+        ]
 
     def at(self, seq: int) -> Outgoing | None:
         """Return the message at this place, if it is not final."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from nova_torch.errors import InvalidRequest
 from nova_torch.values import AgentId
@@ -19,16 +20,19 @@ REMEMBER_MS = 400 * DAY_MS
 
 
 class Book:
-    """The table of schedules. What is read is kept in memory; what changes is durable first."""
+    """The table of schedules. All but the bodies of those that are over is at hand; a change is durable first."""
 
     def __init__(self, store: Store, clock_ms: Callable[[], int]) -> None:
         self._store = store
         self._clock_ms = clock_ms
         self._known: dict[ScheduleId, Schedule] = {}
+        self._active: dict[ScheduleId, Schedule] = {}
+        self._next_ms: dict[ScheduleId, int] = {}
+        """When each is due next; without those whose time zone is not known here."""
         self._over_ms: dict[ScheduleId, int] = {}
 
     def __repr__(self) -> str:
-        return f"<Book {len(self._known)} schedules, {len(self.active())} active>"
+        return f"<Book {len(self._known)} schedules, {len(self._active)} active>"
 
     def load(self) -> None:
         """Bring back what the state file remembers."""
@@ -50,17 +54,16 @@ class Book:
 
     def active(self) -> list[Schedule]:
         """Return those that are not over."""
-        return [schedule for schedule in self._known.values() if not schedule.mark.ended]
+        return list(self._active.values())
 
     def upcoming(self) -> list[tuple[int, Schedule]]:
         """Return when each is due next; without those whose time zone is not known here."""
-        found: list[tuple[int, Schedule]] = []
-        for schedule in self.active():
-            with contextlib.suppress(InvalidRequest):
-                next_ms = schedule.next_ms
-                if next_ms is not None:
-                    found.append((next_ms, schedule))
-        return found
+        return [(next_ms, self._active[schedule_id]) for schedule_id, next_ms in self._next_ms.items()]
+
+    def body(self, schedule_id: ScheduleId) -> str:
+        """Return the body of a schedule, also of one that is over; empty when it is not kept here."""
+        rows = self._store.read("SELECT asked, mark FROM schedules WHERE id = ?", (schedule_id,))
+        return unpack(bytes(rows[0]["asked"]), rows[0]["mark"]).body if rows else ""
 
     def row(self, schedule: Schedule) -> Statement:
         """Return what writes a schedule down; call `took` once it is written."""
@@ -100,8 +103,8 @@ class Book:
         gone = [schedule.id for schedule in schedules]
         await self._store.write(*(Statement("DELETE FROM schedules WHERE id = ?", (each,)) for each in gone))
         for each in gone:
-            self._known.pop(each, None)
-            self._over_ms.pop(each, None)
+            for table in (self._known, self._active, self._next_ms, self._over_ms):
+                table.pop(each, None)
 
     def old(self, keep_ms: int) -> list[Schedule]:
         """Return those that are over for so long that they may be forgotten."""
@@ -121,6 +124,14 @@ class Book:
         )
 
     def _keep(self, schedule: Schedule, at_ms: int) -> None:
-        self._known[schedule.id] = schedule
+        self._active.pop(schedule.id, None)
+        self._next_ms.pop(schedule.id, None)
         if schedule.mark.ended:
+            self._known[schedule.id] = replace(schedule, body="")
             self._over_ms.setdefault(schedule.id, at_ms)
+            return
+        self._known[schedule.id] = self._active[schedule.id] = schedule
+        with contextlib.suppress(InvalidRequest):
+            next_ms = schedule.next_ms
+            if next_ms is not None:
+                self._next_ms[schedule.id] = next_ms

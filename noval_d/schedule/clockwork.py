@@ -23,7 +23,7 @@ from nova_torch.errors import (
 from nova_torch.values import AgentId, Message, MessageId, State
 from noval_d.schedule.book import Book
 from noval_d.schedule.copies import Copies
-from noval_d.schedule.decide import Decision, decide
+from noval_d.schedule.decide import ahead, decide
 from noval_d.schedule.schedule import Schedule
 from noval_d.schedule.times import shown
 
@@ -104,18 +104,11 @@ class Clockwork:
     def _due(self) -> dict[AgentId, list[Schedule]]:
         """Return what asks for something now, by agent: of agents of this node only."""
         found: dict[AgentId, list[Schedule]] = {}
-        for schedule in self.book.active():
-            if schedule.agent in self._node.roster.agents and not self._decided(schedule).nothing:
+        agents, now_ms = self._node.roster.agents, self._node.clock_ms()
+        for next_ms, schedule in self.book.upcoming():
+            if schedule.agent in agents and (next_ms <= now_ms or ahead(schedule, now_ms)):
                 found.setdefault(schedule.agent, []).append(schedule)
         return found
-
-    def _decided(self, schedule: Schedule) -> Decision:
-        try:
-            on_time_ms = round(self._node.config.schedule.on_time_s * 1000)
-            return decide(schedule, self._node.clock_ms(), on_time_ms=on_time_ms)
-        except NovaError as error:  # its time zone is not known here
-            log.warning("schedule.undecided", extra={"schedule": schedule.id, "problem": error.message})
-            return Decision(done_ms=schedule.mark.done_ms)
 
     def _sleep_s(self) -> float:
         now_ms = self._node.clock_ms()
@@ -141,17 +134,21 @@ class Clockwork:
                 return False
             mine = due
         done: list[Schedule] = []
-        for schedule in mine:
-            known = self.book.get(schedule.id)
-            if known is not None and not known.mark.ended:
-                done += await self._carry_out(known)
-        if broker is not None and done:
-            await self.copies.put(broker, done)
+        try:
+            for schedule in mine:
+                known = self.book.get(schedule.id)
+                if known is not None and not known.mark.ended:
+                    done += await self._carry_out(known)
+            if broker is not None and done:
+                await self.copies.put(broker, done)
+        finally:  # a new owner knows of them before anything is typed, if it can be told at all
+            self._node.outbox.let_go(MessageId(schedule.mark.last_id) for schedule in done)
         return len(mine) == len(due)
 
     async def _carry_out(self, schedule: Schedule) -> list[Schedule]:
         """Carry out the decision about one schedule; return it as it is then, if it changed."""
-        decision = self._decided(schedule)
+        on_time_ms = round(self._node.config.schedule.on_time_s * 1000)
+        decision = decide(schedule, self._node.clock_ms(), on_time_ms=on_time_ms)
         if decision.nothing:
             return []
         new = schedule.marked(done_ms=decision.done_ms)
@@ -187,7 +184,7 @@ class Clockwork:
             return new
         new = new.marked(fired=schedule.mark.fired + 1)
         reason = f"schedule {schedule.id}, due {shown(due_ms, schedule.when.tz)}"
-        await self._node.outbox.accept(message, schedule.agent, self.book.row(new), reason=reason)
+        await self._node.outbox.accept(message, schedule.agent, self.book.row(new), reason=reason, hold=True)
         self.book.took(new)
         log.info("schedule.fired", extra={"schedule": schedule.id, "agent": schedule.agent, "due_ms": due_ms})
         self._publish("fired", new, due_ms, message.id, "")

@@ -34,6 +34,11 @@ class Decision:
         return self.fire_ms is None and self.missed_ms is None and not self.back
 
 
+def ahead(schedule: Schedule, now_ms: int) -> bool:
+    """Tell whether the mark of a repeating schedule is so far ahead of the clock that it has to follow it."""
+    return not schedule.when.once and schedule.mark.done_ms > now_ms + BACK_MS
+
+
 def decide(schedule: Schedule, now_ms: int, *, on_time_ms: int) -> Decision:
     """Return what is to be done at `now_ms`. What is `on_time_ms` late at most is not late.
 
@@ -43,7 +48,7 @@ def decide(schedule: Schedule, now_ms: int, *, on_time_ms: int) -> Decision:
     done = schedule.mark.done_ms
     if schedule.mark.ended:
         return Decision(done_ms=done)
-    if not schedule.when.once and done > now_ms + BACK_MS:
+    if ahead(schedule, now_ms):
         return Decision(done_ms=now_ms, back=True)
     first = after(schedule.when, done)
     if first is None or first > now_ms:

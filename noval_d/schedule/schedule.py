@@ -119,13 +119,17 @@ class Schedule:
         return MessageId(new_ulid(due_ms, digest[:10]))
 
     def same_as(self, other: Schedule) -> bool:
-        """Tell whether the two ask for the same, so that adding one again is not another."""
-        mine = (self.agent, self.target, self.sender, self.body, self.when.kind, self.when.cron)
-        return mine == (other.agent, other.target, other.sender, other.body, other.when.kind, other.when.cron)
+        """Tell whether the two ask for the same, so that adding one again is not another.
+
+        The body of one that is over is not at hand, and not compared.
+        """
+        mine = (self.agent, self.target, self.sender, self.when.kind, self.when.cron)
+        theirs = (other.agent, other.target, other.sender, other.when.kind, other.when.cron)
+        return mine == theirs and (bool(self.mark.ended) or self.body == other.body)
 
 
 def pack(schedule: Schedule) -> bytes:
-    """Return all of a schedule but its mark."""
+    """Return all of a schedule but its mark; of one that is over without the body, which nobody will send."""
     when = schedule.when
     return bytes(
         msgpack.packb(
@@ -135,7 +139,7 @@ def pack(schedule: Schedule) -> bytes:
                 "agent": schedule.agent,
                 "target": schedule.target,
                 "sender": schedule.sender,
-                "body": schedule.body,
+                "body": "" if schedule.mark.ended else schedule.body,
                 "kind": str(when.kind),
                 "at_ms": when.at_ms,
                 "every_ms": when.every_ms,

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from nova_torch import NovaOrchestrator
 from nova_torch.errors import AgentNotFound, BodyTooLarge, Busy, Conflict, InvalidRequest, ScheduleNotFound
 from nova_torch.protocol.client import Client
 from nova_torch.ulid import new_ulid
@@ -48,7 +49,7 @@ def test_a_message_for_later_is_typed_then_and_its_trace_says_where_it_came_from
     running: TestNode, tmp_path: Path
 ) -> None:
     agent = raw(running, tmp_path)
-    done = running.novactl("send", "raw", "hello later", "--in", "1s")
+    done = running.novactl("send", "raw", "hello later", "--in", "2500ms")
     assert (done.returncode, len(done.stdout.strip())) == (0, 26)
     sent = done.stdout.strip()
     early = running.novactl("trace", sent)
@@ -68,7 +69,7 @@ def test_a_message_for_later_is_typed_then_and_its_trace_says_where_it_came_from
         "hello later",
     )
     early_ms = running.call("trace", {"id": sent})["hops"][0]["at_ms"] - found["created_ms"]
-    assert 1000 <= early_ms < 3000
+    assert 2500 <= early_ms < 12_500
 
 
 def test_what_repeats_comes_again_until_it_is_cancelled(running: TestNode, tmp_path: Path) -> None:
@@ -133,6 +134,16 @@ def test_while_the_message_before_waits_the_next_one_is_left_out(running: TestNo
     until(lambda: agent.bytes() == b"later\r", 10, "the one message")
 
 
+def test_a_program_schedules_by_the_library(running: TestNode, tmp_path: Path) -> None:
+    agent = raw(running, tmp_path)
+    nova = NovaOrchestrator(socket=running.socket)
+    found = nova.schedule("raw", "from a program", in_s=0.3)
+    until(lambda: agent.bytes() == b"from a program\r", 10, "the message")
+    until(lambda: nova.receipt(found["id"]).delivered, 10, "its proof")
+    with pytest.raises(InvalidRequest, match="no time is given"):
+        nova.schedule("raw", "never")
+
+
 def test_one_id_is_one_schedule(running: TestNode, tmp_path: Path) -> None:
     raw(running, tmp_path)
     mine = new_ulid()
@@ -144,6 +155,8 @@ def test_one_id_is_one_schedule(running: TestNode, tmp_path: Path) -> None:
     with pytest.raises(Conflict, match="belongs to a message"):
         add(running, in_s=5, id=sent)
     running.call("schedule_cancel", {"id": mine})
+    assert add(running, in_s=900, id=mine)["state"] == "cancelled"
+    assert shown(running, mine)["body"] == "later"
 
 
 def test_what_cannot_be_scheduled_is_said_in_a_sentence_and_nothing_is_kept(
