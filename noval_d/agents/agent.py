@@ -17,6 +17,7 @@ from noval_d.agents.reports import Meaning, Report
 from noval_d.agents.sight import Sight, echoes, look
 from noval_d.agents.states import Signs, Source, Standing, Transition, stand
 from noval_d.agents.transcript import Transcript
+from noval_d.api.endpoint import Endpoint
 from noval_d.delivery.processed import Taken, Work, judge
 from noval_d.delivery.view import AgentView
 from noval_d.tmux import tty
@@ -57,11 +58,17 @@ class Agent:
     """Its own conversation, once its hooks have told of a prompt in it."""
     hooked: bool | None = None
     """Whether the agent's hooks report; None until one did, or one should have and did not."""
+    api: Endpoint | None = None
+    """Its own HTTP API, while its events are followed: they are its hooks then."""
     started: bool = False
     started_at: float = -1e9
     """When its hook told of its start."""
     working: bool = False
     asking_since: float | None = None
+    asked: str = ""
+    """What it asks for, as its API told."""
+    limit: str = ""
+    """What its API told of a usage limit that is reached."""
     dialog_shown: bool = False
     compacting: bool = False
     prompt_since: float | None = None
@@ -143,6 +150,7 @@ class Agent:
             self.transcript = Transcript(report.transcript)
             self.handed_over()  # what stands there already is no news
         self.hooked = True
+        self.limit = report.limit
         was_compacting, self.compacting = self.compacting, report.meaning is Meaning.COMPACTING
         if report.meaning not in (Meaning.NOTICE, Meaning.PERMISSION):
             self.told_at = self.clock()
@@ -162,6 +170,7 @@ class Agent:
                 self.working, self.asking_since = False, None
             case Meaning.PERMISSION:
                 self.asking_since, self.dialog_shown = self.clock(), False
+                self.asked = report.detail if self.api is not None else ""
             case Meaning.ENDED:
                 self.started = self.working = self.was_ready = False
                 self.hooked = self.asking_since = self.prompt_since = None
@@ -169,6 +178,21 @@ class Agent:
                 pass
         self.wake.set()
         self.restate()
+
+    def followed(self, api: Endpoint | None) -> None:
+        """Note that its API is followed from now on, or (None) no longer: nothing that it told holds then."""
+        self.api = api
+        if api is None:
+            self.hooked = self.asking_since = None
+            self.working = self.compacting = False
+            self.limit = ""
+        self.wake.set()
+        self.restate()
+
+    @property
+    def tells(self) -> bool:
+        """Whether it says itself which prompts it has taken, by hooks or by its API."""
+        return (bool(self.driver.hooks) or self.api is not None) and self.hooked is not False
 
     @property
     def unsettled(self) -> bool:
@@ -350,6 +374,9 @@ class Agent:
             ready=self._ready(),
             working=self.working,
             asking=self.asking_since is not None,
+            asked=self.asked,
+            limit=self.limit,
+            teller=Source.API if self.api is not None else Source.HOOK,
             compacting=self.compacting,
             typing=self.typing,
             sight=None if overruled else self.sight,

@@ -20,6 +20,7 @@ STRATEGIES = (
     "prompt_box",
 )  # how the composer is found; noval_d.agents.finders has a module for each
 ENTERS = ("key", "paste")
+APIS = ("opencode",)
 MEANINGS = ("started", "prompt", "finished", "notice", "permission", "compacting", "ended")
 
 NO_HOOKS: Mapping[str, str] = MappingProxyType({})
@@ -107,6 +108,15 @@ class Driver:
     trailing: str = ""
     accepts_commands: bool = False
     max_line_bytes: int | None = None  # of a line-buffered terminal
+
+    # Section api: its own HTTP API, on a loopback port that its process listens on.
+    api_kind: str = ""  # what it speaks; noval_d.api has a module for each
+    api_port: str = ""  # the option of its command line that names the port
+    api_user: str = ""  # of its basic authentication
+    api_password: str = ""  # the variable of its environment that has the password
+    api_title: re.Pattern[str] | None = None  # the window title: group `title` is the conversation's
+    api_agent: re.Pattern[str] | None = None  # the row that names the chosen agent: group `agent`
+    api_limit: re.Pattern[str] | None = None  # a reason for trying again that is a usage limit
 
     # Section hooks.
     hooks: Mapping[str, str] = field(default_factory=lambda: NO_HOOKS)  # the agent's event: our meaning

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from nova_torch.errors import DriverInvalid
 from nova_torch.nearest import suggestion
-from noval_d.agents.driver import ENTERS, KINDS, MEANINGS, STRATEGIES, Driver
+from noval_d.agents.driver import APIS, ENTERS, KINDS, MEANINGS, STRATEGIES, Driver
 from noval_d.agents.recognition import is_interpreter
 from noval_d.agents.start import PROMPT, SESSION, Start, StartDialog
 
@@ -100,6 +100,8 @@ def _checked(values: dict[str, Any], source: str) -> Driver:
         ("driver.commands", _needs_commands(driver)),
         ("dialog.next", _without_keys(driver) and not driver.dialog_next),
         ("dialog.answer", bool(driver.dialog_next) and not driver.dialog_answer),
+        ("api.title", bool(driver.api_kind) and driver.api_title is None),
+        ("api.agent", bool(driver.api_kind) and driver.api_agent is None),
     ):
         if wrong:
             raise DriverInvalid(f"{source}: {key} is missing.", f"A driver of kind {driver.kind} needs it.")
@@ -244,6 +246,18 @@ def _option(value: Any) -> re.Pattern[str]:
     if "text" not in pattern.groupindex:
         raise _Unfit("a regular expression with the group text, and mostly key")
     return pattern
+
+
+def _pattern_of(group: str) -> Read:
+    """A pattern that has a group of this name."""
+
+    def read(value: Any) -> re.Pattern[str]:
+        pattern = _pattern(value)
+        if group not in pattern.groupindex:
+            raise _Unfit(f"a regular expression with the group {group}")
+        return pattern
+
+    return read
 
 
 def _answer_key(value: Any) -> str:
@@ -400,6 +414,15 @@ _KEYS: Mapping[str, Mapping[str, tuple[str, Read]]] = {
     "ready": {
         "after_s": ("ready_after_s", _seconds),
         "after_hook_s": ("ready_after_hook_s", _seconds),
+    },
+    "api": {
+        "kind": ("api_kind", _choice(APIS)),
+        "port": ("api_port", _string),
+        "user": ("api_user", _string),
+        "password": ("api_password", _string),
+        "title": ("api_title", _pattern_of("title")),
+        "agent": ("api_agent", _pattern_of("agent")),
+        "limit": ("api_limit", _pattern),
     },
     "text": {
         "prefix": ("prefix", _string),

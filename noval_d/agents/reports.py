@@ -36,6 +36,8 @@ class Report:
     """Path of the file in which the agent writes down its conversation."""
     session: str = ""
     """The agent's own name of its conversation, by which it can be resumed."""
+    limit: str = ""
+    """What it says of a usage limit that is reached."""
 
 
 def read_report(meanings: Mapping[str, str], event: str, payload: bytes) -> Report | None:

@@ -13,6 +13,7 @@ class Source(StrEnum):
     """Who told of a state."""
 
     HOOK = "hook"
+    API = "api"
     SCREEN = "screen"
     PROCESS = "process"
     TMUX = "tmux"
@@ -39,6 +40,12 @@ class Signs:
     """A hook told of a prompt, and none of its end."""
     asking: bool = False
     """A hook announced a permission dialog that has not been seen to be over."""
+    asked: str = ""
+    """What is asked there, where that was told."""
+    limit: str = ""
+    """What was told of a usage limit that is reached."""
+    teller: Source = Source.HOOK
+    """Who tells what the agent does: its hooks, or its API."""
     compacting: bool = False
     """A hook announced that it compacts its conversation."""
     typing: bool = False
@@ -104,7 +111,13 @@ def _waiting(signs: Signs) -> Standing | None:
             limit=sight.limit,
         )
     if signs.asking:
-        return Standing(state=AgentState.DIALOG, source=Source.HOOK, detail="it asks for a permission")
+        return Standing(
+            state=AgentState.DIALOG,
+            source=signs.teller,
+            detail="it asks for a permission",
+            shown=signs.asked,
+            limit=signs.limit,
+        )
     return None
 
 
@@ -115,10 +128,11 @@ def _working(signs: Signs) -> Standing:
     if not signs.ready:
         return Standing(state=AgentState.STARTING, source=Source.SCREEN)
     if signs.compacting or (sight is not None and sight.compacting):
-        source = Source.HOOK if signs.compacting else Source.SCREEN
+        source = signs.teller if signs.compacting else Source.SCREEN
         return Standing(state=AgentState.BUSY, source=source, detail="it compacts its conversation")
     if signs.working or (sight is not None and sight.busy):
-        source, limit = Source.HOOK if signs.working else Source.SCREEN, sight.limit if sight else ""
+        source = signs.teller if signs.working else Source.SCREEN
+        limit = signs.limit or (sight.limit if sight is not None else "")
         detail = "it waits for the end of its usage limit" if limit else ""
         return Standing(state=AgentState.BUSY, source=source, detail=detail, shown=limit, limit=limit)
     if sight is not None and sight.composer and not signs.typing:
@@ -129,10 +143,10 @@ def _working(signs: Signs) -> Standing:
             shown=repr(sight.composer[:60]),
             limit=sight.limit,
         )
-    source = Source.HOOK if sight is None else Source.SCREEN
-    if sight is not None and sight.limit:
-        detail, shown = "its usage limit is reached", sight.limit
-        return Standing(
-            state=AgentState.IDLE, source=Source.SCREEN, detail=detail, shown=shown, limit=sight.limit
-        )
+    source = signs.teller if sight is None else Source.SCREEN
+    limit = signs.limit or (sight.limit if sight is not None else "")
+    if limit:
+        source = signs.teller if signs.limit else Source.SCREEN
+        detail = "its usage limit is reached"
+        return Standing(state=AgentState.IDLE, source=source, detail=detail, shown=limit, limit=limit)
     return Standing(state=AgentState.IDLE, source=source)

@@ -121,6 +121,8 @@ def _screen_hold(view: AgentView) -> Hold | None:
         return Hold(HoldReason.DIALOG, "a dialog is open", 0.5, sight.dialog or "it asks for a permission")
     if not view.ready:
         return Hold(HoldReason.STARTING, "it has just started", 0.25)
+    if view.direct:
+        return None
     if sight.composer is None and sight.busy and view.driver.busy_cursor_hidden:
         return Hold(HoldReason.BUSY, "it works and has no input box meanwhile", 0.25)
     if sight.composer is None:

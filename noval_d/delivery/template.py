@@ -13,6 +13,13 @@ ODD = re.compile(r"[^\w.:@-]+")
 SENDER_CHARS = 80
 
 
+def plain(message: Message) -> str:
+    """Return the text that is handed to an agent which takes every character as it is: no prefix is needed."""
+    body = clean(message.body)
+    headed = message.form is Form.AUTO and (from_agent(message) or message.wants_answer)
+    return f"{_headline(message)}\n{body}" if headed else body
+
+
 def dress(driver: Driver, message: Message) -> str:
     """Return the text that is pasted for `message`.
 
@@ -27,8 +34,8 @@ def dress(driver: Driver, message: Message) -> str:
     as_command = message.form is Form.VERBATIM and driver.accepts_commands
     if message.form is Form.COMMAND or as_command:
         return body + driver.trailing
-    if message.form is Form.AUTO and (from_agent(message) or message.wants_answer):
-        return f"{_headline(message)}\n{body}{driver.trailing}"
+    if (headed := plain(message)) != body:
+        return headed + driver.trailing
     if body[:1] in driver.harmless or (body[:1].isalnum() and body[:1].isascii()):
         return body + driver.trailing
     return driver.prefix + body + driver.trailing

@@ -32,6 +32,8 @@ class AgentView:
     """A hook reported a prompt, and none the end of its turn."""
     asking: bool = False
     """A hook reported a permission request that is not settled yet."""
+    direct: bool = False
+    """Messages reach it past its screen: what stands in its input box, and whether it works, is in no one's way."""
     lease_ok: bool = True
     launching: bool = False
     """It is being started by this node."""

@@ -16,10 +16,11 @@ from nova_torch.values import HoldReason, MessageId, State
 from noval_d.agents.agent import Agent
 from noval_d.agents.reports import Meaning, Report
 from noval_d.delivery import proof
-from noval_d.delivery.gate import Hold, Refuse, decide
+from noval_d.delivery.gate import Hold, Refuse, Type, decide
 from noval_d.delivery.injector import Injector
 from noval_d.delivery.item import Item
 from noval_d.delivery.leftover import AGAIN_S
+from noval_d.delivery.poster import Poster
 from noval_d.delivery.template import dress
 from noval_d.delivery.typist import Outcome, Postponed, Typist, pause
 from noval_d.delivery.view import AgentView
@@ -73,6 +74,7 @@ class Worker:
         self._lease_ok = lease_ok
         self.max_attempts = max_attempts
         self._typist = Typist(agent, link=link, injector=injector, desk=desk, server_alive=server_alive)
+        self.poster = Poster(agent, desk=desk)
         self._waiting: list[Item] = []
         self._known: dict[MessageId, Item] = {}
         self._arrivals = 0
@@ -215,7 +217,8 @@ class Worker:
             self.hold = None
             return min(again_s, expires_s)
         if item.phase is Phase.TYPING:
-            return await self._take(item, await self._typist.recover(item))
+            road = self.poster if self.poster.is_on_its_way(item) else self._typist
+            return await self._take(item, await road.recover(item))
         return min(await self._consider(item), expires_s, again_s)
 
     async def _turn(self) -> tuple[Item | None, float]:
@@ -278,7 +281,12 @@ class Worker:
             return await self._held(item, view)
         if (wait_s := await self._typist.tidy(view)) > 0:
             return wait_s
+        aim = None
         decision = decide(item.message, view, self.agent.clock_ms())
+        if not isinstance(decision, Refuse) and self.poster.may(item, view):
+            past_the_screen = decide(item.message, replace(view, direct=True), self.agent.clock_ms())
+            if isinstance(past_the_screen, Type) and (aim := await self.poster.aim(view)) is not None:
+                decision = past_the_screen
         if isinstance(decision, Refuse):
             await self._settle(item, decision.state, decision.reason)
             return 0.0
@@ -288,6 +296,10 @@ class Worker:
         if item.attempt >= self.max_attempts or item.refusals >= MAX_REFUSALS:
             await self._settle(item, State.DEAD, "it could not be typed in many tries")
             return 0.0
+        if aim is not None:
+            return await self._take(item, await self.poster.post(item, aim))
+        if (hope := self.poster.hope()) is not None:
+            return await self._held(item, hope)
         return await self._take(item, await self._typist.type(item, view))
 
     async def _take(self, item: Item, outcome: Outcome) -> float:
@@ -324,7 +336,7 @@ class Worker:
         return hold.recheck_s
 
     async def _verdict(self, item: Item, state: State, reason: str) -> None:
-        if state is State.SUBMITTED and self.agent.driver.hooks and self.agent.hooked is not False:
+        if state is State.SUBMITTED and self.agent.tells:
             item.entered_at = self.agent.clock()
             await self._desk.entered(item)
             self._pop(item)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -110,7 +111,7 @@ class Starter:
             raise TmuxUnavailable(f"the window of agent {agent.id} was closed while it was opened.")
         await node.roster.register(agent.spec, seen.facts, client)
         argv, left = self._argv(agent, life)
-        self._goahead.give(life.token, argv=argv, cwd=life.plan.cwd, env=self._environment(life))
+        self._goahead.give(life.token, argv=argv, cwd=life.plan.cwd, env=self._environment(agent, life))
         await self._becomes(client, agent, life, pane)
         return life.to(Phase.LAUNCHED, pane=pane), left
 
@@ -166,8 +167,13 @@ class Starter:
         panes = await list_panes(client)
         return next((p for p in panes if (p.nova_agent, p.nova_node) == (agent.id, self._node.name)), None)
 
-    def _environment(self, life: Life) -> dict[str, str]:
-        """Return the variables that go over those of the tmux server: where the node is, then the plan's."""
+    def _environment(self, agent: Agent, life: Life) -> dict[str, str]:
+        """Return the variables that go over those of the tmux server: where the node is, then the plan's.
+
+        An agent whose API wants a password gets one that nobody else knows; we read it where it is, in its process.
+        """
         config = self._node.config
         own = {"NOVA_SOCKET": config.control.socket, "NOVA_STATE_DIR": os.path.abspath(config.state.dir)}
+        if agent.driver.api_password:
+            own[agent.driver.api_password] = secrets.token_urlsafe()
         return {**own, **life.plan.env}

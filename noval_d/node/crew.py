@@ -1,22 +1,28 @@
-"""The tasks of the workers: one for each agent, also for those that come while the node runs."""
+"""The tasks of the agents: for each its worker, and the feed of its API, also for those that come later."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+import functools
+from collections.abc import Awaitable, Callable, Iterable
 
 from nova_torch.values import AgentId
+from noval_d.agents.agent import Agent
+from noval_d.agents.reports import Report
+from noval_d.api.feed import Feed
 from noval_d.delivery.worker import Worker
 
 GRACE_S = 3.0  # for a message between paste and proof when the node stops; the ledger covers the rest
 
 
 class Crew:
-    """Runs the workers, once `start` was called."""
+    """Runs the workers and the feeds, once `start` was called; `heard` takes what a feed reports."""
 
-    def __init__(self) -> None:
+    def __init__(self, heard: Callable[[Agent, Report], Awaitable[None]]) -> None:
+        self._heard = heard
         self._group: asyncio.TaskGroup | None = None
         self._tasks: dict[AgentId, asyncio.Task[None]] = {}
+        self._feeds: dict[AgentId, asyncio.Task[None]] = {}
 
     def start(self, group: asyncio.TaskGroup, workers: Iterable[Worker]) -> None:
         """Run `workers`, and from now on each new one, as tasks of `group`."""
@@ -28,14 +34,16 @@ class Crew:
         """Run a new worker; before `start` it waits for that."""
         if self._group is None:
             return
-        name = f"worker-{worker.agent.id}"
-        self._tasks[worker.agent.id] = self._group.create_task(worker.run(), name=name)
+        agent = worker.agent
+        feed = Feed(agent, functools.partial(self._heard, agent), rests=worker.poster.rests)
+        self._tasks[agent.id] = self._group.create_task(worker.run(), name=f"worker-{agent.id}")
+        self._feeds[agent.id] = self._group.create_task(feed.run(), name=f"feed-{agent.id}")
 
     def end(self, agent: AgentId) -> None:
-        """End the task of an agent that was unregistered."""
-        task = self._tasks.pop(agent, None)
-        if task is not None:
-            task.cancel()
+        """End the tasks of an agent that was unregistered."""
+        for tasks in (self._tasks, self._feeds):
+            if (task := tasks.pop(agent, None)) is not None:
+                task.cancel()
 
     async def stop(self, workers: Iterable[Worker]) -> None:
         """Let each bring what it types to its proof, but no longer than the grace time."""
@@ -44,5 +52,5 @@ class Crew:
         running = [task for task in self._tasks.values() if not task.done()]
         if running:
             await asyncio.wait(running, timeout=GRACE_S)
-        for task in running:
+        for task in (*running, *self._feeds.values()):
             task.cancel()

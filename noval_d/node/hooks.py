@@ -9,7 +9,8 @@ from typing import Any
 
 from nova_torch.errors import NovaError
 from nova_torch.values import AgentId
-from noval_d.agents.reports import read_report
+from noval_d.agents.agent import Agent
+from noval_d.agents.reports import Report, read_report
 from noval_d.agents.roster import Roster
 from noval_d.agents.watcher import Watcher
 from noval_d.node import spool
@@ -50,13 +51,17 @@ class Hooks:
         report = read_report(agent.driver.hooks, event, raw) if agent is not None else None
         if agent is None or report is None:
             return False
+        await self.take(agent, report)
+        return True
+
+    async def take(self, agent: Agent, report: Report) -> None:
+        """Take over what an agent's hook, or its API, has told."""
         before = agent.state
         await self._roster.workers[agent.id].heard(report)
         self._watcher.soon()
         self._heard(agent.id)
         if agent.state is not before:
             self._state_changed()
-        return True
 
     async def hear_late(self, client: ControlClient) -> None:
         """Take over the kept calls that came from the panes of this server; forget the others."""

@@ -87,7 +87,7 @@ class Node:
         drivers, self.broken_drivers = read_drivers(Path(own) if own else None)
         for error in self.broken_drivers.values():
             log.error("node.driver_broken", extra={"problem": error.message, "cure": error.hint})
-        self.crew = Crew()
+        self.crew = Crew(lambda agent, report: self.hooks.take(agent, report))  # noqa: PLW0108 - made below
         self.lag = LoopLag(clock)
         self.roster = Roster(
             node=self.name,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from noval_d.canary.kinds.opencode import KIND
+from noval_d.canary.model.stub_model import StubModel
 from tests.lab.agent_lab import AgentLab
 
 
@@ -32,3 +33,12 @@ class OpencodeLab(AgentLab):
         self.server.paste(self.pane, text)
         self.wait_for(lambda screen: self.composer(screen) not in (None, before))
         self.server.press(self.pane, "Enter")
+
+
+@dataclass(frozen=True, slots=True)
+class OpencodeApiLab(OpencodeLab):
+    """The same, serving its HTTP API on a port that it chooses."""
+
+    @classmethod
+    def arguments(cls, stub: StubModel) -> tuple[str, ...]:
+        return ("--port", "0")

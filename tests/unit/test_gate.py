@@ -122,3 +122,13 @@ def test_a_turn_that_only_a_hook_tells_of_holds_for_an_agent_that_takes_nothing_
     assert isinstance(held, Hold)
     assert held.reason is HoldReason.BUSY
     assert decide(message(), replace(view, driver=COMPOSER), NOW_MS) == Type()
+
+
+@given(views)
+def test_what_goes_past_the_screen_is_held_by_all_but_what_the_input_box_shows_and_a_turn(
+    view: AgentView,
+) -> None:
+    straight = decide(message(), replace(view, direct=True), NOW_MS)
+    assert view.sight is not None
+    free = replace(view.sight, composer="", busy=False)
+    assert straight == decide(message(), replace(view, sight=free, working=False), NOW_MS)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from nova_torch.clean import clean
 from nova_torch.values import Form, Kind, Message, MessageId
 from noval_d.agents.driver_file import load_drivers
-from noval_d.delivery.template import dress
+from noval_d.delivery.template import dress, plain
 
 DRIVERS = load_drivers(None)
 CLAUDE, LINE = DRIVERS["claude"], DRIVERS["line"]
@@ -83,3 +83,13 @@ def test_verbatim_is_a_command_only_where_the_driver_knows_commands() -> None:
     assert dress(CLAUDE, message("/compact", form=Form.VERBATIM)) == "/compact "
     assert dress(generic, message("/compact", form=Form.VERBATIM)) == "[nova] /compact "
     assert dress(LINE, message("/bin/ls", form=Form.VERBATIM)) == "/bin/ls"
+
+
+@given(bodies)
+def test_what_needs_no_typing_is_the_body_alone(body: str) -> None:
+    assert plain(message(body)) == clean(body)
+
+
+def test_what_needs_no_typing_still_says_which_agent_sent_it() -> None:
+    assert plain(message("/do", sender="claude-2")) == "[nova 01J from claude-2]\n/do"
+    assert plain(message("/do", sender="claude-2", form=Form.RAW)) == "/do"
