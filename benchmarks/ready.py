@@ -38,6 +38,10 @@ def run() -> list[Report]:
             for number in range(STARTS):
                 with furnished(folder, f"{lab.kind.name}-{number}", lab) as actor:
                     box_s, lag_s, first_s = _start(node, actor)
+                    print(
+                        f"  {actor.name}: box {box_s:.2f}, ready {lag_s:.2f}, first {first_s:.2f} s",
+                        flush=True,
+                    )
                     boxes.append(box_s)
                     lags.append(lag_s)
                     firsts.append(first_s)
