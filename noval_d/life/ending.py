@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from noval_d.node.node import Node
 
 LOOK_S = 0.02
+HANGUP_S = 1.0  # its terminal is gone: most programs end on that by themselves
 FINISH_S = 3.0  # for a message between paste and proof, before the agent is asked to quit
 ASK_S = 5.0
 KILLED_S = 5.0
@@ -52,6 +53,37 @@ async def end(node: Node, agent: Agent, *, force: bool) -> How:
     raise NovaError(
         f"the program of agent {agent.id} (pid {pid}) does not end.", "Is its disk or its host stuck?"
     )
+
+
+async def end_rest(pid: int, terminate_s: float) -> bool:
+    """End what an ended program has left of its own process group, `pid`'s; return whether that was needed.
+
+    It is the agent too: Gemini CLI is a `node` below another one, and lives on when that is killed. Jobs in groups
+    of their own are left alone.
+    """
+    if await _within(HANGUP_S, lambda: not _rest(pid)):
+        return False
+    for number, limit_s in ((signal.SIGTERM, terminate_s), (signal.SIGKILL, KILLED_S)):
+        for process in _rest(pid):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(process, number)
+        if await _within(limit_s, lambda: not _rest(pid)):
+            break
+    return True
+
+
+def _rest(pid: int) -> list[int]:
+    """Return the processes of the group and session that `pid` led; none while a process of that number runs."""
+    import psutil  # 2 MB that only an ending pays for
+
+    if runs(pid):
+        return []  # the group's own leader, or, later, somebody else's
+    found: list[int] = []
+    for other in psutil.pids():
+        with contextlib.suppress(OSError):
+            if os.getpgid(other) == pid and os.getsid(other) == pid and runs(other):
+                found.append(other)
+    return found
 
 
 def runs(pid: int) -> bool:

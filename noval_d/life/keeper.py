@@ -15,12 +15,12 @@ from nova_torch.ulid import new_ulid
 from nova_torch.values import AgentId, AgentState, MessageId, PaneId
 from noval_d.agents.start import StartDialog, known_dialog
 from noval_d.life.archive import archive_name, keep, summary
-from noval_d.life.ending import How, end, runs
+from noval_d.life.ending import How, end, end_rest, runs
 from noval_d.life.plan import Life, Phase
 from noval_d.life.policy import Again, Exit, GiveUp, Limits, after_exit, recent
 from noval_d.node.retire import retire
 from noval_d.tmux.endings import Ending, ending, reap
-from noval_d.tmux.panes import list_panes
+from noval_d.tmux.panes import PaneFacts, list_panes
 
 if TYPE_CHECKING:
     from noval_d.agents.agent import Agent
@@ -197,8 +197,10 @@ class Keeper:
 
     async def _watch(self) -> None:
         while self._order is None:
+            program = self.agent.facts
             ended = await self._exit()
             if ended is not None:
+                await self._end_rest(program)
                 await self._ended(ended)
                 return
             if self.life.phase is Phase.LAUNCHED:
@@ -343,6 +345,7 @@ class Keeper:
                 raise TmuxNotAnswering("the tmux server does not answer, so nothing can be ended there.")
         how = await end(self._node, self.agent, force=force)
         facts = self.agent.facts
+        await self._end_rest(facts)
         if facts is not None and how is not How.ALREADY:
             known = await self._reaped(self._node.tmux.client, facts.pane_id)
             if known is not None and not known.dead:
@@ -351,6 +354,10 @@ class Keeper:
                     f"Look: novactl peek {self.agent.id}",
                 )
         return how
+
+    async def _end_rest(self, program: PaneFacts | None) -> None:
+        if program is not None and await end_rest(program.pid, self._node.config.life.terminate_s):
+            log.info("life.rest_ended", extra={"agent": self.life.agent, "pid": program.pid})
 
     async def _reaped(self, client: ControlClient, pane: PaneId) -> Ending | None:
         """Wait until tmux knows how the program of `pane` ended; it learns of the end and of the status apart."""

@@ -16,6 +16,7 @@ import pytest
 
 from nova_torch.errors import NovaError
 from nova_torch.protocol.client import Client
+from noval_d.canary.processes import living_in
 from tests.support.node import TestNode, node, until
 from tests.support.spawned import Spawned, command, spawn
 from tests.support.tmux import runs
@@ -248,6 +249,26 @@ def test_a_killed_agent_comes_back_where_its_policy_says_so(
         agent.wait_state("exited")
         assert "life.restarting" not in quick.log()
         assert agent.starts() == 1
+
+
+def test_what_a_killed_agent_leaves_of_its_own_group_is_ended_and_its_other_jobs_are_not(
+    quick: TestNode, tmp_path: Path
+) -> None:
+    script = "trap '' HUP; sleep 7101 & setsid sleep 7102 & exec cat"
+    agent = spawn(quick, tmp_path, "lines", driver="line", command=["sh", "-c", script], restart="on-failure")
+    pid = agent.pid()
+
+    def sleeping(word: str) -> set[int]:
+        found = living_in(quick.tmux.home)
+        return {one.pid for one in found if one.is_running() and word in one.cmdline()}
+
+    until(lambda: len(sleeping("7101")) == len(sleeping("7102")) == 1, 10, "both jobs")
+    rest, job = sleeping("7101"), sleeping("7102")
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: "life.rest_ended" in quick.log(), 15, f"the end of the rest, {quick.log()[-2000:]}")
+    until(lambda: len(sleeping("7101") - rest) == 1, 15, "the next start")
+    assert not rest & sleeping("7101")
+    assert job <= sleeping("7102")
 
 
 def test_an_agent_that_ends_well_comes_back_only_by_always(quick: TestNode, tmp_path: Path) -> None:

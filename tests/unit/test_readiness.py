@@ -19,12 +19,13 @@ DRIVERS = load_drivers()
         ("claude", None, None, False),
         # Gemini CLI draws its conversation anew after its hook
         ("gemini", None, 5.0, False),
-        ("gemini", 5.0, 0.9, False),
-        ("gemini", 0.9, 5.0, False),
-        ("gemini", 1.0, 1.0, True),
+        ("gemini", 5.0, 0.7, False),
+        ("gemini", 0.7, 5.0, False),
+        ("gemini", 0.8, 0.8, True),
         ("gemini", 3.0, None, True),
-        ("codex", 0.5, None, False),
-        ("codex", 0.6, None, True),
+        ("aider", 0.5, None, False),
+        ("aider", 0.6, None, True),
+        ("codex", 2.0, None, False),
     ],
 )
 def test_an_agent_is_ready(driver: str, stood_s: float | None, told_s: float | None, ready: bool) -> None:
