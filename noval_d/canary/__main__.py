@@ -8,11 +8,13 @@ and with `--until-eof` when standard input ends: whoever asked is gone.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +33,13 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 def main() -> int:
     """Try the agents; 0 also for an error that is told."""
     asked = _parser().parse_args()
+    ending = Ending()
     for name in SIGNALS:
-        signal.signal(name, _end)
+        signal.signal(name, ending.take)
     if asked.until_eof:
         threading.Thread(target=_end_at_eof, daemon=True).start()
     try:
-        _try_all(asked)
+        _try_all(asked, ending)
     except NovaError as error:
         _say("error", err=error.to_wire())
     except BrokenPipeError:
@@ -45,7 +48,7 @@ def main() -> int:
     return 0
 
 
-def _try_all(asked: argparse.Namespace) -> None:
+def _try_all(asked: argparse.Namespace, ending: Ending) -> None:
     files = driver_files(Path(asked.drivers) if asked.drivers else None)
     for name in asked.agent:
         _known(name)
@@ -61,15 +64,19 @@ def _try_all(asked: argparse.Namespace) -> None:
             _say("absent", agent=name, title=KINDS[name].title, command=driver.start.command or (name,))
         else:
             source = "" if files[name].parent == BUILT_IN else str(files[name])
-            _try(found, source, asked)
+            _try(found, source, asked, ending)
+            ending.heed()
     _say("done")
 
 
-def _try(found: Found, source: str, asked: argparse.Namespace) -> None:
+def _try(found: Found, source: str, asked: argparse.Namespace, ending: Ending) -> None:
     """Try one agent on a stage of its own, and tell how each check ended."""
     name, driver = found.kind.name, found.driver
     kept = Kept(asked.keep, name)
-    with stage(drivers=asked.drivers or "", program=found.program, limit_s=asked.limit) as on:
+    with (
+        stage(drivers=asked.drivers or "", program=found.program, limit_s=asked.limit) as on,
+        ending.put_off_afterwards(),
+    ):
         env = {**on.environment, **found.kind.environment(on.stub.url)}
         version = version_of(found.program, env, str(on.work))
         _say(
@@ -86,6 +93,35 @@ def _try(found: Found, source: str, asked: argparse.Namespace) -> None:
         trial = Trial(on=on, kind=found.kind, driver=driver, program=found.program)
         for result in trial.run(lambda check: _say("step", agent=name, check=check.value)):
             _say("check", agent=name, **_told(result, kept))
+
+
+class Ending:
+    """Ends the program when a signal says so: at once, or when what was started has been removed."""
+
+    def __init__(self) -> None:
+        self._asked = False
+        self._put_off = False
+
+    def take(self, _signal: int, _frame: object) -> None:
+        """Take a signal."""
+        self._asked = True
+        if not self._put_off:
+            self._put_off = True  # one that comes again does not disturb the removal
+            raise SystemExit(1)
+
+    @contextlib.contextmanager
+    def put_off_afterwards(self) -> Iterator[None]:
+        """From the end of this block on signals wait for `heed`."""
+        try:
+            yield
+        finally:
+            self._put_off = True
+
+    def heed(self) -> None:
+        """End now if that was asked for meanwhile."""
+        self._put_off = False
+        if self._asked:
+            raise SystemExit(1)
 
 
 class Kept:
@@ -140,12 +176,6 @@ def _program(text: str) -> tuple[str, str]:
 
 def _say(event: str, **facts: Any) -> None:
     print(json.dumps({"event": event, **facts}), flush=True)
-
-
-def _end(_signal: int, _frame: object) -> None:
-    for name in SIGNALS:  # what was started is removed in peace
-        signal.signal(name, signal.SIG_IGN)
-    raise SystemExit(1)
 
 
 def _end_at_eof() -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from noval_d.agents.driver_file import load_drivers
+from noval_d.canary.__main__ import Ending
 from noval_d.canary.found import KINDS, find
 from noval_d.canary.results import Check, Outcome, Screen, claimed
 
@@ -83,3 +85,20 @@ def test_a_program_is_the_named_one_else_that_of_the_environment_else_that_of_th
     assert program({}, by_env) == "bin/claude"
     assert program({}, env) == "path/claude"
     assert program({}, {"PATH": str(tmp_path)}) == ""
+
+
+def test_a_signal_that_comes_as_a_trial_is_removed_waits_for_that() -> None:
+    ending = Ending()
+    with pytest.raises(SystemExit), ending.put_off_afterwards():
+        ending.take(signal.SIGTERM, None)
+    ending.take(signal.SIGTERM, None)  # again, while it is removed
+    with ending.put_off_afterwards():
+        pass
+    with pytest.raises(SystemExit):
+        ending.heed()
+    quiet = Ending()
+    with quiet.put_off_afterwards():
+        pass
+    quiet.heed()
+    with pytest.raises(SystemExit):
+        quiet.take(signal.SIGINT, None)
