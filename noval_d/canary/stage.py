@@ -32,6 +32,7 @@ NODE_LIMIT_S = 20.0
 CALL_LIMIT_S = 10.0
 TMUX_LIMIT_S = 5.0
 LOOK_S = 0.1
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
 KEPT = ("PATH", "PYTHONPATH", "TZ")
 
 
@@ -68,7 +69,11 @@ class Stage:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What everything here is started with: nothing of the user's own settings, and no proxy."""
+        """What everything here is started with: nothing of the user's own settings.
+
+        The proxy is the stub model, which passes nothing on: an agent that would ask the world for a release, a
+        package or an account stays on loopback.
+        """
         kept = {name: os.environ[name] for name in KEPT if name in os.environ}
         if self.program_path:
             kept["PATH"] = f"{os.path.dirname(self.program_path)}:{kept.get('PATH', os.defpath)}"
@@ -79,6 +84,8 @@ class Stage:
             "SHELL": "/bin/sh",
             "TERM": "tmux-256color",
             "COLORTERM": "truecolor",
+            **dict.fromkeys(PROXIES, self.stub.url),
+            **dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1,localhost"),
             "NOVA_SOCKET": self.socket,
             "NOVA_STATE_DIR": str(self.root / "state"),
             "NOVA_NODE": "canary",
