@@ -46,7 +46,11 @@ def later(values: Values, body: str) -> int:
         )
     if values["in_"] is not None and values["at"] is not None:
         raise InvalidRequest("--in and --at exclude each other.", "Use one of them.")
-    return _added({"every": None, "cron": None, "missed": None, "late": None, "here": False, **values}, body)
+    return _added(
+        {"every": None, "cron": None, "missed": None, "late": None, "here": False, **values},
+        body,
+        receipt={"final": False, "timings_ms": {}},
+    )
 
 
 def list_schedules(values: Values) -> int:
@@ -114,7 +118,8 @@ def cancel(values: Values) -> int:
     return 0
 
 
-def _added(values: Values, body: str) -> int:
+def _added(values: Values, body: str, receipt: dict[str, Any] | None = None) -> int:
+    """Add it and print its id, or as JSON the schedule with the further fields of a `receipt`."""
     args = given(
         {
             "id": sending.message_id(values["id"]) if values["id"] else new_ulid(),
@@ -142,7 +147,7 @@ def _added(values: Values, body: str) -> int:
         time.sleep(sending.AGAIN_S)  # it may have been taken: one id is one schedule
         found = ask({**values, "timeout": f"{limit_s(values, CALL_S)}s"}, "schedule_add", args)
     if values["json"]:
-        out.json_line(found)
+        out.json_line({**(receipt or {}), **found})
         return 0
     out.line(out.safe(found.get("id")))
     when = f"due {found.get('next')} ({_in(found, time.time_ns() // 1_000_000)}) for {found.get('agent')}"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from nova_torch.communication.compose import compose
 from nova_torch.errors import (
     BrokerUnavailable,
+    Conflict,
     MailboxLost,
     NotOwner,
     NovaError,
@@ -24,7 +25,7 @@ from nova_torch.values import AgentId, Message, MessageId, State
 from noval_d.schedule.book import Book
 from noval_d.schedule.copies import Copies
 from noval_d.schedule.decide import ahead, decide
-from noval_d.schedule.schedule import Schedule
+from noval_d.schedule.schedule import Schedule, ScheduleId
 from noval_d.schedule.times import shown
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ RECHECK_S = 10.0
 RETRY_S = 1.0
 GIVE_UP_MS = 60_000
 """How long after an owner would have given a message up the node where it was added says so instead."""
+BATCH = 64
 NOTE_CHARS = 200
 ABSENT = "nobody was there"
 WAITING = frozenset({State.ACCEPTED, State.QUEUED, State.HELD})
@@ -135,22 +137,36 @@ class Clockwork:
             mine = due
         done: list[Schedule] = []
         try:
-            for schedule in mine:
-                known = self.book.get(schedule.id)
-                if known is not None and not known.mark.ended:
-                    done += await self._carry_out(known)
+            for start in range(0, len(mine), BATCH):
+                await self._carry_out_all(mine[start : start + BATCH], done)
             if broker is not None and done:
                 await self.copies.put(broker, done)
+        except BaseException:
+            self.copies.unsure()  # what was done goes to the broker later
+            raise
         finally:  # a new owner knows of them before anything is typed, if it can be told at all
             self._node.outbox.let_go(MessageId(schedule.mark.last_id) for schedule in done)
         return len(mine) == len(due)
 
-    async def _carry_out(self, schedule: Schedule) -> list[Schedule]:
+    async def _carry_out_all(self, batch: list[Schedule], done: list[Schedule]) -> None:
+        """Carry out several, in their order and with few commits; add to `done` what changed, then raise."""
+        outcomes = await asyncio.gather(
+            *(self._carry_out(schedule.id) for schedule in batch), return_exceptions=True
+        )
+        done += [each for each in outcomes if isinstance(each, Schedule)]
+        problems = [each for each in outcomes if isinstance(each, BaseException)]
+        if problems:
+            raise problems[0]
+
+    async def _carry_out(self, schedule_id: ScheduleId) -> Schedule | None:
         """Carry out the decision about one schedule; return it as it is then, if it changed."""
+        schedule = self.book.get(schedule_id)
+        if schedule is None or schedule.mark.ended:
+            return None
         on_time_ms = round(self._node.config.schedule.on_time_s * 1000)
         decision = decide(schedule, self._node.clock_ms(), on_time_ms=on_time_ms)
         if decision.nothing:
-            return []
+            return None
         new = schedule.marked(done_ms=decision.done_ms)
         if decision.back:
             new = new.marked(turn=schedule.mark.turn + 1, note="the clock was set back")
@@ -163,7 +179,7 @@ class Clockwork:
             await self.book.write(new)
         if decision.missed_ms is not None:
             self._tell_missed(new, decision.missed_ms, ABSENT)
-        return [new]
+        return new
 
     async def _fire(self, schedule: Schedule, new: Schedule, due_ms: int) -> Schedule:
         """Send the message of the time `due_ms`, or write down why it is not; return the schedule as it is then."""
@@ -184,7 +200,14 @@ class Clockwork:
             return new
         new = new.marked(fired=schedule.mark.fired + 1)
         reason = f"schedule {schedule.id}, due {shown(due_ms, schedule.when.tz)}"
-        await self._node.outbox.accept(message, schedule.agent, self.book.row(new), reason=reason, hold=True)
+        try:
+            await self._node.outbox.accept(
+                message, schedule.agent, self.book.row(new), reason=reason, hold=True
+            )
+        except Conflict as error:  # somebody sent another message under this id, in this very moment
+            self.book.took(new)
+            self._tell_missed(new, due_ms, error.message)
+            return new
         self.book.took(new)
         log.info("schedule.fired", extra={"schedule": schedule.id, "agent": schedule.agent, "due_ms": due_ms})
         self._publish("fired", new, due_ms, message.id, "")

@@ -10,15 +10,16 @@ from typing import Any, cast
 
 import pytest
 
+from nova_torch.broker import Kept as BrokersOwn
 from nova_torch.config import Config
-from nova_torch.errors import StoreFailed
+from nova_torch.errors import BrokerUnavailable, StoreFailed
 from nova_torch.values import AgentId, NodeId
 from noval_d.control.hub import Hub
 from noval_d.mailroom.outbox import Outbox
 from noval_d.mailroom.store import Statement, Store
 from noval_d.schedule import clockwork
 from noval_d.schedule.clockwork import Clockwork
-from noval_d.schedule.schedule import Mark, Schedule
+from noval_d.schedule.schedule import Mark, Schedule, pack, unpack
 from tests.support.aio import run
 from tests.support.schedules import BEGAN, cron, every, once
 
@@ -203,6 +204,103 @@ def test_without_the_broker_what_was_added_elsewhere_waits(tmp_path: Path) -> No
         assert stage.sent() == [own.id]
 
     staged(tmp_path, scenario, foreign, own)
+
+
+class Kept:
+    """A broker that keeps what is put in, and nothing else."""
+
+    def __init__(self, *schedules: Schedule) -> None:
+        self.marks = {each.id: each for each in schedules}
+        self.down = 0
+
+    async def put_schedules(self, _agent: str, kept: Any) -> None:
+        if self.down:
+            self.down -= 1
+            raise BrokerUnavailable("away.")
+        for each in kept:
+            given = unpack(each.asked, each.mark)
+            self.marks[given.id] = self.marks.get(given.id, given).later(given.mark)
+
+    async def schedules(self, _agents: Any) -> list[Any]:
+        return [BrokersOwn(id=e.id, asked=pack(e), mark=e.mark.packed()) for e in self.marks.values()]
+
+    async def schedule_marks(self, _agent: str, _owner: Any, ids: list[Any]) -> dict[str, str]:
+        return {each: self.marks[each].mark.packed() for each in ids if each in self.marks}
+
+
+def with_broker(stage: Stage, broker: Kept) -> None:
+    stage.node.broker = SimpleNamespace(
+        broker=broker, owner="one|1", lease_ok=True, claimed=lambda _agent: True, failed=lambda _error: None
+    )
+    stage.clockwork.together()
+
+
+def test_a_message_for_an_agent_of_no_node_is_missed_when_its_time_is_over(tmp_path: Path) -> None:
+    nobody = AgentId("nobody")
+    lost, sent = once(BEGAN + MINUTE, agent=nobody), once(BEGAN + MINUTE, agent=nobody)
+    finished = sent.marked(ended="finished", fired=1)
+
+    async def scenario(stage: Stage) -> None:
+        broker = Kept(lost, sent)
+        with_broker(stage, broker)
+        stage.now_ms += MINUTE + HOUR
+        await stage.settle()
+        assert stage.events == []
+        broker.marks[sent.id] = finished  # its owner, elsewhere
+        stage.now_ms += MINUTE + 1
+        await stage.until(lambda: stage.events == [("missed", MINUTE)])
+        await stage.until(lambda: broker.marks[lost.id].mark.ended == "missed")
+        known = stage.clockwork.book.get(sent.id)
+        assert known is not None
+        assert known.mark.ended == "finished"
+
+    staged(tmp_path, scenario, lost, sent)
+
+
+def test_what_was_decided_or_cancelled_elsewhere_is_not_sent(tmp_path: Path) -> None:
+    cancelled, done, good = (once(BEGAN + MINUTE) for _ in range(3))
+
+    async def scenario(stage: Stage) -> None:
+        with_broker(stage, broker := Kept())
+        await stage.until(lambda: len(broker.marks) == 3)
+        broker.marks[cancelled.id] = cancelled.marked(ended="cancelled")  # no bell tells of it
+        broker.marks[done.id] = done.marked(ended="finished")
+        stage.now_ms += MINUTE
+        await stage.until(lambda: stage.sent() == [good.id])
+        await stage.settle()
+        assert stage.sent() == [good.id]
+
+    staged(tmp_path, scenario, cancelled, done, good)
+
+
+def test_a_message_is_held_back_until_the_broker_was_told_and_goes_on_when_it_cannot_be(
+    tmp_path: Path,
+) -> None:
+    first, second = once(BEGAN + MINUTE), once(BEGAN + 2 * MINUTE)
+
+    async def scenario(stage: Stage) -> None:
+        with_broker(stage, broker := Kept())
+        told = asyncio.Event()
+        put = broker.put_schedules
+
+        async def slow(agent: str, kept: Any) -> None:
+            await told.wait()
+            await put(agent, kept)
+
+        await stage.until(lambda: len(broker.marks) == 2)
+        broker.put_schedules = slow  # type: ignore[method-assign,assignment]
+        stage.now_ms += MINUTE
+        await stage.until(lambda: stage.sent() == [first.id])
+        assert stage.outbox.unsent(10) == []
+        assert stage.outbox.near([AgentId("alice")]) == []
+        told.set()
+        await stage.until(lambda: [str(out.message.id) for out in stage.outbox.unsent(10)] == [first.id])
+        broker.down = 1
+        stage.now_ms += MINUTE
+        await stage.until(lambda: len(stage.outbox.unsent(10)) == 2)
+        await stage.until(lambda: broker.marks[second.id].mark.ended == "finished")
+
+    staged(tmp_path, scenario, first, second)
 
 
 def test_what_a_node_cannot_make_sense_of_keeps_nothing_else_from_being_sent(tmp_path: Path) -> None:

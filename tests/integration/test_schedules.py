@@ -72,6 +72,17 @@ def test_a_message_for_later_is_typed_then_and_its_trace_says_where_it_came_from
     assert 2500 <= early_ms < 12_500
 
 
+def test_what_send_prints_for_later_has_the_fields_of_a_receipt(running: TestNode, tmp_path: Path) -> None:
+    raw(running, tmp_path)
+    done = running.novactl("send", "raw", "later", "--at", "23:59", "--tz", "UTC", "--json")
+    found = json.loads(done.stdout) if not done.returncode else {"error": done.stderr}
+    wanted = {"id", "target", "state", "reason", "agent", "node", "final", "timings_ms", "next_ms"}
+    assert wanted <= found.keys()
+    refused = running.novactl("send", "raw", "later", "--in", "1s", "--wait")
+    assert (refused.returncode, "--wait does not go with" in refused.stderr) == (2, True)
+    running.call("schedule_cancel", {"id": found["id"]})
+
+
 def test_what_repeats_comes_again_until_it_is_cancelled(running: TestNode, tmp_path: Path) -> None:
     agent = raw(running, tmp_path)
     events: list[dict[str, Any]] = []
