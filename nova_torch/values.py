@@ -103,6 +103,19 @@ class AgentState(StrEnum):
     LOST = "lost"
 
 
+NOVA_STATUS = {
+    AgentState.STARTING: "initializing",
+    AgentState.IDLE: "idle",
+    AgentState.BUSY: "busy",
+    AgentState.DIALOG: "active",
+    AgentState.DRAFT: "active",
+    AgentState.PAUSED: "active",
+    AgentState.EXITED: "offline",
+    AgentState.LOST: "offline",
+}
+"""The words of the older Nova registries for each state."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
     """One message. `id` is a ULID given by the sender; times are milliseconds since the epoch."""
@@ -278,6 +291,26 @@ class AgentRecord:
     detail: str = ""
     attention: str = ""
     """What it needs a person for: dialog, limit, draft or exited."""
+
+    @property
+    def available(self) -> bool:
+        """Whether it could begin something now: it is idle, and nobody has paused it."""
+        return self.state is AgentState.IDLE
+
+    @property
+    def status(self) -> str:
+        """The state in Nova's older words: initializing, idle, busy, active (a person is needed) or offline."""
+        return NOVA_STATUS[self.state]
+
+    @property
+    def last_heartbeat(self) -> float:
+        """When it was last seen, seconds since the epoch (Nova's older name)."""
+        return self.last_seen_ms / 1000
+
+    @property
+    def session_id(self) -> str:
+        """Its tmux session (Nova's older name)."""
+        return self.session
 
     def to_json(self) -> dict[str, object]:
         """Return the object of `agents --json`."""

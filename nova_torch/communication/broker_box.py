@@ -9,7 +9,7 @@ itself: receipts after a week, answers after a day.
 from __future__ import annotations
 
 import asyncio
-import getpass
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -30,6 +30,8 @@ from nova_torch.errors import (
 )
 from nova_torch.fleet import NodeView, Presence, presence, read_blob
 from nova_torch.nearest import suggestion
+from nova_torch.people import person_of
+from nova_torch.recent import Recent
 from nova_torch.values import AGENT_ID, AgentRecord, Hop, Message, MessageId, NodeId, Receipt, Reply, State
 
 T = TypeVar("T")
@@ -37,6 +39,7 @@ T = TypeVar("T")
 ANSWERS_KEPT_S = 24 * 3600
 SILENT_S = 60.0  # as a daemon's outbox: without any receipt for this long it is sent again
 BLOCK_S = 2.0
+KEPT = 1000  # messages of which this process knows more than the broker does
 BUSY_BLOCK_S = 0.05
 READERS = 6  # of the 8 connections for blocking reads
 RETRY_S = (0.1, 0.3, 1.0)
@@ -60,9 +63,9 @@ class BrokerBox:
         self._limit = mailbox_limit
         self._clock_ms = clock_ms
         self._gone_s = gone_s
-        self._posted: dict[str, _Posted] = {}
-        self._bags: dict[str, Mailbag] = {}
-        self._told: set[str] = set()
+        self._posted: Recent[_Posted] = Recent(KEPT)
+        self._bags: Recent[Mailbag] = Recent(KEPT)
+        self._told: Recent[None] = Recent(KEPT)
         self._readers = asyncio.Semaphore(READERS)
         self._waiting = 0
 
@@ -116,7 +119,7 @@ class BrokerBox:
             await self._broker.claim_for(place.box, place.owner, seconds=ANSWERS_KEPT_S)
         sent = replace(
             message,
-            sender=message.sender or f"user:{getpass.getuser()}",
+            sender=message.sender or person_of(os.getuid()),
             headers={**message.headers, **place.headers(message.target, answers_s=ANSWERS_KEPT_S)},
         )
         item = Enqueue(
@@ -141,13 +144,14 @@ class BrokerBox:
 
     async def follow(self, message_id: str, *, replied: bool = False) -> AsyncIterator[Receipt]:
         """Follow a message by the receipts that come back; what stays silent is put into its mailbox again."""
+        bag = self._bag(message_id)
         posted = self._posted.get(message_id)
         receipt = posted.receipt if posted is not None else None
         told: Receipt | None = None
         seen, heard_at = 0, self._now()
         self._waiting += 1
         try:
-            hops = await self._patient(message_id, lambda: self._more(message_id, seen, 0.001))
+            hops = await self._patient(message_id, lambda: self._more(bag, seen, 0.001))
             while True:
                 seen += len(hops)
                 for hop in hops:
@@ -165,7 +169,7 @@ class BrokerBox:
                 if posted is not None and not receipt.delivered and self._now() - heard_at > SILENT_S:
                     await self._patient(message_id, partial(self._broker.enqueue, [posted.item]))
                     heard_at = self._now()
-                hops = await self._wait(receipt, seen, replied=replied)
+                hops = await self._wait(receipt, bag, seen, replied=replied)
         finally:
             self._waiting -= 1
 
@@ -202,7 +206,7 @@ class BrokerBox:
 
     async def trace(self, message_id: str) -> dict[str, Any]:
         """Return the receipts that came back for a message sent without a daemon."""
-        hops = [hop for hop in await self._more(message_id, 0, 0.001) if hop.message == message_id]
+        hops = [hop for hop in await self._more(self._bag(message_id), 0, 0.001) if hop.message == message_id]
         posted = self._posted.get(message_id)
         receipt = posted.receipt if posted is not None else None
         for hop in hops:
@@ -217,21 +221,24 @@ class BrokerBox:
 
     # -- inside --
 
-    async def _more(self, message_id: str, seen: int, wait_s: float) -> list[Hop]:
-        """Return the receipts behind the first `seen` of the place that a message's come back to."""
-        place = Endpoint.of(message_id)
-        bag = self._bags.setdefault(place.node, Mailbag(place.node))
+    def _bag(self, message_id: str) -> Mailbag:
+        node = Endpoint.of(message_id).node
+        if node not in self._bags:
+            self._bags[node] = Mailbag(node)
+        return self._bags[node]
+
+    async def _more(self, bag: Mailbag, seen: int, wait_s: float) -> list[Hop]:
+        """Return the receipts behind the first `seen` of a place."""
         return await bag.more(self._broker, seen, wait_s, self._readers)
 
-    async def _wait(self, receipt: Receipt, seen: int, *, replied: bool) -> list[Hop]:
+    async def _wait(self, receipt: Receipt, bag: Mailbag, seen: int, *, replied: bool) -> list[Hop]:
         """Wait for news a while: of the delivery, then for the bell of the answer."""
         wait_s = BLOCK_S if self._waiting <= READERS else BUSY_BLOCK_S
         if not replied or not receipt.delivered:
-            return await self._patient(receipt.id, lambda: self._more(receipt.id, seen, wait_s))
-        node = Endpoint.of(receipt.id).node
+            return await self._patient(receipt.id, lambda: self._more(bag, seen, wait_s))
         async with self._readers:
-            await self._patient(receipt.id, lambda: self._broker.bells(node, block_s=wait_s))
-        return await self._patient(receipt.id, lambda: self._more(receipt.id, seen, 0.001))
+            await self._patient(receipt.id, lambda: self._broker.bells(bag.node, block_s=wait_s))
+        return await self._patient(receipt.id, lambda: self._more(bag, seen, 0.001))
 
     async def _with_answer(self, receipt: Receipt) -> Receipt:
         found = await self._patient(receipt.id, lambda: self._answer_in(receipt.id))
@@ -303,7 +310,7 @@ class BrokerBox:
             final=True,
         )
         await self._broker.post(answer.origin, [encode_hop(hop)])
-        self._told.add(answer.id)
+        self._told[answer.id] = None
 
     async def _unknown(self, target: str) -> AgentNotFound | MailboxLost:
         views = await self.views()

@@ -12,6 +12,7 @@ from typing import Any
 from nova_torch.communication.road import Road
 from nova_torch.errors import DaemonUnreachable, Lagged, MessageNotFound, NovaError, ShuttingDown
 from nova_torch.events import Event, Filter
+from nova_torch.recent import Recent
 from nova_torch.values import Reply, State
 
 EventHandler = Callable[[Event], Awaitable[None] | None]
@@ -35,7 +36,7 @@ class Listening:
     def __init__(self) -> None:
         self._events: list[_Wanted] = []
         self._replies: list[ReplyHandler] = []
-        self._open: dict[str, None] = {}
+        self._open: Recent[None] = Recent(KEPT_QUESTIONS)
 
     def __repr__(self) -> str:
         return f"<Listening events={len(self._events)} replies={len(self._replies)} open={len(self._open)}>"
@@ -51,8 +52,6 @@ class Listening:
     def asked(self, message_id: str) -> None:
         """Remember a question; of very many the oldest are forgotten."""
         self._open[message_id] = None
-        while len(self._open) > KEPT_QUESTIONS:
-            del self._open[next(iter(self._open))]
 
     async def run(self, road: Road, *, gone_s: float) -> None:
         """Call the handlers until cancelled. What a handler raises ends it.

@@ -7,25 +7,22 @@ daemon is simply made again: on the same way when the daemon is back, else on th
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from nova_torch import paths
 from nova_torch.communication.daemon_box import DaemonBox, only_a_daemon
+from nova_torch.communication.doors import Doors
 from nova_torch.communication.postbox import is_over
-from nova_torch.config import Config, load, read_password
 from nova_torch.errors import (
-    BrokerUnavailable,
     DaemonUnreachable,
-    InvalidRequest,
     Lagged,
     NovaError,
     ShuttingDown,
 )
 from nova_torch.fleet import Presence
+from nova_torch.recent import Recent
 from nova_torch.values import AgentRecord, Message, Receipt, Reply
 
 if TYPE_CHECKING:
@@ -37,17 +34,14 @@ T = TypeVar("T")
 
 RETRY_S = (0.05, 0.1, 0.2, 0.5)
 TRIES = 3
+KEPT = 1000
 GONE_S = 30.0
 """How long a message that a daemon accepted is followed while that daemon is away."""
 GONE = (DaemonUnreachable, ShuttingDown)
 
 
 class Road:
-    """A connection that is made when it is needed and made again when it is lost.
-
-    `socket` is the control socket of one daemon: that one or an error. `broker` is the URL of a broker to use when
-    no daemon answers; by default the one that the configuration and the environment name, if no `socket` is given.
-    """
+    """A connection that is made when it is needed and made again when it is lost; see Doors for its arguments."""
 
     def __init__(
         self,
@@ -57,46 +51,58 @@ class Road:
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         gone_s: float = GONE_S,
     ) -> None:
-        for name, value in (("socket", socket), ("broker", broker)):
-            if value is not None and (not isinstance(value, str) or not value):
-                raise InvalidRequest(f"{name} must be a text that is not empty.")
-        self._socket = socket
-        self._broker = broker
-        self._clock_ms = clock_ms
+        self._doors = Doors(socket=socket, broker=broker, clock_ms=clock_ms, gone_s=gone_s)
         self._gone_s = gone_s
-        self._box: Box | None = None
-        self._opening = asyncio.Lock()
+        self._accepted: Recent[Receipt] = Recent(KEPT)
+        """What a daemon accepted from here: it is waited for when it goes away."""
+        self._direct: Recent[None] = Recent(KEPT)
+        """What was put into the broker from here."""
 
     def __repr__(self) -> str:
-        return f"<Road {self._box!r}>"
+        return f"<Road {self._doors!r}>"
 
     async def close(self) -> None:
-        """Close the connection, if there is one."""
-        box, self._box = self._box, None
-        if box is not None:
-            await box.close()
+        """Close what is open."""
+        await self._doors.close()
+
+    async def open(self) -> Box:
+        """Return the connection. Raises DaemonUnreachable when neither daemon nor broker can be reached."""
+        return await self._doors.any()
 
     # -- Postbox --
 
     async def post(self, message: Message) -> Receipt:
         """Hand the message in: to the daemon, else to the broker."""
-        return await self._again(lambda box: box.post(message))
+
+        async def post(box: Box) -> Receipt:
+            receipt = await box.post(message)
+            self._accepted.pop(message.id, None)
+            self._direct.pop(message.id, None)
+            if isinstance(box, DaemonBox):
+                self._accepted[message.id] = receipt
+            else:
+                self._direct[message.id] = None
+            return receipt
+
+        return await self._again(post)
 
     async def follow(self, message_id: str, *, replied: bool = False) -> AsyncIterator[Receipt]:
         """Follow a message; when the daemon that has it goes away, wait for it to come back."""
         last: Receipt | None = None
+        known = self._accepted.get(message_id)
         until: float | None = None
         tries = 0
         while True:
             box: Box | None = None
             try:
-                box = await (self.open() if last is None else self._same_kind())
+                box = await (self._way_of(message_id) if known is None else self._doors.daemon())
                 updates = box.follow(message_id, replied=replied)
                 async with aclosing(_generator(updates)) as stream:
                     async for receipt in stream:
                         until, tries = None, 0
                         if receipt != last:
                             last = receipt
+                            known = receipt if isinstance(box, DaemonBox) else None
                             yield receipt
                         if is_over(receipt, replied=replied):
                             return
@@ -104,17 +110,17 @@ class Road:
                 gone: NovaError = error
             else:
                 gone = DaemonUnreachable("the daemon is stopping.", "novactl up")
-            await self._drop(box)
+            await self._doors.lost(box)
             now = asyncio.get_running_loop().time()
             until = now + self._gone_s if until is None else until
-            if now > until or (last is None and not isinstance(gone, Lagged)):
-                raise self._left_alone(message_id, last, gone)
+            if now > until or (known is None and not isinstance(gone, Lagged)):
+                raise _left_alone(message_id, known, gone)
             await asyncio.sleep(RETRY_S[min(tries, len(RETRY_S) - 1)])
             tries += 1
 
     async def answer(self, message_id: str) -> Reply:
         """Return the answer to a message."""
-        return await self._again(lambda box: box.answer(message_id))
+        return await self._again(lambda box: box.answer(message_id), message_id)
 
     async def reply(
         self, question_id: str, body: str | bytes, *, message_id: str | None, sender: str, priority: str
@@ -136,7 +142,7 @@ class Road:
 
     async def trace(self, message_id: str) -> dict[str, Any]:
         """Return every hop of a message."""
-        return await self._again(lambda box: box.trace(message_id))
+        return await self._again(lambda box: box.trace(message_id), message_id)
 
     async def call(self, name: str, args: Mapping[str, Any], *, what: str) -> Any:
         """Make a call that only a daemon answers; `what` says so when there is none. It must be safe to repeat."""
@@ -153,100 +159,45 @@ class Road:
         box = await self.open()
         if not isinstance(box, DaemonBox):
             raise only_a_daemon(what)
-        async with aclosing(box.stream(name, args)) as items:
-            async for item in items:
-                yield item
+        try:
+            async with aclosing(box.stream(name, args)) as items:
+                async for item in items:
+                    yield item
+        except GONE:
+            await self._doors.lost(box)
+            raise
 
     # -- which way --
 
-    async def open(self) -> Box:
-        """Return the connection. Raises DaemonUnreachable when neither daemon nor broker can be reached."""
-        async with self._opening:
-            if self._box is None:
-                self._box = await self._connect()
-            return self._box
+    async def _way_of(self, message_id: str) -> Box:
+        """Return where a message went from here; any way, when it did not."""
+        if message_id in self._accepted:
+            return await self._doors.daemon()
+        if message_id in self._direct and self._doors.broker is not None:
+            return self._doors.broker
+        return await self.open()
 
-    async def _same_kind(self) -> Box:
-        """Return the connection to follow a message on: what a daemon has accepted is its to tell of."""
-        async with self._opening:
-            if self._box is None:
-                self._box = await self._daemon()
-            return self._box
-
-    async def _again(self, ask: Callable[[Box], Awaitable[T]]) -> T:
+    async def _again(self, ask: Callable[[Box], Awaitable[T]], message_id: str = "") -> T:
         """Ask; when the connection is lost meanwhile, ask again on a new one."""
         for pause_s in (*RETRY_S[: TRIES - 1], None):
-            box = await self.open()
+            box = await self._way_of(message_id)
             try:
                 return await ask(box)
             except GONE:
                 if pause_s is None or not isinstance(box, DaemonBox):
                     raise
-                await self._drop(box)
+                await self._doors.lost(box)
                 await asyncio.sleep(pause_s)
         raise AssertionError("the last try raises or returns")
 
-    async def _drop(self, box: Box | None) -> None:
-        """Give up a connection that is lost, unless somebody has made a new one meanwhile."""
-        if box is not None and self._box is box:
-            await self.close()
 
-    async def _connect(self) -> Box:
-        try:
-            return await self._daemon()
-        except DaemonUnreachable as error:
-            if self._socket is not None and self._broker is None:
-                raise
-            unreachable = error
-        config = load()
-        url = self._broker or _url_of(config)
-        if url is None:
-            raise DaemonUnreachable(
-                f"{unreachable.message} There is no broker to go to instead: none is configured.",
-                f"{unreachable.hint} Or name a broker: NOVA_BROKER_URL",
-            ) from None
-        from nova_torch.communication.broker_box import BrokerBox  # redis: only who has no daemon pays for it
-
-        try:
-            return await BrokerBox.connect(
-                url,
-                prefix=config.broker.prefix,
-                password=read_password(config.broker),
-                mailbox_limit=config.broker.mailbox_limit,
-                clock_ms=self._clock_ms,
-                gone_s=self._gone_s,
-            )
-        except BrokerUnavailable as error:
-            raise DaemonUnreachable(
-                f"{unreachable.message} Instead of it: {error.message} Nothing was sent.",
-                f"{unreachable.hint} Then send again, with the same message_id if there was one.",
-            ) from None
-
-    async def _daemon(self) -> DaemonBox:
-        """Connect to the daemon: at the usual socket, else at the one that the configuration names."""
-        try:
-            return await DaemonBox.connect(self._socket)
-        except DaemonUnreachable:
-            named = "" if self._socket is not None else load().control.socket
-            if named in ("", paths.control_socket()):
-                raise
-            return await DaemonBox.connect(named)
-
-    def _left_alone(self, message_id: str, last: Receipt | None, gone: NovaError) -> NovaError:
-        if last is None:
-            return gone
-        return DaemonUnreachable(
-            f"{gone.message} Message {message_id} was {last.state} then, and goes on when the daemon runs again.",
-            f"Start it: novactl up; then: novactl trace {message_id}",
-        )
-
-
-def _url_of(config: Config) -> str | None:
-    """Return the broker's URL; of an embedded one only when it still runs, after a daemon that was killed."""
-    if config.broker.url != "embedded":
-        return config.broker.url
-    socket = os.path.join(config.state.dir, "broker", "broker.sock")
-    return f"unix://{socket}" if os.path.exists(socket) else None
+def _left_alone(message_id: str, known: Receipt | None, gone: NovaError) -> NovaError:
+    if known is None:
+        return gone
+    return DaemonUnreachable(
+        f"{gone.message} Message {message_id} was {known.state} then, and goes on when the daemon runs again.",
+        f"Start it: novactl up; then: novactl trace {message_id}",
+    )
 
 
 def _generator(items: AsyncIterator[Receipt]) -> AsyncGenerator[Receipt, None]:

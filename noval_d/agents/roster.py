@@ -44,6 +44,7 @@ class Roster:
         clock_ms: Callable[[], int],
         make_worker: Callable[[Agent], Worker],
         tell: Callable[[Agent, Transition | Attention | None], None] = lambda _agent, _news: None,
+        task_of: Callable[[AgentId], str] = lambda _agent: "",
     ) -> None:
         self._node = node
         self._store = store
@@ -52,6 +53,7 @@ class Roster:
         self._clock_ms = clock_ms
         self._make_worker = make_worker
         self._tell = tell
+        self._task_of = task_of
         self.agents: dict[AgentId, Agent] = {}
         self.workers: dict[AgentId, Worker] = {}
         self.server = ""
@@ -230,6 +232,7 @@ class Roster:
             state_since_ms=agent.state_since_ms,
             queued=queued,
             last_seen_ms=agent.seen_ms,
+            current_task=self._task_of(agent.id),
             state_source=agent.standing.source.value,
             detail=agent.standing.detail,
             attention=agent.attention.reason if agent.attention is not None else "",

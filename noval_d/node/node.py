@@ -97,6 +97,7 @@ class Node:
             clock_ms=self.clock_ms,
             make_worker=self._make_worker,
             tell=self._agent_news,
+            task_of=lambda agent: self.talk.current_task(agent),  # noqa: PLW0108 - made below
         )
         self.watcher = Watcher(
             self.roster.agents,

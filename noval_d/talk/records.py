@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from nova_torch.values import AgentId, Message, MessageId
+from nova_torch.values import DELIVERED, AgentId, Kind, Message, MessageId
 from noval_d.mailroom.ledger import Entry, Ledger
 from noval_d.mailroom.store import Statement, Store
 from noval_d.talk.limits import MINUTE_MS, Facts
+
+TASKS_LOOKED_AT = 16
+"""Of an agent's open questions the newest so many are looked through for a task, with each beat."""
 
 
 class Records:
@@ -56,6 +59,13 @@ class Records:
         )
         found = (self._ledger.find(MessageId(row["id"])) for row in reversed(rows))
         return [entry for entry in found if entry is not None]
+
+    def current_task(self, agent: AgentId) -> MessageId | None:
+        """Return the newest task that was typed to `agent` and has no result yet."""
+        for entry in reversed(self.unanswered(agent, TASKS_LOOKED_AT)):
+            if entry.message.kind is Kind.TASK and entry.state in DELIVERED:
+                return entry.message.id
+        return None
 
     # -- what passed between agents --
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from nova_torch.codec import encode_message
 from nova_torch.communication import compose
-from nova_torch.errors import Conflict, InvalidRequest, MessageNotFound
+from nova_torch.errors import Conflict, InvalidRequest, MessageNotFound, StoreFailed
 from nova_torch.ulid import is_ulid, new_ulid
 from nova_torch.values import (
     AgentId,
@@ -156,6 +156,13 @@ class Talk:
         if self._clock() < until:
             return Hold(HoldReason.BUSY, "a program of the agent's waits for this answer", 0.1)
         return None
+
+    def current_task(self, agent: AgentId) -> str:
+        """Return the id of the task that `agent` works on; empty: none, or the state file cannot be read now."""
+        try:
+            return self.records.current_task(agent) or ""
+        except StoreFailed:
+            return ""
 
     # -- where the question came from --
 

@@ -91,6 +91,8 @@ def test_a_task_has_an_id_and_its_answer_is_the_result(site: Office) -> None:
     assert nova.task_result(task, timeout_s=40).body == ANSWER
     assert site.asked("review the lexer") == 1
     quiet = nova.assign_task("agent_123", "no answer comes of this")
+    until(lambda: AgentRegistry().get_agent("agent_123").current_task == quiet.id, what="its current task")
+    assert AgentRegistry().get_agent("reviewer").current_task == ""
     with pytest.raises(TimedOut, match="has no result"):
         nova.task_result(quiet.id, timeout_s=0.5)
     late = nova.assign_task("agent_123", "too late anyway", ttl_s=0.001)
@@ -318,6 +320,29 @@ def test_a_daemon_killed_during_a_request_delivers_once_and_the_answer_arrives(s
 
     assert run(asked(), 100) == ANSWER
     assert site.asked("while it dies") == 1
+
+
+def test_an_answer_reaches_its_handler_although_the_daemon_died(site: Office) -> None:
+    async def heard() -> Reply:
+        answers: asyncio.Queue[Reply] = asyncio.Queue()
+        async with AsyncNovaOrchestrator() as nova:
+            nova.on_reply(answers.put)
+            listener = asyncio.create_task(nova.listen())
+            await asyncio.to_thread(site.node.call, "pause", {"agent_id": "reviewer"})
+            await nova.assign_task("reviewer", "heard of after all")
+            site.node.kill()
+            await asyncio.to_thread(site.node.start)
+            await asyncio.to_thread(site.node.call, "resume", {"agent_id": "reviewer"})
+            taken = asyncio.create_task(answers.get())
+            await asyncio.wait([taken, listener], return_when=asyncio.FIRST_COMPLETED)
+            if listener.done():
+                await listener  # what ended it
+            listener.cancel()
+            await asyncio.wait([listener])
+            return taken.result()
+
+    assert run(heard(), 80).body == ANSWER
+    assert site.asked("heard of after all") == 1
 
 
 def test_a_daemon_that_stays_away_is_an_error_that_names_the_message(site: Office) -> None:

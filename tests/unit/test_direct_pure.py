@@ -11,8 +11,10 @@ from nova_torch.errors import AgentNotFound, InvalidRequest, InvalidText, NotFou
 from nova_torch.events import Event, Filter
 from nova_torch.fleet import NodeView, presence, read_blob, write_blob
 from nova_torch.keys import Keys
+from nova_torch.recent import Recent
 from nova_torch.ulid import is_ulid, new_ulid
 from nova_torch.values import (
+    NOVA_STATUS,
     AgentId,
     AgentRecord,
     AgentState,
@@ -148,6 +150,24 @@ def test_presence_is_that_of_the_node_whose_lease_holds() -> None:
         presence("node:neww", [old, new])
     with pytest.raises(AgentNotFound, match="novactl agents"):
         presence("zebra", [old, new])
+
+
+def test_a_record_has_the_older_names_too() -> None:
+    record = agent("a", seen=2500)
+    assert (record.status, record.last_heartbeat, record.session_id, record.available) == (
+        "idle",
+        2.5,
+        "s",
+        True,
+    )
+    assert set(NOVA_STATUS) == set(AgentState)
+
+
+def test_what_is_kept_of_messages_is_bounded() -> None:
+    kept: Recent[int] = Recent(3)
+    for n in range(10):
+        kept[str(n)] = n
+    assert list(kept) == ["7", "8", "9"]
 
 
 def test_a_filter_wants_what_has_every_value() -> None:
