@@ -22,7 +22,7 @@ PENDING_ROWS = 40  # what waits to be taken stands right above the composer, wit
 
 _PIECE = re.compile(r"[A-Za-z0-9_.-]+(?: [A-Za-z0-9_.-]+)*")
 _OPTION = re.compile(r"(?:\S )?\d+\.")
-_FRAME = " \u00a0●■⎿└├│"
+_FRAME = " \u00a0●■✕⎿└├│"
 _QUESTION = re.compile(r"[\w\]]\?(?:\s|$)")
 
 

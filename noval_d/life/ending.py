@@ -17,12 +17,14 @@ from noval_d.mailroom.ledger import Phase
 
 if TYPE_CHECKING:
     from noval_d.agents.agent import Agent
+    from noval_d.delivery.view import AgentView
     from noval_d.node.node import Node
 
 LOOK_S = 0.02
 HANGUP_S = 1.0  # its terminal is gone: most programs end on that by themselves
 FINISH_S = 3.0  # for a message between paste and proof, before the agent is asked to quit
 ASK_S = 5.0
+DRAWN_S = 3.0
 KILLED_S = 5.0
 
 
@@ -113,6 +115,10 @@ async def _asked(node: Node, agent: Agent) -> bool:
 async def _quit(node: Node, agent: Agent, text: str) -> bool:
     client, driver = node.tmux.client, agent.driver
     view = await agent.view(client)
+    drawn_at = node.clock() + DRAWN_S
+    while _undrawn(view) and node.clock() < drawn_at:
+        await asyncio.sleep(LOOK_S)
+        view = await agent.view(client)
     sight, pane = view.sight, view.facts
     if pane is None or sight is None or not view.present or sight.composer != "" or view.asking:
         return False
@@ -127,6 +133,13 @@ async def _quit(node: Node, agent: Agent, text: str) -> bool:
             return await node.injector.enter(pane, driver, token, guard_text(sight, text), sight.absent_marks)
         await asyncio.sleep(LOOK_S)
     return False
+
+
+def _undrawn(view: AgentView) -> bool:
+    """Tell whether an agent that does nothing shows no input box yet: aider's comes a moment after its answer."""
+    sight = view.sight
+    quiet = sight is not None and sight.composer is None and not sight.busy and sight.dialog is None
+    return view.present and quiet
 
 
 def _signal(pid: int, number: signal.Signals) -> None:

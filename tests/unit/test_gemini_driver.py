@@ -93,6 +93,7 @@ def _mutants() -> dict[str, Driver]:
         "busy.above": replace(GEMINI, busy_above=0),
         "paste.marker": replace(GEMINI, marker=NEVER),
         "dialog.rows": replace(GEMINI, dialog_rows=3),
+        "limit.over": replace(GEMINI, limit_over=None),
     }
     for key, field in (
         ("composer.prompts", "prompts"),
