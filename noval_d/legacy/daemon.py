@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import socket
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nova_torch.errors import AgentNotFound, DaemonUnreachable, NotDelivered, TimedOut
+from nova_torch import paths
+from nova_torch.errors import AgentNotFound, DaemonUnreachable, NotDelivered, NovaError, TimedOut
 from nova_torch.ulid import new_ulid
 from nova_torch.values import UNDELIVERED, Form
 
@@ -34,18 +37,40 @@ def form_of(text: str) -> Form:
     return Form.VERBATIM if text.startswith("/") else Form.RAW
 
 
-def by_daemon(agent: str, text: str, environment: Mapping[str, str]) -> Sent | None:
-    """Give the message to the daemon; None when it is not there, or not this agent's."""
-    from nova_torch import paths
-
+def connected(environment: Mapping[str, str]) -> Client | None:
+    """Return a connection to the daemon; None when it is not there. Raises NovaError."""
     path = paths.control_socket(environment)
     if not os.path.exists(path):
         return None
-    from nova_torch.protocol.client import Client
-
     try:
-        client = Client.connect(path, CONNECT_S)
+        from nova_torch.protocol.client import Client
+    except ImportError as error:
+        if not _answers(path):
+            return None
+        raise NovaError(
+            f"nova-torchd runs, and {sys.executable} cannot speak to it: {error}.",
+            "Name Nova-Torch's own Python in NOVA_PYTHON.",
+        ) from None
+    try:
+        return Client.connect(path, CONNECT_S)
     except DaemonUnreachable:
+        return None
+
+
+def _answers(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(CONNECT_S)
+        try:
+            probe.connect(path)
+        except OSError:
+            return False
+        return True
+
+
+def by_daemon(agent: str, text: str, environment: Mapping[str, str]) -> Sent | None:
+    """Give the message to the daemon; None when it is not there, or not this agent's."""
+    client = connected(environment)
+    if client is None:
         return None
     args = {
         "id": new_ulid(),
@@ -62,7 +87,7 @@ def by_daemon(agent: str, text: str, environment: Mapping[str, str]) -> Sent | N
         except AgentNotFound:
             return None
         except DaemonUnreachable as error:  # it may have been taken: the same id again is safe, tmux is not
-            receipt = _again(path, args, error)
+            receipt = _again(client.path, args, error)
             return _judged(receipt)
         except TimedOut as error:
             raise _unknown(error, args["id"]) from None

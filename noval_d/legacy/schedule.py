@@ -17,14 +17,13 @@ from typing import Any
 from nova_torch.clean import checked_body
 from nova_torch.errors import (
     AgentNotFound,
-    DaemonUnreachable,
     InvalidRequest,
     NovaError,
     UnknownCall,
 )
 from nova_torch.ulid import new_ulid
 from noval_d.legacy import notes
-from noval_d.legacy.daemon import CONNECT_S
+from noval_d.legacy.daemon import connected
 from noval_d.legacy.road import pane_of
 from noval_d.legacy.send import failed, note, say
 from noval_d.legacy.tmux import PlainTmux, server_of
@@ -106,16 +105,8 @@ def _hour(at_s: float) -> str:
 
 def _by_daemon(agent: str, text: Any, delay_s: float, key: str, environment: Mapping[str, str]) -> str:
     """Let the daemon keep the schedule; return its socket, "" when it is not there, or not this agent's."""
-    from nova_torch import paths
-
-    path = paths.control_socket(environment)
-    if not os.path.exists(path):
-        return ""
-    from nova_torch.protocol.client import Client
-
-    try:
-        client = Client.connect(path, CONNECT_S)
-    except DaemonUnreachable:
+    client = connected(environment)
+    if client is None:
         return ""
     args = {"id": key, "target": agent, "body": text, "in_s": max(delay_s, 0.001), "form": "raw"}
     args |= {"pane": environment.get("TMUX_PANE") or None, "tmux": environment.get("TMUX") or None}
@@ -124,7 +115,7 @@ def _by_daemon(agent: str, text: Any, delay_s: float, key: str, environment: Map
             client.call("schedule_add", args)
         except (UnknownCall, AgentNotFound):
             return ""
-    return path
+    return client.path
 
 
 def _detached(told: Mapping[str, Any]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import threading
@@ -11,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from nova_torch.communication import NovaOrchestrator
 from tests.support.agents import Raw, Tui, raw, tui
-from tests.support.legacy import SEND, Said, original, run
+from tests.support.legacy import SCHEDULE, SEND, Said, original, run
+from tests.support.legacy import running as alive
 from tests.support.node import TestNode, node, until
 
 
@@ -138,17 +141,62 @@ def test_a_pane_that_is_no_agent_gets_it_while_the_daemon_runs(running: TestNode
     running.tmux.wait_for(pane, "\nquick\n")
 
 
-def test_with_the_broker_killed_agents_get_it_all_the_same(tmp_path: Path) -> None:
+def test_a_python_that_cannot_speak_to_the_daemon_says_so_and_is_good_enough_without_it(
+    running: TestNode, reader: Raw, tmp_path: Path
+) -> None:
+    bare = tmp_path / "python"
+    bare.write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n')
+    bare.chmod(0o755)
+    before, target = len(reader.bytes()), target_of(running, reader.pane)
+    said = run(SEND, target, "bare", env=env_of(running, NOVA_PYTHON=str(bare)))
+    assert (said.out, said.code) == (b"", 1)
+    assert (
+        "cannot speak to it: No module named 'msgpack'. Name Nova-Torch's own Python in NOVA_PYTHON"
+        in said.err
+    )
+    nowhere = env_of(running, NOVA_PYTHON=str(bare), NOVA_SOCKET=str(tmp_path / "none"))
+    assert run(SEND, target, "bare", env=nowhere).code == 0
+    assert new_bytes(reader, before, 5) == b"bare\r"
+
+
+def test_a_schedule_for_an_agent_is_the_daemons_and_survives_the_script(
+    running: TestNode, reader: Raw
+) -> None:
+    before, env = len(reader.bytes()), env_of(running)
+    target = target_of(running, reader.pane)
+    cancelled = run(SCHEDULE, "5", "never", target, env=env)
+    soon = run(SCHEDULE, "0.02", "soon", target, env=env)
+    assert (cancelled.code, soon.code) == (0, 0)
+    assert {each["state"] for each in running.call("schedule_list")} == {"waiting"}
+    pids = [int(re.findall(rb"PID: (\d+)", said.out)[0]) for said in (cancelled, soon)]
+    os.kill(pids[0], signal.SIGTERM)
+    os.kill(pids[1], signal.SIGKILL)  # the daemon does not need it
+    until(lambda: not any(map(alive, pids)), what="the end of the waiting processes")
+    (line,) = new_bytes(reader, before, 40).split(b"\r")[:-1]
+    assert line.startswith(b"Time for orchestrator check! soon (cat ")
+    until(lambda: running.call("schedule_list") == [], what="the end of both schedules")
+    states = {each["state"] for each in running.call("schedule_list", {"all": True})}
+    assert "cancelled" in states
+
+
+def test_with_the_broker_gone_scripts_novactl_and_the_library_deliver_all_the_same(tmp_path: Path) -> None:
     with node() as made:
         reader = raw(made, tmp_path)
-        os.kill(int((made.state / "broker" / "broker.pid").read_text()), signal.SIGSTOP)
+        broker = int((made.state / "broker" / "broker.pid").read_text())
         target = target_of(made, reader.pane)
+        os.kill(broker, signal.SIGSTOP)
         try:
-            said = run(SEND, target, "no broker", env=env_of(made))
-            assert (said.out, said.code) == (f"Message sent to {target}: no broker\n".encode(), 0)
-            assert new_bytes(reader, 0, 10) == b"no broker\r"
+            said = run(SEND, target, "by script", env=env_of(made))
+            assert (said.out, said.code) == (f"Message sent to {target}: by script\n".encode(), 0)
+            assert made.novactl("send", target, "by novactl", "--wait").returncode == 0
+            nova = NovaOrchestrator(socket=made.socket)
+            assert nova.send_message(reader.name, "by library", wait="submitted", timeout_s=20).delivered
         finally:
-            os.kill(int((made.state / "broker" / "broker.pid").read_text()), signal.SIGCONT)
+            os.kill(broker, signal.SIGCONT)
+        assert new_bytes(reader, 0, 32) == b"by script\rby novactl\rby library\r"
+        os.kill(broker, signal.SIGKILL)
+        assert run(SEND, target, "killed", env=env_of(made)).code == 0
+        assert new_bytes(reader, 32, 7) == b"killed\r"
 
 
 def test_with_the_daemon_killed_its_agents_get_it_by_tmux(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import subprocess
 import threading
@@ -259,6 +260,22 @@ def test_two_at_once_are_two_messages(stage: Stage) -> None:
         thread.join()
     got = stage.main.fresh(sum(len(text) + 1 for text in texts))
     assert sorted(got.split(b"\r")) == [b"", *(text.encode() for text in texts)]
+
+
+def test_one_that_is_killed_leaves_whole_lines_and_no_buffers(tmux: PrivateTmux) -> None:
+    pane = tmux.open("cat")
+    env = environment(tmux)
+    for number in range(10):
+        process = subprocess.Popen([SEND, pane, f"line {number} end"], env=env, stdout=subprocess.DEVNULL)
+        time.sleep(0.06 + 0.01 * number)
+        process.kill()
+        process.wait()
+    assert run(SEND, pane, "the last", env=env).code == 0
+    tmux.wait_for(pane, "the last\nthe last")
+    rows = [row for row in tmux.capture(pane).splitlines() if row]
+    assert all(re.fullmatch(r"line \d end|the last", row) for row in rows), rows
+    assert all(rows.count(row) == 2 for row in set(rows)), rows  # typed, and said again by cat
+    assert tmux.tmux("list-buffers") == ""
 
 
 # -- shells --
