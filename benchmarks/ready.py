@@ -63,6 +63,10 @@ def run() -> list[Report]:
         "input box. READY is counted from there, to the step `ready` of the spawn; so is the first message, which "
         "is sent with the spawn, to the moment when the model has it. Each message was received once."
     )
+    report.notes.append(
+        "Gemini CLI tells by its hook, which comes later than its box, and draws its screen anew then. Codex may "
+        "open a dialog until a second after its box."
+    )
     return [report]
 
 

@@ -201,12 +201,16 @@ def test_what_cannot_be_started_is_one_sentence_and_leaves_nothing(
     assert [agent["agent_id"] for agent in quick.call("agents")] == ["taken"]
 
 
-def test_what_was_registered_is_not_ended(quick: TestNode) -> None:
+def test_what_was_registered_is_not_ended_nor_its_pane_given_away(quick: TestNode) -> None:
     pane = quick.tmux.open("cat")
     quick.register("mine", pane)
     for call in ("stop_agent", "restart"):
         with pytest.raises(NovaError, match="was registered, not spawned"):
             quick.call(call, {"agent_id": "mine"})
+    with pytest.raises(NovaError, match=f"pane {pane} belongs to agent mine") as caught:
+        quick.call("register", {"agent_id": "other", "pane": pane, "driver": "line"})
+    assert caught.value.hint == "First: novactl unregister mine"
+    assert [agent["agent_id"] for agent in quick.call("agents")] == ["mine"]
     assert quick.tmux.value(pane, "pane_dead") == "0"
 
 
