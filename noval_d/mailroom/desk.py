@@ -107,12 +107,14 @@ class Desk:
         """Write `extra` and tell the sender `hop`: one transaction when both are in this node's file.
 
         A message from elsewhere may be in this outbox too: a program sent it to the broker while no daemon ran, and
-        with the same id again when one did.
+        with the same id again when one did, perhaps at this moment.
         """
-        here = message.origin == self._node
-        if here or self._outbox.open(message.id):
+        if message.origin == self._node or self._outbox.open(message.id):
             await self._outbox.apply([hop], *extra)
-        elif extra:
-            await self._store.write(*extra)
-        if not here:
+        else:
+            if extra:
+                await self._store.write(*extra)
+            if self._outbox.open(message.id):
+                await self._outbox.apply([hop])
+        if message.origin != self._node:
             self._post(message, hop)

@@ -99,7 +99,7 @@ class Dispatch:
         outside: list[Outgoing] = []
         for out in batch:
             item = self._in_hand(out)
-            known = self._inbox.verdict(out.message.id) if out.agent in self._workers and not item else None
+            known = self._inbox.verdict(out.message.id) if out.agent in self._workers else None
             if known is not None:  # it came another way as well, with the same id
                 hops.append(known)
             elif item is None:

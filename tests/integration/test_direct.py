@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -143,6 +144,30 @@ def test_many_wait_at_once(site: Office) -> None:
 
     assert all(receipt.delivered for receipt in run(all_of_them(), 45))
     assert [site.typed(f"many {n:02}\r") for n in range(30)] == [1] * 30
+
+
+def test_sent_on_both_ways_at_the_same_moment_it_is_typed_once_and_both_know(site: Office) -> None:
+    async def both_ways() -> None:
+        async with (
+            AsyncNovaOrchestrator(socket=site.node.socket) as through,
+            AsyncNovaOrchestrator(socket=NOWHERE, broker=site.broker) as past,
+        ):
+            await asyncio.gather(through.agents(), past.agents())  # connected, so that the moments are near
+            for n in range(30):
+                message, body = new_ulid(), f"both ways {n:02}"
+                options: dict[str, Any] = {"message_id": message, "wait": "submitted", "timeout_s": 20}
+
+                async def later(
+                    body: str = body, pause_s: float = n * 0.0004, options: Any = options
+                ) -> Receipt:
+                    await asyncio.sleep(pause_s)  # not for something to happen: the moments are to differ
+                    return await through.send_message("agent_123", body, **options)
+
+                receipts = await asyncio.gather(later(), past.send_message("agent_123", body, **options))
+                assert all(receipt.delivered for receipt in receipts)
+                assert site.typed(f"{body}\r") == 1
+
+    run(both_ways(), 60)
 
 
 def test_agents_are_found_in_the_registry_of_the_broker(site: Office) -> None:
