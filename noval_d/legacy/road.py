@@ -6,29 +6,31 @@ import os
 import re
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from pathlib import Path
 
+from nova_torch import paths
 from nova_torch.clean import clean
 from nova_torch.durations import seconds
 from nova_torch.errors import (
     BodyEmpty,
     BodyTooLarge,
+    ConfigInvalid,
+    DriverInvalid,
     InvalidText,
     NotDelivered,
 )
 from nova_torch.ulid import new_ulid
 from nova_torch.values import UNDELIVERED, Kind, Message, MessageId, PaneId, Priority, State
-from noval_d.agents.driver_file import load_drivers
+from noval_d.agents.driver import Driver
+from noval_d.agents.driver_file import load_drivers, read_drivers
 from noval_d.legacy.daemon import Sent, by_daemon, form_of
 from noval_d.legacy.target import find
 from noval_d.legacy.tmux import PlainTmux, server_of
 from noval_d.legacy.typist import PlainTypist, Verdict
 
-if TYPE_CHECKING:
-    pass
-
 MAX_BODY_BYTES = 1 << 20
 HOLD = "5s"
+PLAIN = ("generic", "line")  # without these nothing can be typed at all
 KEY = re.compile(
     r"(?:[CMS]-)+\S|Enter|Escape|Tab|BTab|Space|BSpace|Up|Down|Left|Right|Home|End|PageUp|PageDown|PgUp|PgDn"
     r"|PPage|NPage|Delete|DC|Insert|IC|F\d{1,2}",
@@ -89,7 +91,24 @@ def type_only(target: str, body: bytes, environment: Mapping[str, str] = os.envi
 
 
 def _typist(tmux: PlainTmux, environment: Mapping[str, str]) -> PlainTypist:
-    return PlainTypist(tmux, load_drivers(), hold_s=seconds(environment.get("NOVA_LEGACY_HOLD") or HOLD))
+    return PlainTypist(
+        tmux, drivers_of(environment), hold_s=seconds(environment.get("NOVA_LEGACY_HOLD") or HOLD)
+    )
+
+
+def drivers_of(environment: Mapping[str, str]) -> Mapping[str, Driver]:
+    """Return the drivers, those of the configuration's own directory over the built-in ones."""
+    configured = any(os.path.exists(path) for path in paths.config_candidates(environment))
+    if not configured and not environment.get("NOVA_DELIVERY_DRIVERS_DIR"):
+        return load_drivers()
+    from nova_torch.config import load
+
+    try:
+        own = load(None, environment).delivery.drivers_dir
+        drivers, _broken = read_drivers(Path(own).expanduser() if own else None)
+    except (ConfigInvalid, DriverInvalid):  # what the daemon complains about does not stop a message
+        return load_drivers()
+    return {**{name: driver for name, driver in load_drivers().items() if name in PLAIN}, **drivers}
 
 
 def _message(target: str, text: str) -> Message:

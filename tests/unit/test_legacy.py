@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from nova_torch.values import PaneId
 from noval_d.agents.driver_file import load_drivers
 from noval_d.legacy.choose import Way, choose
 from noval_d.legacy.look import last
+from noval_d.legacy.road import drivers_of
 from noval_d.legacy.shell import draft
 from noval_d.legacy.target import find
 from noval_d.tmux.panes import PaneFacts
@@ -118,6 +120,18 @@ def test_a_draft_is_what_stands_behind_a_known_prompt(line: str, half: str) -> N
     shown = [f"{line}   ghost".encode()]
     assert draft(parse_screen(shown, cursor_x=columns, cursor_y=0, cursor_visible=True)) == half
     assert draft(parse_screen(shown, cursor_x=columns, cursor_y=7, cursor_visible=True)) == ""
+
+
+def test_drivers_of_ones_own_are_used_without_a_daemon_too(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text('[driver]\nname = "mine"\nkind = "line"\n')
+    (tmp_path / "line.toml").write_text("broken")
+    nowhere = {"NOVA_TORCH_CONFIG": str(tmp_path / "none.toml")}
+    assert set(drivers_of(nowhere)) == set(DRIVERS)
+    config = tmp_path / "config.toml"
+    config.write_text(f'[delivery]\ndrivers_dir = "{tmp_path}"\n')
+    assert set(drivers_of({"NOVA_TORCH_CONFIG": str(config)})) == {*DRIVERS, "mine"}
+    config.write_text("[nonsense]\n")
+    assert set(drivers_of({"NOVA_TORCH_CONFIG": str(config)})) == set(DRIVERS)
 
 
 def test_of_what_is_shown_the_last_lines_that_say_something_are_taken() -> None:
