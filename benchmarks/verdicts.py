@@ -26,7 +26,7 @@ AFTER = {
         "unconfirmed",
     ),
     "typed": ("typed", "held", "submitted", "acknowledged", "unconfirmed"),
-    "submitted": ("acknowledged", "replied"),
+    "submitted": ("submitted", "acknowledged", "replied"),
     "acknowledged": ("replied",),
 }
 TAKEN_S = 20.0

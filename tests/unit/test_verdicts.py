@@ -29,6 +29,7 @@ def judge(told: dict[str, Any], count: int, *ended: Ended) -> Row:
     [
         (PROVEN, 1),
         (("accepted", "queued", "held", "typed", "submitted"), 1),
+        (("accepted", "queued", "typed", "submitted", "submitted"), 1),
         (("accepted", "queued", "typed", "unconfirmed"), 0),
         (("accepted", "queued", "typed", "unconfirmed"), 1),
         (("accepted", "queued", "held", "expired"), 0),
