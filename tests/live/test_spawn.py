@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from benchmarks.verdicts import Ended, Sent, judged
-from noval_d.agents.driver_file import load_drivers
 from tests.lab.agent_lab import AgentLab
 from tests.lab.aider import AiderLab
 from tests.lab.arrived import arrived
@@ -19,7 +18,7 @@ from tests.lab.codex import CodexLab
 from tests.lab.gemini import GeminiLab
 from tests.lab.opencode import OpencodeLab
 from tests.live.agent_node import needs
-from tests.live.spawned import READY_S, stage
+from tests.live.spawned import CONVERSATIONS, READY_S, stage
 from tests.support.node import until
 
 PATIENT = {"NOVA_LIFE_TRIES": "100", "NOVA_LIFE_BACK_OFF_MOST_S": "1"}
@@ -61,7 +60,7 @@ def test_a_restart_goes_on_with_the_queue_and_the_conversation(lab: type[AgentLa
         agent.wait_proven(agent.spawn_and_send("[[one]] remember this"))
         agent.wait_received("[[one]]")
         agent.wait_idle()
-        resumes = bool(load_drivers()[lab.kind.name].start.resume)
+        resumes = lab.kind.name in CONVERSATIONS
         if resumes:
             agent.wait_kept("[[one]]")
         pane = agent.record()["pane"]
@@ -86,7 +85,7 @@ def test_a_killed_agent_comes_back_and_what_waited_for_it_arrives_once(lab: type
         agent.wait_proven(agent.spawn_and_send("[[one]] remember this", restart="on-failure"))
         agent.wait_received("[[one]]")
         agent.wait_idle()
-        resumes = bool(load_drivers()[lab.kind.name].start.resume)
+        resumes = lab.kind.name in CONVERSATIONS
         if resumes:
             agent.wait_kept("[[one]]")
         before = set(agent.processes())
