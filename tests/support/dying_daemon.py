@@ -38,8 +38,9 @@ def _around(method: Callable[..., Awaitable[Any]], *, before: bool = False) -> A
 
 
 def _of_schedules(accept: Callable[..., Awaitable[Any]], dying: Any) -> Any:
-    def chosen(self: Any, *args: Any, reason: str = "") -> Awaitable[Any]:
-        return (dying if reason.startswith("schedule") else accept)(self, *args, reason=reason)
+    def chosen(self: Any, *args: Any, **more: Any) -> Awaitable[Any]:
+        scheduled = str(more.get("reason")).startswith("schedule")
+        return (dying if scheduled else accept)(self, *args, **more)
 
     return chosen
 
