@@ -19,6 +19,7 @@ from tests.lab.arrived import arrived
 from tests.support.node import TestNode, node, until
 
 READY_S = 90.0
+# where those keep their conversations that go on with them here: opencode does with a port only, aider never does
 CONVERSATIONS = {"claude": ".claude/projects", "codex": ".codex/sessions", "gemini": ".gemini/tmp"}
 
 
