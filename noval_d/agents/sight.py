@@ -23,6 +23,7 @@ PENDING_ROWS = 40  # what waits to be taken stands right above the composer, wit
 _PIECE = re.compile(r"[A-Za-z0-9_.-]+(?: [A-Za-z0-9_.-]+)*")
 _OPTION = re.compile(r"(?:\S )?\d+\.")
 _FRAME = " \u00a0●■✕⎿└├│"
+_HINT = re.compile(r"(?:\[[^\[\]]*\]|<[^<>]*>)+")
 _QUESTION = re.compile(r"[\w\]]\?(?:\s|$)")
 
 
@@ -101,9 +102,14 @@ def landed(driver: Driver, sight: Sight, typed: str) -> bool:
         if wanted := essence(typed):
             seen = essence(sight.composer)
             if len(wanted) < SHORT_CHARS and not sight.cut:
-                return seen == wanted
+                return seen == wanted or _hinted(seen, wanted)
             return wanted[:HEAD_CHARS] in seen or wanted[-TAIL_CHARS:] in seen
     return bool(sight.composer)
+
+
+def _hinted(seen: str, wanted: str) -> bool:
+    """Tell whether `seen` is the command `wanted` with what the agent says of its arguments: `/clear [name]`."""
+    return wanted.startswith("/") and seen.startswith(wanted) and bool(_HINT.fullmatch(seen[len(wanted) :]))
 
 
 def _landed_on_line(line: str, near: str, typed: str) -> bool:

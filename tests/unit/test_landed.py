@@ -38,6 +38,7 @@ def typed_into(composer: str) -> Sight:
         ("long " * 400, "[Pasted text #12]"),
         ("[Pasted text #1 +3 lines] ", "[Pasted text #1 +3 lines]"),
         ("ends with \\ ", "ends with \\"),
+        ("/clear ", "/clear  [name]"),
     ],
 )
 def test_a_text_is_seen_to_have_landed(typed: str, composer: str) -> None:
@@ -52,6 +53,9 @@ def test_a_text_is_seen_to_have_landed(typed: str, composer: str) -> None:
         ("👍 ", "👎"),
         ("👍 ", "fine 👍"),
         ("ok ", "it is ok so far"),
+        ("/clear ", "/clear it all"),
+        ("/clear ", "/clear [name] it"),
+        ("ok ", "ok [name]"),
         ("a longer message to the agent ", "something else that is long"),
         ("a longer message to the agent ", "a longer mess"),
         ("one\ntwo\nthree\nfour ", "[Pasted text #3 +19 lines]"),
