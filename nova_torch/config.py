@@ -16,6 +16,7 @@ from typing import Any
 
 from nova_torch import paths
 from nova_torch.adopt import AdoptRule, read_rules
+from nova_torch.bridging import Bridges, read_bridges
 from nova_torch.clean import MAX_BODY_BYTES
 from nova_torch.errors import ConfigInvalid
 from nova_torch.nearest import suggestion
@@ -162,6 +163,8 @@ class Config:
     """Templates of agents by name."""
     schedule: ScheduleSection = field(default_factory=ScheduleSection)
     monitoring: MonitoringSection = field(default_factory=MonitoringSection)
+    bridges: Bridges = field(default_factory=Bridges)
+    """Streams, channels and keys of other programs."""
     source: str = ""
     """The file it was read from; empty when there was none."""
 
@@ -174,6 +177,7 @@ class Config:
         shown["agents"] = {name: template.shown() for name, template in self.agents.items()}
         shown["broker"]["url"] = without_password(self.broker.url)
         shown["adopt"] = [rule.shown() for rule in self.adopt]
+        shown["bridges"] = self.bridges.shown()
         return shown
 
 
@@ -209,11 +213,12 @@ def load(file: str | None = None, env: Mapping[str, str] | None = None) -> Confi
     merged = {name: dict(_table(raw, name, path)) for name in SECTIONS}
     rules = read_rules(raw.get("adopt", []), path or "")
     templates = read_templates(raw.get("agents", {}), path or "")
-    _refuse_unknown(raw, {**SECTIONS, "adopt": None, "agents": None}, f"section in {path}")
+    bridges = read_bridges(raw.get("bridges", {}), path or "")
+    _refuse_unknown(raw, {**SECTIONS, "adopt": None, "agents": None, "bridges": None}, f"section in {path}")
     for section, key, value in _from_environment(environment):
         merged[section][key] = value
     built = {name: _section(kind, merged[name], name) for name, kind in SECTIONS.items()}
-    config = Config(**built, adopt=rules, agents=templates, source=path or "")
+    config = Config(**built, adopt=rules, agents=templates, bridges=bridges, source=path or "")
     return _complete(config, environment)
 
 
@@ -230,7 +235,7 @@ def find_file(file: str | None, env: Mapping[str, str]) -> str | None:
 
 def changes(old: Config, new: Config) -> list[str]:
     """Return the keys (`section.key`) whose values differ."""
-    changed = ["adopt"] if old.adopt != new.adopt else []
+    changed = [name for name in ("adopt", "bridges") if getattr(old, name) != getattr(new, name)]
     changed += [
         f"{section}.{key.name}"
         for section, kind in SECTIONS.items()

@@ -183,6 +183,12 @@ class BrokerUnavailable(NovaError):
     code = "broker_unavailable"
 
 
+class ForeignRefused(NovaError):
+    """The broker refuses something about one key of another program: it has another type, or is not there."""
+
+    code = "foreign_refused"
+
+
 class MailboxFull(NovaError):
     """The agent's mailbox takes no more messages."""
 

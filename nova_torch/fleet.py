@@ -24,6 +24,8 @@ class NodeView:
     last_seen_ms: int = 0
     """When it last beat, by its own clock, ms since the epoch; 0: not told."""
     agents: tuple[AgentRecord, ...] = ()
+    bridges: frozenset[str] = frozenset()
+    """What it bridges: `stream:` or `channel:` and the name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,11 +67,12 @@ class Presence:
         )
 
 
-def write_blob(node: str, agents: Iterable[AgentRecord], *, now_ms: int) -> bytes:
+def write_blob(
+    node: str, agents: Iterable[AgentRecord], *, now_ms: int, bridges: Sequence[str] = ()
+) -> bytes:
     """Return what a node publishes of itself with each beat."""
-    return bytes(
-        msgpack.packb({"node": node, "at_ms": now_ms, "agents": [agent.to_json() for agent in agents]})
-    )
+    told = [agent.to_json() for agent in agents]
+    return bytes(msgpack.packb({"node": node, "at_ms": now_ms, "agents": told, "bridges": list(bridges)}))
 
 
 def read_blob(node: str, blob: bytes, *, alive: bool) -> NodeView | None:
@@ -84,6 +87,7 @@ def read_blob(node: str, blob: bytes, *, alive: bool) -> NodeView | None:
             alive=alive,
             last_seen_ms=at_ms if isinstance(at_ms, int) else 0,
             agents=tuple(AgentRecord.from_json(agent) for agent in data["agents"]),
+            bridges=frozenset(str(name) for name in data.get("bridges") or ()),
         )
     except (ValueError, KeyError, TypeError, AttributeError, msgpack.UnpackException):
         return None

@@ -14,10 +14,12 @@ one shard of DragonflyDB. `{prefix}` is `nova` unless configured.
 | `{prefix}:{n:<node>}:bell` | zset | agent -> 0 (hi) or 1 (mbx): it has mail; `~<agent>`: its schedules changed |
 | `{prefix}:{n:<node>}:in` | stream | the node's own mail: receipts and control; field `p` |
 | `{prefix}:{n:<node>}:epoch` | string | the latest epoch of the node, fences its mail |
+| `{prefix}:{n:<node>}:beat` | channel | the node's own sign that it still hears what is published |
 | `{prefix}:{reg}:nodes` | zset | node -> when its lease ends, ms of the server's clock |
 | `{prefix}:{reg}:epochs` | hash | node -> its latest epoch |
 | `{prefix}:{reg}:n:<node>` | string | the node's blob: itself and its agents |
 | `{prefix}:{reg}:gen` | string | a random word; a broker without it has lost its data |
+| `{prefix}:{br}:dead` | stream | what bridges did not take: `source`, `entry`, `reason`, `at_ms`, `bytes`, `raw` |
 
 An `<agent>` that is `@` and a node's name: the answers for people of that node, who have no pane.
 
@@ -25,7 +27,9 @@ A program that sends without a daemon is no node and has no lease. The receipts 
 `lib-` and the first 16 letters of the message's id, the answer into the mailbox of `@lib-` and the whole id; each
 ends by itself, after a week and a day.
 
-No channels: publish and subscribe are not used. Source: BROKER, section 4.
+No message of ours goes over a channel: the one above is only listened to by its own node. Streams, channels and
+keys of other programs are in none of these names; they come from the configuration (`nova_torch.bridging`).
+Source: BROKER, section 4.
 """
 
 from __future__ import annotations
@@ -69,6 +73,7 @@ class NodeKeys:
     bell: str
     mail: str
     epoch: str
+    beat: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +98,7 @@ class Keys:
         self.nodes = f"{prefix}:{{reg}}:nodes"
         self.epochs = f"{prefix}:{{reg}}:epochs"
         self.generation = f"{prefix}:{{reg}}:gen"
+        self.bridges_dead = f"{prefix}:{{br}}:dead"
 
     def mailbox(self, agent: str) -> MailboxKeys:
         """Return the keys of `agent`, or of a node's answers for people (`@node`)."""
@@ -113,7 +119,7 @@ class Keys:
     def node(self, node: str) -> NodeKeys:
         """Return the keys of `node`."""
         stem = f"{self.prefix}:{{n:{_checked(node, 'node')}}}"
-        return NodeKeys(bell=f"{stem}:bell", mail=f"{stem}:in", epoch=f"{stem}:epoch")
+        return NodeKeys(bell=f"{stem}:bell", mail=f"{stem}:in", epoch=f"{stem}:epoch", beat=f"{stem}:beat")
 
     def registry(self, node: str) -> RegistryKeys:
         """Return the keys of the registry as `node` writes them."""

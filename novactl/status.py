@@ -10,6 +10,7 @@ from novactl import out
 
 HELD_ROWS = 20
 STATE_ROWS = 20
+BRIDGE_ROWS = 20
 WELL = "All is well. The flow of messages: novactl watch"
 
 
@@ -31,6 +32,7 @@ def show(data: dict[str, Any]) -> None:
         out.line(f"{name:<7} {text}" if out.on_terminal() else f"{name}\t{text}")
     _attention(data)
     _held(data.get("held") or [])
+    _bridges([row for row in data.get("bridges") or [] if isinstance(row, dict)])
     _health(data)
 
 
@@ -125,6 +127,33 @@ def _held_row(item: dict[str, Any]) -> tuple[object, ...]:
         item.get("waiting"),
         item.get("detail"),
     )
+
+
+def _bridges(rows: list[dict[str, Any]]) -> None:
+    """Print the bridges that have done something or cannot; the others are a number."""
+    busy = [row for row in rows if any(row.get(name) for name in ("taken", "told", "dropped", "problem"))]
+    if not rows:
+        return
+    out.line("")
+    if busy:
+        names = (
+            "bridge",
+            "by",
+            "name",
+            "taken",
+            "told",
+            "dropped",
+            "the last that was dropped, or what is wrong",
+        )
+        out.table(names, [_bridge_row(row) for row in busy[:BRIDGE_ROWS]])
+    quiet = len(rows) - len(busy[:BRIDGE_ROWS])
+    if quiet:
+        out.line(f"{quiet} {'more ' if busy else ''}bridges: novactl status --json")
+
+
+def _bridge_row(row: dict[str, Any]) -> tuple[object, ...]:
+    said = row.get("problem") or (row.get("reason") if row.get("dropped") else "")
+    return (*(row.get(name) for name in ("name", "via", "key", "taken", "told", "dropped")), said)
 
 
 def _health(data: dict[str, Any]) -> None:

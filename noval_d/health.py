@@ -15,6 +15,8 @@ from noval_d.life.plan import Phase
 from noval_d.node.node import Node
 from noval_d.talk.answering import is_box
 
+BRIDGE_HIT_MS = 3_600_000  # how long what a bridge dropped is a warning
+
 
 @dataclass(frozen=True, slots=True)
 class Check:
@@ -52,6 +54,7 @@ def status(node: Node, *, private: bool) -> dict[str, Any]:
         "states": states(node),
         "attention": attention_rows(node, private=private),
         "held": held(node, private=private),
+        "bridges": node.bridges.rows(),
         "health": [check.to_json() for check in findings(node, private=private) if check.severity != "ok"],
     }
 
@@ -168,6 +171,7 @@ def findings(node: Node, *, private: bool) -> list[Check]:
         *_limits(node, private=private),
         *_unprocessed(node),
         *_lives(node),
+        *_bridges(node),
     ]
 
 
@@ -359,3 +363,28 @@ def _lives(node: Node) -> list[Check]:
         for keeper in node.lives.keepers.values()
         if keeper.life.gave_up
     ]
+
+
+def _bridges(node: Node) -> list[Check]:
+    """Return each bridge that cannot be read or has dropped something within the hour; the others are well."""
+    found: list[Check] = []
+    for row in node.bridges.rows():
+        name = f"The bridge {row['name']} ({row['via']} {row['key']})"
+        if row["problem"]:
+            found.append(
+                Check(
+                    "bridge_unreadable", "warning", f"{name} does not work: {row['problem']}.", "See bridges."
+                )
+            )
+        if row.get("dropped") and node.clock_ms() - row["dropped_ms"] < BRIDGE_HIT_MS:
+            found.append(
+                Check(
+                    "bridge_dropped",
+                    "warning",
+                    f"{name} has dropped {row['dropped']}; the last: {row['reason']}.",
+                    f"They are kept in the stream {node.config.broker.prefix}:{{br}}:dead of the broker.",
+                )
+            )
+    if node.bridges.names and not found:
+        found.append(Check("bridges", "ok", f"{len(node.bridges.names)} streams and channels are bridged."))
+    return found

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nova_torch.broker.channels import Channels as Channels
+    from nova_torch.broker.channels import Heard as Heard
     from nova_torch.broker.deadletters import DeadEntry as DeadEntry
     from nova_torch.broker.embedded import EmbeddedBroker as EmbeddedBroker
     from nova_torch.broker.facade import Broker as Broker
+    from nova_torch.broker.foreign import ForeignEntry as ForeignEntry
     from nova_torch.broker.mailbox import Enqueue as Enqueue
     from nova_torch.broker.mailbox import Enqueued as Enqueued
     from nova_torch.broker.mailbox import Entry as Entry
@@ -21,11 +24,14 @@ if TYPE_CHECKING:
 __all__ = [
     "Broker",
     "BrokerInfo",
+    "Channels",
     "DeadEntry",
     "EmbeddedBroker",
     "Enqueue",
     "Enqueued",
     "Entry",
+    "ForeignEntry",
+    "Heard",
     "Kept",
     "Lane",
     "Mail",
@@ -36,11 +42,14 @@ __all__ = [
 _HOMES = {
     "Broker": "facade",
     "BrokerInfo": "server_info",
+    "Channels": "channels",
     "DeadEntry": "deadletters",
     "EmbeddedBroker": "embedded",
     "Enqueue": "mailbox",
     "Enqueued": "mailbox",
     "Entry": "mailbox",
+    "ForeignEntry": "foreign",
+    "Heard": "channels",
     "Kept": "schedules",
     "Lane": "mailbox",
     "Mail": "node",

@@ -82,6 +82,15 @@ class Link:
                     raise reply
             return replies
 
+    async def tried(self, commands: Sequence[Command]) -> list[Any]:
+        """Send `commands` in one write and return their raw replies; what the server refuses is one of them."""
+        async with self._limited():
+            return await self._pipeline(commands)
+
+    def single(self) -> Any:
+        """Return a client for one more connection; whoever asks for it closes it."""
+        return _client(self.address, 1, self.timeout_s, self.timeout_s)
+
     async def script(self, script: Script, keys: Sequence[str], *args: Word) -> list[bytes]:
         """Run one script and return its words."""
         async with self._limited():

@@ -1,4 +1,4 @@
-"""The broker as the rest of the project sees it: one object for mailboxes, dead letters, nodes and schedules."""
+"""The broker as the rest of the project sees it: one object for all of its parts."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Self
 
 from nova_torch.broker.connection import LIMIT_S, Link
 from nova_torch.broker.deadletters import DeadLetters
+from nova_torch.broker.foreign import Foreign
 from nova_torch.broker.mailbox import Mailboxes
 from nova_torch.broker.node import Nodes
 from nova_torch.broker.schedules import Schedules
@@ -14,7 +15,7 @@ from nova_torch.broker.server_info import BrokerInfo, parse_info
 from nova_torch.keys import Keys
 
 
-class Broker(Mailboxes, DeadLetters, Nodes, Schedules):
+class Broker(Mailboxes, DeadLetters, Nodes, Schedules, Foreign):
     """One broker under one prefix. Make it with `connect`, end it with `close`.
 
     Every method raises BrokerUnavailable when the broker does not answer within the limit; all may be called

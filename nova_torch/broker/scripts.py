@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from functools import cache
 
 NOT_OWNER = b"NOTOWNER"
 """Another node, or a later epoch, owns this. The second word is the owner."""
@@ -340,6 +341,31 @@ return {'OK'}
 """,
 )
 
+
+@cache
+def append_once(pairs: int) -> Script:
+    """Return the script that adds an entry of so many fields to one stream (which needs no hash tag).
+
+    ARGV: what the entry tells of, the least entry that is looked at for it (empty: none), then the fields, the
+    last of which names what it tells of. No Lua that all servers have passes on a list, so each number is a text.
+    """
+    fields = ", ".join(f"ARGV[{n}]" for n in range(3, 3 + 2 * pairs))
+    return Script(
+        f"append_once_{pairs}",
+        ("stream",),
+        f"""
+if ARGV[2] ~= '' then
+  for _, entry in ipairs(redis.call('XREVRANGE', stream, '+', ARGV[2], 'COUNT', '10000')) do
+    local field = entry[2]
+    if field[#field] == ARGV[1] then return {{'OK', 'known'}} end
+  end
+end
+redis.call('XADD', stream, '*', {fields})
+return {{'OK', 'new'}}
+""",
+    )
+
+
 ALL = (
     CLAIM,
     CLAIM_FOR,
@@ -357,4 +383,5 @@ ALL = (
     PUT_SCHEDULES,
     READ_MARKS,
     FORGET_SCHEDULES,
+    append_once(2),
 )

@@ -8,6 +8,8 @@ from enum import StrEnum
 from nova_torch.values import AgentState
 from noval_d.agents.sight import Sight
 
+COMPACTS = "it compacts its conversation"
+
 
 class Source(StrEnum):
     """Who told of a state."""
@@ -129,7 +131,7 @@ def _working(signs: Signs) -> Standing:
         return Standing(state=AgentState.STARTING, source=Source.SCREEN)
     if signs.compacting or (sight is not None and sight.compacting):
         source = signs.teller if signs.compacting else Source.SCREEN
-        return Standing(state=AgentState.BUSY, source=source, detail="it compacts its conversation")
+        return Standing(state=AgentState.BUSY, source=source, detail=COMPACTS)
     if signs.working or (sight is not None and sight.busy):
         source = signs.teller if signs.working else Source.SCREEN
         limit = signs.limit or (sight.limit if sight is not None else "")

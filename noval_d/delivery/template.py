@@ -11,22 +11,24 @@ from noval_d.agents.driver import Driver
 
 ODD = re.compile(r"[^\w.:@-]+")
 SENDER_CHARS = 80
+BRIDGE = "bridge:"
+"""How a sender begins whom only a foreign program names: no agent's name has a colon, and no person's this."""
 
 
 def plain(message: Message) -> str:
     """Return the text that is handed to an agent which takes every character as it is: no prefix is needed."""
     body = clean(message.body)
-    headed = message.form is Form.AUTO and (from_agent(message) or message.wants_answer)
+    headed = message.form is Form.AUTO and (from_machine(message) or message.wants_answer)
     return f"{_headline(message)}\n{body}" if headed else body
 
 
 def dress(driver: Driver, message: Message) -> str:
     """Return the text that is pasted for `message`.
 
-    A `line` driver adds nothing. For a composer a message from an agent, or one that wants an answer, starts with
-    a line that names sender and id, and the command that answers; another body starts with the driver's visible
-    prefix unless its first character is harmless; a command goes in as it is. One trailing space closes pickers
-    and a trailing backslash.
+    A `line` driver adds nothing. For a composer a message from an agent or a bridge, or one that wants an answer,
+    starts with a line that names sender and id, and the command that answers; another body starts with the
+    driver's visible prefix unless its first character is harmless; a command goes in as it is. One trailing space
+    closes pickers and a trailing backslash.
     """
     body = clean(message.body)
     if driver.kind == "line":
@@ -46,8 +48,13 @@ def from_agent(message: Message) -> bool:
     return is_agent(message.sender)
 
 
+def from_machine(message: Message) -> bool:
+    """Tell whether an agent sent it, or somebody unknown through a bridge (`bridge:NAME:SENDER`)."""
+    return from_agent(message) or message.sender.startswith(BRIDGE)
+
+
 def is_agent(sender: str) -> bool:
-    """Tell whether this is an agent's name; people are `user:NAME`."""
+    """Tell whether this is an agent's name; people are `user:NAME`, foreign senders `bridge:NAME:SENDER`."""
     return bool(sender) and ":" not in sender
 
 

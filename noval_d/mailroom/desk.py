@@ -11,7 +11,7 @@ from collections.abc import Callable
 from nova_torch.codec import encode_message
 from nova_torch.values import Hop, Message, NodeId, State
 from noval_d.delivery.item import Item
-from noval_d.delivery.template import from_agent
+from noval_d.delivery.template import from_machine
 from noval_d.mailroom.ledger import Ledger, Phase
 from noval_d.mailroom.outbox import Outbox
 from noval_d.mailroom.store import Statement, Store
@@ -52,7 +52,7 @@ class Desk:
         """Make durable that a paste into `pane` may run from now on."""
         now_ms = self._clock_ms()
         note = Ledger.typing(item.message.id, item.attempt, pane, now_ms)
-        passed = (Records.passed(item.message, item.agent, now_ms),) if from_agent(item.message) else ()
+        passed = (Records.passed(item.message, item.agent, now_ms),) if from_machine(item.message) else ()
         await self._store.write(*self._row(item), note, *passed)
         item.phase, item.pane, item.written = Phase.TYPING, pane, True
 

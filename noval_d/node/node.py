@@ -23,6 +23,7 @@ from noval_d.agents.driver_file import read_drivers
 from noval_d.agents.roster import Roster
 from noval_d.agents.states import Transition
 from noval_d.agents.watcher import Watcher
+from noval_d.bridges.bridges import Bridges
 from noval_d.control.hub import Hub
 from noval_d.delivery.injector import Injector
 from noval_d.delivery.item import Item
@@ -168,6 +169,7 @@ class Node:
         )
         self.lives = Lives(self)
         self.schedules = Clockwork(self)
+        self.bridges = Bridges(self)
         self.hooks = Hooks(
             self.roster,
             self.watcher,
@@ -218,6 +220,7 @@ class Node:
             Part("pigeonhole", self.pigeonhole.run),
             Part("schedules", self.schedules.run),
             Part("lag", self.lag.run),
+            Part("bridges", self.bridges.run),
             Part("purge", partial(purge, self.store, self._keep_from)),
             Part(CONTROL, partial(serve, self)),
         )
@@ -231,7 +234,7 @@ class Node:
 
         Raises ConfigInvalid when something changed that only a restart can change; nothing is taken over then.
         """
-        fixed = ("node", "state", "control", "tmux", "broker")
+        fixed = ("node", "state", "control", "tmux", "broker", "bridges")
         for section in fixed:
             if getattr(config, section) != getattr(self.config, section):
                 raise ConfigInvalid(f"[{section}] cannot change while the daemon runs.", "Restart it.")
@@ -309,7 +312,9 @@ class Node:
         self.schedules.together()
 
     def _blob(self) -> bytes:
-        return write_blob(self.name, self.roster.records(), now_ms=self.clock_ms())
+        return write_blob(
+            self.name, self.roster.records(), now_ms=self.clock_ms(), bridges=self.bridges.names
+        )
 
     def _forgotten(self, message: Message) -> bool:
         """Tell whether the ledger may have known, and purged, a message that it does not know (a late resend)."""

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 
 from nova_torch.errors import StoreFailed
+from noval_d.bridges.records import Bridged
 from noval_d.mailroom.ledger import Ledger
 from noval_d.mailroom.outbox import Outbox
 from noval_d.mailroom.store import Store
@@ -22,7 +23,9 @@ async def purge(store: Store, keep_from_ms: Callable[[], int]) -> None:
     while True:
         before = keep_from_ms()
         try:
-            await store.write(Ledger.purge(before), *Outbox.purge(before), *Records.purge(before))
+            await store.write(
+                Ledger.purge(before), *Outbox.purge(before), *Records.purge(before), Bridged.purge(before)
+            )
         except StoreFailed as error:
             log.warning("node.purge_failed", extra={"problem": error.message})
         await asyncio.sleep(PURGE_S)

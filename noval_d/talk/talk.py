@@ -26,7 +26,7 @@ from nova_torch.values import (
 )
 from noval_d.delivery.gate import Hold, Refuse
 from noval_d.delivery.item import Item
-from noval_d.delivery.template import from_agent, is_agent
+from noval_d.delivery.template import from_machine, is_agent
 from noval_d.mailroom.ledger import Ledger
 from noval_d.mailroom.outbox import Outbox
 from noval_d.mailroom.store import Store
@@ -98,7 +98,7 @@ class Talk:
         message = item.message
         if message.kind is Kind.REPLY and (verdict := self._handed_over(message)) is not None:
             return verdict
-        if item.attempt or not from_agent(message) or self.records.has_passed(message.id):
+        if item.attempt or not from_machine(message) or self.records.has_passed(message.id):
             return None
         limits, now_ms = self._limits(), self._clock_ms()
         facts = self.records.facts(message, item.agent, per_minute=limits.per_minute, now_ms=now_ms)

@@ -41,6 +41,30 @@ def written(folder: Path, text: str) -> str:
         ("[agents.x]\nenv = { KEY = 5 }", "agents.x.env", "NAME"),
         ("[agents.x.env]\n'A B' = 'x'", "A B", "letters"),
         ("[life]\ntries = -1", "life.tries", "between"),
+        ("bridges = 5", "bridges", "[bridges]"),
+        ("[bridges]\ndialect = ['torch']", "dialect", "Did you mean dialects?"),
+        ("[bridges]\ndialects = ['torhc']", "bridges.dialects", "Did you mean torch?"),
+        ("[bridges]\ndialects = ['dot', 'dot']", "bridged twice", "Leave one"),
+        ("[bridges]\nreceipts = 'every'", "bridges.receipts", "final"),
+        ("[bridges]\nbacklog_s = true", "bridges.backlog_s", "between"),
+        ("[bridges]\nmax_body_bytes = 0", "bridges.max_body_bytes", "between"),
+        ("[bridges.stream]\nkey = 'x'", "bridges.stream", "[[bridges.stream]]"),
+        ("[[bridges.stream]]\nkey = 'x'", "has no dialect", "key and dialect"),
+        ("[[bridges.stream]]\nkye = 'x'", "kye", "Did you mean key?"),
+        (
+            "[[bridges.stream]]\nkey = 'x'\ndialect = 'wakes'",
+            "dialect in [[bridges.stream]] number 1",
+            "wake?",
+        ),
+        ("[[bridges.stream]]\nkey = 'x.{agnet}'\ndialect = 'dot'", "x.{agnet}", "{agent} or {role}"),
+        ("[[bridges.stream]]\nkey = 'x.*'\ndialect = 'dot'", "x.*", "wildcards"),
+        ("[[bridges.stream]]\nkey = 'x{'\ndialect = 'dot'", "x{", "Braces"),
+        ("[[bridges.channel]]\nkey = 'x'\ndialect = 'dot'\nnotify = 'y'", "notify", "Known"),
+        ("[[bridges.channel]]\nkey = 'x'\ndialect = 'dot'\nname = 'a:b'", "a:b", "letters"),
+        ("[[bridges.channel]]\nkey = 'x'\ndialect = 'dot'\ntargets = 'b'", "targets", "a list of texts"),
+        ("[bridges.registry]\nkey = 'x'", "bridges.registry.key", "{agent}"),
+        ("[bridges.registry]\nbeat_s = 'x'", "bridges.registry.beat_s", "between"),
+        ("[bridges.boomerang]\ntasks = 'x'\nevents = 'x'", "one stream", "Name two"),
         ("[life]\nback_off_s = 90", "life.back_off_most_s", "between"),
     ],
 )
@@ -100,3 +124,22 @@ def test_a_template_that_changed_is_named(tmp_path: Path) -> None:
     before = load(written(tmp_path, TEMPLATE), HOME)
     after = load(written(tmp_path, TEMPLATE.replace("opus", "sonnet") + "[agents.other]\n"), HOME)
     assert changes(before, after) == ["agents.other", "agents.reviewer"]
+
+
+def test_one_word_turns_a_dialect_on_and_nothing_is_on_without_one(tmp_path: Path) -> None:
+    assert not load(written(tmp_path, "[bridges]\n"), HOME).bridges
+    asked = "[bridges]\ndialects = ['torch', 'boomerang', 'registry']\ntargets = ['w-*']\n"
+    bridges = load(written(tmp_path, asked), HOME).bridges
+    assert {(rule.via, rule.key) for rule in bridges.rules} == {
+        (via, key)
+        for via in ("stream", "channel")
+        for key in (
+            "nova.torch.agents.direct.{agent}",
+            "nova.torch.agents.{role}",
+            "nova.torch.orchestrator",
+        )
+    }
+    assert {rule.targets for rule in bridges.rules} == {("w-*",)}
+    assert bridges.boomerang is not None
+    assert bridges.boomerang.targets == ("w-*",)
+    assert bridges.registry is not None

@@ -32,7 +32,7 @@ def test_all_keys_of_the_registry_share_one_hash_tag() -> None:
 def test_the_keys_are_those_of_the_documentation() -> None:
     space = keys.Keys("nova")
     made = {*astuple(space.mailbox("<agent>".strip("<>"))), *astuple(space.node("node"))}
-    made |= {*astuple(space.registry("node")), space.generation}
+    made |= {*astuple(space.registry("node")), space.generation, space.bridges_dead}
     documented = set(re.findall(r"^\| `(\{prefix\}\S+)` \|", keys.__doc__ or "", re.MULTILINE))
     shown = {
         key.replace("{prefix}", "nova").replace("<agent>", "agent").replace("<node>", "node")

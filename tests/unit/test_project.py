@@ -16,6 +16,7 @@ from typing import cast
 import pytest
 
 import nova_torch
+from nova_torch.bridging import KEYS as BRIDGE_KEYS
 from nova_torch.config import SECTIONS
 from nova_torch.errors import NovaError
 from nova_torch.templates import Template
@@ -103,6 +104,12 @@ def test_every_key_of_a_template_is_documented() -> None:
     listed = rows(section(text_of("docs/configuration.md"), "## Templates of agents"))
     documented = {words(row[0])[0] for row in listed if row[0] != "key"}
     assert documented == {f"agents.NAME.{key.name}" for key in fields(Template)}
+
+
+def test_every_key_of_bridges_is_documented() -> None:
+    listed = rows(section(text_of("docs/configuration.md"), "## Bridges"))
+    documented = {words(row[0])[0] for row in listed if row[0] != "key"}
+    assert documented == {f"{name}.{key}" for name, keys in BRIDGE_KEYS.items() for key in keys}
 
 
 def test_the_example_configuration_has_only_keys_that_exist() -> None:

@@ -1,0 +1,129 @@
+"""A bridge whose daemon dies, and two nodes with the same bridge: once in the pane, once told back."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections import Counter
+from pathlib import Path
+
+from tests.faults.test_two_nodes import neighbour
+from tests.support.agents import raw
+from tests.support.foreign import bridging, cli_of
+from tests.support.node import TestNode, until
+from tests.support.talkers import talker
+
+TORCH = '[bridges]\ndialects = ["torch"]\nreceipts = "all"\n[delivery]\npair_rate_per_minute = 0\n'
+KILLS = 8
+EACH = 12
+DIRECT = "nova.torch.agents.direct.raw"
+TASKS, EVENTS = "nova:task:boomerang:tasks", "nova:task:boomerang:events"
+
+
+def lines(log: bytes) -> Counter[bytes]:
+    return Counter(log.split(b"\r")[:-1])
+
+
+def joined(made: TestNode, stream: str = DIRECT) -> None:
+    until(lambda: cli_of(made)("EXISTS", stream) == 1, 20, f"the group of {stream}")
+
+
+def test_a_daemon_killed_between_reading_and_acknowledging_types_each_entry_once(tmp_path: Path) -> None:
+    rng = random.Random(7)
+    with bridging(TORCH) as made:
+        agent, cli = raw(made, tmp_path), cli_of(made)
+        joined(made)
+        sent: list[bytes] = []
+        for turn in range(KILLS):
+            for n in range(EACH):
+                sent.append(b"%d/%d" % (turn, n))
+                cli.add(DIRECT, sender="x", id=sent[-1], payload=sent[-1])
+            time.sleep(rng.uniform(0.0, 0.25))
+            made.kill()
+            made.start()
+        made.wait_up()
+        until(lambda: len(lines(agent.bytes())) >= len(sent), 60, f"all of {len(sent)} entries")
+        answers = "nova.torch.agents.direct.x"
+
+        def told() -> list[str]:
+            return [entry["nova_event"] for entry in cli.entries(answers)]
+
+        until(lambda: sum(event.endswith(".submitted") for event in told()) >= len(sent), 60, "the receipts")
+        made.send_wait("raw", "the end")
+        assert lines(agent.bytes()) == Counter([*sent, b"the end"])
+        assert [event for event, times in Counter(told()).items() if times > 1] == []
+        pending = cli("XPENDING", DIRECT, "nova-bridge")
+        assert pending[0] == 0
+
+
+def test_two_nodes_with_the_same_bridges_deliver_once(tmp_path: Path) -> None:
+    with (
+        bridging(TORCH) as first,
+        neighbour(first, NOVA_TORCH_CONFIG=first.env["NOVA_TORCH_CONFIG"]) as second,
+    ):
+        mine, cli = raw(first, tmp_path), cli_of(first)
+        other = raw(second, tmp_path, "far")
+        joined(first)
+        joined(first, "nova.torch.agents.direct.far")
+        until(lambda: cli("PUBSUB", "NUMPAT") >= 2, what="both listening")
+        time.sleep(6)  # each knows of the other's agents and bridges by a beat
+        for n in range(10):
+            cli.add(DIRECT, payload=f"stream {n}")
+            cli.add("nova.torch.agents.direct.far", payload=f"stream {n}")
+            cli("PUBLISH", DIRECT, f"channel {n}")
+            cli("PUBLISH", "nova.torch.agents.direct.far", f"channel {n}")
+        cli.add("nova.torch.orchestrator", payload="all in a stream")
+        cli("PUBLISH", "nova.torch.orchestrator", "all on a channel")
+        wanted = Counter(f"{via} {n}".encode() for via in ("stream", "channel") for n in range(10))
+        wanted += Counter([b"all in a stream", b"all on a channel"])
+        for agent in (mine, other):
+            until(lambda agent=agent: len(lines(agent.bytes())) >= 22, 30, f"all of it, {agent.bytes()!r}")  # type: ignore[misc]
+        first.send_wait("far", "the end")
+        second.send_wait("raw", "the end")
+        assert lines(mine.bytes()) == wanted + Counter([b"the end"])
+        assert lines(other.bytes()) == wanted + Counter([b"the end"])
+
+
+def test_a_task_goes_its_whole_road_over_restarts(tmp_path: Path) -> None:
+    with bridging('[bridges]\ndialects = ["boomerang"]\n') as made:
+        worker, cli = talker(made, tmp_path, "worker"), cli_of(made)
+        joined(made, TASKS)
+        made.kill()
+        cli.add(TASKS, operation="create_task", title="while you were out", task_id="T7", assignee="worker")
+        made.start()
+        made.wait_up()
+        worker.wait_prompts(1)
+        (update,) = cli.wait_entries(TASKS, 1, operation="update_task")
+        assert (update["task_id"], update["status"]) == ("T7", "in_progress")
+        question = json.loads(cli.wait_entries(EVENTS, 1, type="task_updated")[0]["details"])["message_id"]
+        made.call("reply", {"question": question, "body": "it is done", "sender": "worker"})
+        made.kill()
+        made.start()
+        made.wait_up()
+        (done,) = cli.wait_entries(TASKS, 1, operation="complete_task")
+        assert (done["task_id"], done["result"]) == ("T7", "it is done")
+        made.kill()
+        made.start()
+        made.wait_up()
+        time.sleep(1.5)
+        assert Counter(e.get("operation") for e in cli.entries(TASKS)) == Counter(
+            {"create_task": 1, "update_task": 1, "complete_task": 1}
+        )
+        assert Counter(e["type"] for e in cli.entries(EVENTS)) == Counter(
+            {"task_updated": 1, "task_completed": 1}
+        )
+        assert len(worker.prompts()) == 1
+
+
+def test_an_orderly_stop_shows_the_agents_as_offline(tmp_path: Path) -> None:
+    with (
+        bridging('[bridges]\ndialects = ["registry"]\n') as first,
+        neighbour(first, NOVA_TORCH_CONFIG=first.env["NOVA_TORCH_CONFIG"]) as second,
+    ):
+        raw(second, tmp_path, "far")
+        cli = cli_of(first)
+        until(lambda: cli("SISMEMBER", "nova:registry:active", "far") == 1, what="the agent")
+        assert second.stop() == 0
+        assert cli.hash("nova:registry:far")["status"] == "offline"
+        assert cli("SISMEMBER", "nova:registry:active", "far") == 0
