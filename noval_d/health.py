@@ -373,7 +373,10 @@ def _bridges(node: Node) -> list[Check]:
         if row["problem"]:
             found.append(
                 Check(
-                    "bridge_unreadable", "warning", f"{name} does not work: {row['problem']}.", "See bridges."
+                    "bridge_unreadable",
+                    "warning",
+                    f"{name} does not work: {row['problem']}.",
+                    "The others go on. Look at its type and at the rights of the broker's user.",
                 )
             )
         if row.get("dropped") and node.clock_ms() - row["dropped_ms"] < BRIDGE_HIT_MS:

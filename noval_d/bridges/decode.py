@@ -126,6 +126,7 @@ def _draft(dialect: Dialect, fields: Mapping[str, Any]) -> Decoded:
         kind=Kind.TASK if kind in common().tasks else Kind.MESSAGE,
         id=_word(fields, dialect.id),
         asks=kind not in common().tells,
+        answers=kind in common().answers,
     )
 
 

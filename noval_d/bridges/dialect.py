@@ -29,9 +29,10 @@ class Dialect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Common:
-    """What holds in every dialect: types that want no answer, types that are tasks, words for priorities."""
+    """What holds in every dialect: types that want no answer or are one, tasks, words for priorities."""
 
     tells: frozenset[str]
+    answers: frozenset[str]
     tasks: frozenset[str]
     priorities: Mapping[str, str]
 
@@ -47,7 +48,10 @@ def common() -> Common:
     """Return what holds in every dialect."""
     table = _table()["common"]
     return Common(
-        tells=frozenset(table["tells"]), tasks=frozenset(table["tasks"]), priorities=table["priorities"]
+        tells=frozenset(table["tells"]),
+        answers=frozenset(table["answers"]),
+        tasks=frozenset(table["tasks"]),
+        priorities=table["priorities"],
     )
 
 

@@ -23,6 +23,8 @@ class Draft:
     """Its own, if it has one."""
     asks: bool = True
     """Its sender can expect an answer."""
+    answers: bool = False
+    """It is an answer itself: nobody is told what became of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -102,7 +102,7 @@ class Intake:
             correlation=draft.correlation,
             replies=replies_to(rule.replies, draft.sender),
             notify=replies_to(rule.notify, draft.sender) if rule.notify else "",
-            receipts=rule.receipts,
+            receipts="none" if draft.answers else rule.receipts,
             priority=draft.priority.value,
         )
         came = Bridged.came(message_id, origin, again=arrival.again, now_ms=node.clock_ms())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import sqlite3
 import time
 from collections import Counter
 from pathlib import Path
@@ -114,6 +115,37 @@ def test_a_task_goes_its_whole_road_over_restarts(tmp_path: Path) -> None:
             {"task_updated": 1, "task_completed": 1}
         )
         assert len(worker.prompts()) == 1
+
+
+def test_what_was_told_and_not_noted_before_a_crash_is_not_told_again(tmp_path: Path) -> None:
+    """The state file as it is when the daemon dies right behind the write into the stream."""
+    with bridging('[bridges]\ndialects = ["torch", "boomerang"]\n') as made:
+        raw(made, tmp_path)
+        cli = cli_of(made)
+        joined(made)
+        cli.add(DIRECT, sender="x", payload="told")
+        (receipt,) = cli.wait_entries("nova.torch.agents.direct.x", 1)
+        cli.add(TASKS, operation="create_task", title="a task", task_id="T", assignee="raw")
+        (update,) = cli.wait_entries(TASKS, 1, operation="update_task")
+        cli.wait_entries(EVENTS, 1)
+        until(lambda: noted(made) == {("submitted", ""), ("in_progress", "")}, what="the notes")
+        made.kill()
+        with sqlite3.connect(made.state / "state.db") as state:
+            state.execute("UPDATE bridged SET trying = told, told = '', state = ''")
+        cli("XDEL", EVENTS, cli.entries(EVENTS)[0]["entry"])  # it died between the two streams of a task
+        made.start()
+        made.wait_up()
+        until(lambda: noted(made) == {("submitted", ""), ("in_progress", "")}, what="the notes again")
+        assert cli.entries("nova.torch.agents.direct.x") == [receipt]
+        assert [e["entry"] for e in cli.entries(TASKS) if e["operation"] == "update_task"] == [
+            update["entry"]
+        ]
+        assert len(cli.entries(EVENTS)) == 1
+
+
+def noted(made: TestNode) -> set[tuple[str, str]]:
+    with sqlite3.connect(f"file:{made.state / 'state.db'}?mode=ro", uri=True) as state:
+        return set(state.execute("SELECT told, trying FROM bridged").fetchall())
 
 
 def test_an_orderly_stop_shows_the_agents_as_offline(tmp_path: Path) -> None:

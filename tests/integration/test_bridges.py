@@ -225,6 +225,23 @@ def test_the_registry_follows_the_agents(site: Site, tmp_path: Path) -> None:
     assert site.cli("SISMEMBER", "nova:registry:active", "guest") == 0
 
 
+def test_old_readers_see_that_an_agent_compacts(site: Site) -> None:
+    site.node.call("hook", {"pane": site.bob.pane, "event": "PreCompact", "payload": b"{}"})
+    until(lambda: site.cli("GET", "nova.status.bob") == b"COMPACTING", what="the status")
+    assert 0 < site.cli("TTL", "nova.status.bob") <= 120
+
+
+def test_an_acknowledgement_is_never_acknowledged(site: Site) -> None:
+    site.cli.add("nova.torch.agents.direct.raw", sender="machine", type="receipt", payload="got it")
+    site.cli.add("nova.torch.agents.direct.raw", sender="machine", type="request", payload="do it")
+    answers = "nova.torch.agents.direct.machine"
+    (receipt,) = site.cli.wait_entries(answers, 1)
+    until(lambda: b"do it\r" in site.raw.bytes(), what="both")
+    time.sleep(0.5)
+    assert site.raw.bytes().count(b"got it\r") == 1
+    assert site.cli.entries(answers) == [receipt]
+
+
 def test_an_entry_that_is_read_again_is_known(site: Site) -> None:
     """What a crash between the outbox and the acknowledgement leaves behind: the group stands before the entry."""
     site.cli.add("nova.torch.agents.direct.raw", payload="only once")
