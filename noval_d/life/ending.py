@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from nova_torch.errors import NovaError
 from noval_d.agents.sight import guard_text, landed
+from noval_d.api.ports import variable
 from noval_d.mailroom.ledger import Phase
 
 if TYPE_CHECKING:
@@ -57,24 +58,25 @@ async def end(node: Node, agent: Agent, *, force: bool) -> How:
     )
 
 
-async def end_rest(pid: int, terminate_s: float) -> bool:
+async def end_rest(pid: int, terminate_s: float, *, pane: str = "") -> bool:
     """End what an ended program has left of its own process group, `pid`'s; return whether that was needed.
 
     It is the agent too: Gemini CLI is a `node` below another one, and lives on when that is killed. Jobs in groups
-    of their own are left alone.
+    of their own are left alone. With `pane` only those are meant that were started in that pane: of a program that
+    ended nobody knows when, the number may have been another one's since, who left a service in its group.
     """
-    if await _within(HANGUP_S, lambda: not _rest(pid)):
+    if await _within(HANGUP_S, lambda: not _rest(pid, pane)):
         return False
     for number, limit_s in ((signal.SIGTERM, terminate_s), (signal.SIGKILL, KILLED_S)):
-        for process in _rest(pid):
+        for process in _rest(pid, pane):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(process, number)
-        if await _within(limit_s, lambda: not _rest(pid)):
+        if await _within(limit_s, lambda: not _rest(pid, pane)):
             break
     return True
 
 
-def _rest(pid: int) -> list[int]:
+def _rest(pid: int, pane: str) -> list[int]:
     """Return the processes of the group and session that `pid` led; none while a process of that number runs."""
     import psutil  # 2 MB that only an ending pays for
 
@@ -85,6 +87,8 @@ def _rest(pid: int) -> list[int]:
         with contextlib.suppress(OSError):
             if os.getpgid(other) == pid and os.getsid(other) == pid and runs(other):
                 found.append(other)
+    if pane:
+        return [other for other in found if variable(other, "TMUX_PANE") == pane]
     return found
 
 

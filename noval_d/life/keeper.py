@@ -71,6 +71,8 @@ class Keeper:
         self._dialog: tuple[str, float] | None = None
         self._answered: list[float] = []
         self._told = ""
+        self._ran = 0
+        """The program that was seen to run, until what it left is ended: its number is nobody else's yet."""
 
     def __repr__(self) -> str:
         return f"<Keeper {self.life.agent} {self.life.phase} starts={self.life.starts}>"
@@ -213,6 +215,7 @@ class Keeper:
         """Return how the program ended; None while it runs, or while nobody can tell."""
         facts = self.agent.facts
         if facts is not None and not facts.dead and runs(facts.pid):
+            self._ran = facts.pid
             return None
         try:
             client = self._node.tmux.client
@@ -343,9 +346,12 @@ class Keeper:
             await self._exit()  # looks for its pane
             if self.agent.facts is None and self._node.tmux.state == "not_answering":
                 raise TmuxNotAnswering("the tmux server does not answer, so nothing can be ended there.")
-        how = await end(self._node, self.agent, force=force)
         facts = self.agent.facts
+        if facts is not None and not facts.dead and runs(facts.pid):
+            self._ran = facts.pid
+        how = await end(self._node, self.agent, force=force)
         await self._end_rest(facts)
+        facts = self.agent.facts
         if facts is not None and how is not How.ALREADY:
             known = await self._reaped(self._node.tmux.client, facts.pane_id)
             if known is not None and not known.dead:
@@ -356,7 +362,12 @@ class Keeper:
         return how
 
     async def _end_rest(self, program: PaneFacts | None) -> None:
-        if program is not None and await end_rest(program.pid, self._node.config.life.terminate_s):
+        """End what `program` left of its group; for sure its own while it was seen to run until just now."""
+        if program is None:
+            return
+        pane = "" if program.pid == self._ran else program.pane_id
+        self._ran = 0
+        if await end_rest(program.pid, self._node.config.life.terminate_s, pane=pane):
             log.info("life.rest_ended", extra={"agent": self.life.agent, "pid": program.pid})
 
     async def _reaped(self, client: ControlClient, pane: PaneId) -> Ending | None:

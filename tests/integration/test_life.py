@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import os
 import signal
 import stat
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -17,6 +20,7 @@ import pytest
 from nova_torch.errors import NovaError
 from nova_torch.protocol.client import Client
 from noval_d.canary.processes import living_in
+from noval_d.life.ending import end_rest
 from tests.support.node import TestNode, node, until
 from tests.support.spawned import Spawned, command, spawn
 from tests.support.tmux import runs
@@ -273,6 +277,27 @@ def test_what_a_killed_agent_leaves_of_its_own_group_is_ended_and_its_other_jobs
     until(lambda: len(sleeping("7101") - rest) == 1, 15, "the next start")
     assert not rest & sleeping("7101")
     assert job <= sleeping("7102")
+
+
+@pytest.mark.parametrize(("where", "ended"), [("%4", True), ("%5", False), (None, False)])
+def test_a_service_in_the_group_of_a_number_that_was_an_agents_long_ago_is_left_alone(
+    where: str | None, ended: bool
+) -> None:
+    """As a daemon comes to be: its parent led a session and has ended; only the pane says whose it was."""
+    environment = {name: value for name, value in os.environ.items() if name != "TMUX_PANE"}
+    environment |= {"TMUX_PANE": where} if where else {}
+    argv = ["sh", "-c", "sleep 30 >/dev/null & echo $!"]
+    with subprocess.Popen(
+        argv, stdout=subprocess.PIPE, text=True, env=environment, start_new_session=True
+    ) as parent:
+        assert parent.stdout is not None
+        service = int(parent.stdout.readline())
+    try:
+        assert asyncio.run(end_rest(parent.pid, 1.0, pane="%4")) == ended
+        assert runs(service) != ended
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(service, signal.SIGKILL)
 
 
 def test_an_agent_that_ends_well_comes_back_only_by_always(quick: TestNode, tmp_path: Path) -> None:
