@@ -22,7 +22,7 @@ from noval_d.delivery.template import plain
 from noval_d.delivery.typist import Outcome, Postponed, Verdict
 from noval_d.delivery.view import AgentView
 from noval_d.mailroom.desk import Desk
-from noval_d.tmux.front import Front, read_front
+from noval_d.tmux.front import Front, lives, read_front
 
 log = logging.getLogger("nova.delivery")
 
@@ -150,14 +150,15 @@ class Poster:
         await self._desk.typing(item, aim.place)
         return await self._hand_over(item, aim)
 
-    async def _hand_over(self, item: Item, aim: Aim) -> Outcome:
-        """Send it, unless it is there; then see that it is."""
+    async def _hand_over(self, item: Item, aim: Aim, *, again: bool = False) -> Outcome:
+        """Send it, unless it is there; then see that it is. `again`: it may be on its way already."""
         agent, ulid = self.agent, item.message.id
         try:
             if await self._is_there(item, aim.endpoint, aim.conversation.id):
                 return Verdict(State.ACKNOWLEDGED)
             if not aim.endpoint.is_of(_front(agent)):
-                await self._desk.untyped(item)
+                if not again:
+                    await self._desk.untyped(item)
                 return Postponed(AGAIN_S)
             self._last = Last(ulid, item.typed, aim.conversation.id)
             body = opencode.prompt_body(ulid, item.typed, aim.conversation)
@@ -203,7 +204,9 @@ class Poster:
         endpoint = agent.api
         if endpoint is None or not endpoint.is_of(_front(agent)):
             return await self._no_one_to_ask(item, now)
-        self._doubtful = None
+        stopped = endpoint.name != process and lives(process)  # by C-z, say: it may take the message yet
+        if not stopped:
+            self._doubtful = None
         try:
             if await self._is_there(item, endpoint, conversation):
                 return Verdict(State.ACKNOWLEDGED)
@@ -212,10 +215,12 @@ class Poster:
         except (ApiFailed, opencode.Unreadable) as error:
             log.warning("api.failed", extra={"message_id": item.message.id, "problem": str(error)})
             return Postponed(AGAIN_S)
+        if stopped:
+            return await self._no_one_to_ask(item, now)
         if endpoint.name == process and found is not None:
             # the request may still be on its way, and no other road may be taken before it is over: the very
             # same one once more leaves one message, whichever comes first
-            return await self._hand_over(item, Aim(endpoint=endpoint, conversation=found))
+            return await self._hand_over(item, Aim(endpoint=endpoint, conversation=found), again=True)
         # what another process had been sent has come to its end
         await self._desk.untyped(item)
         return Postponed(0.0)
@@ -245,13 +250,12 @@ class Poster:
             if aim is None or aim.conversation.id != last.conversation:
                 return  # it is not what the pane shows, or not yet: nothing begins out of sight
             newest = await aim.endpoint.get(opencode.newest_path(last.conversation))
-            if self._last is last:
+            if opencode.waits(newest, opencode.message_id(last.message)):
+                body = opencode.prompt_body(last.message, last.text, aim.conversation)
+                await aim.endpoint.ask("POST", opencode.prompt_path(last.conversation), body, within_s=POST_S)
+                log.info("api.taken_up", extra={"message_id": last.message})
+            if self._last is last:  # one that was not answered is sent again with the next heartbeat
                 self._last = None
-            if not opencode.waits(newest, opencode.message_id(last.message)):
-                return
-            body = opencode.prompt_body(last.message, last.text, aim.conversation)
-            await aim.endpoint.ask("POST", opencode.prompt_path(last.conversation), body, within_s=POST_S)
-            log.info("api.taken_up", extra={"message_id": last.message})
         except (ApiFailed, opencode.Unreadable) as error:
             log.warning("api.failed", extra={"message_id": last.message, "problem": str(error)})
 

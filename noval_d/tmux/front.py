@@ -41,6 +41,16 @@ def read_front(pane_pid: int) -> Front | None:
     return Front(pid=leader, started=started, argv=tuple(word.decode("utf-8", "replace") for word in words))
 
 
+def lives(name: str) -> bool:
+    """Tell whether the very process `pid.started` still runs, if only stopped."""
+    pid, _, started = name.partition(".")
+    try:
+        stat = _stat(int(pid))
+        return stat[0] not in (b"Z", b"X") and int(stat[19]) == int(started)
+    except (OSError, ValueError, IndexError):
+        return False
+
+
 def _stat(pid: int) -> list[bytes]:
     """Return the fields of /proc/PID/stat after the command: state, parent, group, session, terminal, front…"""
     return _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
