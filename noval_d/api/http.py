@@ -16,6 +16,7 @@ HOST = "127.0.0.1"
 HEAD_BYTES = 65536
 CONNECT_S = 3.0
 READ_BYTES = 65536
+BROKEN = (OSError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError)
 
 
 class ApiFailed(Exception):
@@ -70,7 +71,7 @@ async def ask(
             return Answer(status, bytes(body))
     except TimeoutError:
         raise ApiFailed(f"no answer within {within_s:g} s") from None
-    except (OSError, ValueError, asyncio.IncompleteReadError) as error:
+    except BROKEN as error:
         raise ApiFailed(f"{type(error).__name__}: {error}") from None
 
 
@@ -98,7 +99,7 @@ async def events(
                 limit.reschedule(asyncio.get_running_loop().time() + silent_s)
     except TimeoutError:
         raise ApiFailed("nothing came in time") from None
-    except (OSError, ValueError, asyncio.IncompleteReadError) as error:
+    except BROKEN as error:
         raise ApiFailed(f"{type(error).__name__}: {error}") from None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import subprocess
@@ -9,7 +10,7 @@ import sys
 
 import pytest
 
-from noval_d.api.http import EventReader
+from noval_d.api.http import ApiFailed, EventReader, Request, ask
 from noval_d.api.ports import listeners, listening, port_named, variable
 
 HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
@@ -98,3 +99,19 @@ def test_an_event_that_is_too_large_is_left_out_and_the_next_one_is_not() -> Non
     found = [data for _ in range(50) for data in reader.take(b"data: " + b"x" * 60)]
     assert found == []
     assert reader.take(b"\n\ndata: next\n\n") == [b"next"]
+
+
+def test_a_piece_whose_length_has_no_end_is_no_answer() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1" * 200_000)
+        await writer.drain()
+        writer.close()
+
+    async def asked() -> None:
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            await ask(port, Request("GET", "/"), owner=lambda: True, within_s=5.0, max_bytes=1 << 20)
+
+    with pytest.raises(ApiFailed):
+        asyncio.run(asked())
