@@ -131,8 +131,8 @@ class Kept:
         self._directory = Path(directory) if directory else None
         self._agent = agent
         if self._directory is not None:
-            for old in self._directory.glob(f"{agent}-*.screen"):
-                old.unlink(missing_ok=True)
+            for check in Check:  # and nothing else: the directory is the user's
+                (self._directory / f"{agent}-{check.value}.screen").unlink(missing_ok=True)
 
     def keep(self, check: Check, text: str) -> str:
         """Write a screen; return its file. Raises StoreFailed."""

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from noval_d.agents.driver_file import load_drivers
-from noval_d.canary.__main__ import Ending
+from noval_d.canary.__main__ import Ending, Kept
 from noval_d.canary.found import KINDS, find
 from noval_d.canary.results import Check, Outcome, Screen, claimed
 
@@ -102,3 +102,10 @@ def test_a_signal_that_comes_as_a_trial_is_removed_waits_for_that() -> None:
     quiet.heed()
     with pytest.raises(SystemExit):
         quiet.take(signal.SIGINT, None)
+
+
+def test_of_a_directory_for_screens_only_those_of_the_checks_are_taken_away(tmp_path: Path) -> None:
+    for name in ("claude-ready.screen", "claude-mine.screen", "codex-ready.screen"):
+        (tmp_path / name).write_text("kept")
+    Kept(str(tmp_path), "claude")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["claude-mine.screen", "codex-ready.screen"]
