@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from nova_torch.errors import MessageNotFound, NovaError, PaneNotFound, TmuxNotAnswering, TmuxUnavailable
 from nova_torch.ulid import new_ulid
-from nova_torch.values import AgentId, AgentState, MessageId, PaneId
-from noval_d.agents.start import StartDialog, known_dialog
+from nova_torch.values import AgentId, MessageId, PaneId
 from noval_d.life.archive import archive_name, keep, summary
+from noval_d.life.beginning import Beginning
 from noval_d.life.ending import How, end, end_rest, runs
 from noval_d.life.plan import Life, Phase
 from noval_d.life.policy import Again, Exit, GiveUp, Limits, after_exit, recent
@@ -24,7 +24,6 @@ from noval_d.tmux.panes import PaneFacts, list_panes
 
 if TYPE_CHECKING:
     from noval_d.agents.agent import Agent
-    from noval_d.delivery.view import AgentView
     from noval_d.life.book import Book
     from noval_d.life.starter import Starter
     from noval_d.node.node import Node
@@ -35,11 +34,8 @@ log = logging.getLogger("nova.life")
 LOOK_S = 0.1  # while it is not ready
 GLANCE_S = 0.5  # at a process that runs: one file of /proc
 TROUBLED_S = 1.0
-DIALOG_S = 1.0  # a dialog that stands so long waits for somebody; one that was answered gets so long to go
-ANSWERS = 5
 REAPED_S = 2.0
 REAPED_LOOK_S = 0.02
-PRESENT = (AgentState.IDLE, AgentState.BUSY, AgentState.DRAFT)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -68,9 +64,7 @@ class Keeper:
         """Its next start was ordered by a person: it may start a tmux server."""
         self._order: Order | None = None
         self._news = asyncio.Event()
-        self._dialog: tuple[str, float] | None = None
-        self._answered: list[float] = []
-        self._told = ""
+        self._beginning = Beginning(node, starter, agent, self._tell)
         self._ran = 0
         """The program that was seen to run, until what it left is ended: its number is nobody else's yet."""
 
@@ -150,7 +144,7 @@ class Keeper:
         if not by_order and node.tmux.state != "up":
             await self._pause(TROUBLED_S)  # no policy starts a tmux server
             return True
-        self._dialog, self._answered, self._told = None, [], ""
+        self._beginning = Beginning(node, self._starter, agent, self._tell)
         try:
             life, prompt = await self._starter.start(agent, self.life, may_start=by_order)
         except NovaError as error:
@@ -236,48 +230,12 @@ class Keeper:
 
     async def _get_ready(self) -> None:
         agent = self.agent
-        try:
-            view = await agent.view(self._node.tmux.client)
-        except TmuxUnavailable:
-            return
-        if view.facts is not None and not view.present and not agent.driver.commands:
-            await self._starter.identify(agent, view.facts, self._node.tmux.client)  # a script became it
-            return
-        if _is_ready(agent, view):
+        if await self._beginning.look(self.life.plan.allow):
             agent.launching = False
             await self._become(self.life.to(Phase.READY, gave_up=""))
             agent.restate()
             agent.wake.set()
             self._tell("life.ready")
-            return
-        if view.sight is None or view.sight.composer is not None or agent.screen is None:
-            self._dialog = None
-            return
-        known = known_dialog(agent.driver.start, agent.screen, agent.driver.dialog_rows)
-        if known is None and view.sight.dialog is None:
-            self._dialog = None
-            return
-        await self._meet(known)
-
-    async def _meet(self, known: StartDialog | None) -> None:
-        """Answer a dialog of the start that its owner allowed; report any other one that stays."""
-        agent, now = self.agent, self._node.clock()
-        name = known.name if known is not None else ""
-        if self._dialog is None or self._dialog[0] != name:
-            self._dialog = (name, now)
-        allowed = known is not None and known.name in self.life.plan.allow
-        if known is not None and allowed and len(self._answered) < ANSWERS:
-            if self._answered and now - self._answered[-1] < DIALOG_S:
-                return
-            facts = agent.facts
-            async with agent.hands:
-                if facts is not None and await self._node.injector.press(facts, known.keys, known.marks):
-                    self._answered.append(self._node.clock())
-                    self._tell("life.answered", name)
-            return
-        if now - self._dialog[1] >= DIALOG_S and self._told != (name or "?"):
-            self._told = name or "?"
-            self._tell("life.dialog", name)
 
     async def _ended(self, ended: Exit, why: str = "") -> None:
         """Write down that the program ended, and what follows from that."""
@@ -469,15 +427,3 @@ class Keeper:
             }
         )
         node.broker.beat_soon()
-
-
-def _is_ready(agent: Agent, view: AgentView) -> bool:
-    if not view.present or not view.ready or view.facts is None or view.facts.dead:
-        return False
-    if agent.driver.kind == "line":
-        return True
-    sight = view.sight
-    if sight is None or sight.composer is None:
-        return False
-    # a paused agent says only that: what else it may be is read from the screen
-    return agent.state in PRESENT or (view.paused and sight.dialog is None and not view.asking)
