@@ -54,22 +54,32 @@ class DropIn:
         """Return what was kept of other scripts of this name, the oldest first."""
         return [path for path in map(self._backup, range(MOST)) if os.path.lexists(path)]
 
-    def install(self) -> str:
-        """Put the link there; return where what was there is kept now, "" for nothing. Raises NotAllowed."""
+    def install(self, keep_as: str = "") -> str:
+        """Put the link there; return where what was there is kept now, "" for nothing. Raises NotAllowed.
+
+        `keep_as` is the backup's name if it has been settled before (`free_backup`): an install that died
+        half-way is finished by the same call again.
+        """
         kept = ""
         with _explained(self.path):
             os.makedirs(os.path.dirname(self.path), exist_ok=True)
-            made = f"{self.path}.{os.getpid()}.new"
-            os.symlink(self.source, made)
+            self.tidy()
+            os.symlink(self.source, self._made)
             try:
                 if self.state() == OTHER:
-                    kept = self._keep()
-                os.replace(made, self.path)
+                    kept = self._keep_as(keep_as) if keep_as else self._keep()
+                os.replace(self._made, self.path)
             except OSError:
                 with contextlib.suppress(OSError):
-                    os.unlink(made)
+                    os.unlink(self._made)
                 raise
         return kept
+
+    def tidy(self) -> None:
+        """Take away the link that an install which died had made and not put in its place."""
+        if os.path.islink(self._made):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._made)
 
     def remove(self) -> str:
         """Take our link away; return what was put back in its place, "" for nothing. Raises NotAllowed."""
@@ -81,6 +91,17 @@ class DropIn:
             os.unlink(self.path)
         return ""
 
+    def free_backup(self) -> str:
+        """Return the name under which the next install would keep what is there. Raises StoreFailed."""
+        for kept in map(self._backup, range(MOST)):
+            if not os.path.lexists(kept):
+                return kept
+        raise self._full()
+
+    @property
+    def _made(self) -> str:
+        return f"{self.path}.new-nova-torch"
+
     def _backup(self, number: int) -> str:
         return f"{self.path}{BACKUP}{f'.{number}' if number else ''}"
 
@@ -90,13 +111,27 @@ class DropIn:
             if os.path.lexists(kept):
                 continue
             try:
-                os.link(self.path, kept, follow_symlinks=False)
+                self._link(kept)
             except FileExistsError:
                 continue  # somebody else was quicker
-            except OSError:  # a directory, or a file system without hard links
-                os.rename(self.path, kept)
             return kept
-        raise StoreFailed(f"there are {MOST} backups of {self.path}.", "Delete some.")
+        raise self._full()
+
+    def _keep_as(self, kept: str) -> str:
+        if not (os.path.lexists(kept) and os.path.samestat(os.lstat(kept), os.lstat(self.path))):
+            self._link(kept)
+        return kept
+
+    def _link(self, kept: str) -> None:
+        try:
+            os.link(self.path, kept, follow_symlinks=False)
+        except FileExistsError:
+            raise
+        except OSError:  # a directory, or a file system without hard links
+            os.rename(self.path, kept)
+
+    def _full(self) -> StoreFailed:
+        return StoreFailed(f"there are {MOST} backups of {self.path}.", "Delete some.")
 
 
 @contextlib.contextmanager

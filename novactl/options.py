@@ -81,10 +81,10 @@ class Command:
 
 
 def option(names: str, kind: str = TEXT, **more: Any) -> Param:
-    """Return an option; its value's name is that of the first long name (`in_` for --in: `in` is Python's)."""
+    """Return an option; its value's name is that of the first long name (`in_` for --in: that word is Python's)."""
     split = tuple(names.split())
     name = split[0].lstrip("-").replace("-", "_")
-    return Param(f"{name}_" if name == "in" else name, split, kind, **more)
+    return Param(f"{name}_" if name in ("in", "from") else name, split, kind, **more)
 
 
 JSON = option("--json", FLAG, help="Print JSON (a line an entry for streams).")

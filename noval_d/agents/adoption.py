@@ -63,7 +63,9 @@ def plan(
     known = {*elsewhere, *agents}
     found: list[Adopt | Leave] = []
     for candidate in candidates:
-        decided = _owned(candidate, node, agents) or _decide(candidate, rules, drivers, taken, known)
+        decided = owned(candidate, node, agents) or decide(
+            candidate, rule_for(candidate, rules), drivers, taken, known
+        )
         if isinstance(decided, Adopt):
             taken.add(decided.agent_id)
             known.add(decided.agent_id)
@@ -71,7 +73,8 @@ def plan(
     return found
 
 
-def _owned(candidate: Candidate, node: str, agents: Mapping[str, str]) -> Leave | None:
+def owned(candidate: Candidate, node: str, agents: Mapping[str, str]) -> Leave | None:
+    """Return why a pane that is an agent's already is left alone; None when it is nobody's."""
     pane = candidate.pane
     if pane.nova_agent and pane.nova_node not in ("", node):
         return _leave(
@@ -83,23 +86,29 @@ def _owned(candidate: Candidate, node: str, agents: Mapping[str, str]) -> Leave 
     return None
 
 
-def _decide(
+def rule_for(candidate: Candidate, rules: Sequence[AdoptRule]) -> AdoptRule | None:
+    """Return the first rule that fits a pane."""
+    pane = candidate.pane
+    programs = (pane.command, candidate.program)
+    return next(
+        (r for r in rules if r.matches(session=pane.session, window=pane.window_name, programs=programs)),
+        None,
+    )
+
+
+def decide(
     candidate: Candidate,
-    rules: Sequence[AdoptRule],
+    rule: AdoptRule | None,
     drivers: Mapping[str, Driver],
     taken: set[str],
     known: set[str],
 ) -> Adopt | Leave:
+    """Return what becomes of a pane that is nobody's, by the rule that fits it."""
     pane = candidate.pane
     if pane.dead:
         return _leave(candidate, "its program has ended")
     if "#" in pane.command:
         return _leave(candidate, "tmux reads its program's name as a format")
-    programs = (pane.command, candidate.program)
-    rule = next(
-        (r for r in rules if r.matches(session=pane.session, window=pane.window_name, programs=programs)),
-        None,
-    )
     if rule is None:
         return _leave(candidate, "no rule matches")
     driver = _driver(candidate, rule, drivers)

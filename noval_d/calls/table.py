@@ -35,6 +35,7 @@ class Answers(About, Adoption, Recordings, Fleet, LifeCalls, Schedules, Panes):
             "schedule_cancel": (self.schedule_cancel, write),
             "register": (self.register, write),
             "adopt": (self.adopt, write),
+            "proposals": (self.proposals, write),
             "driver_record": (self.driver_record, write),
             "unregister": (self.unregister, write),
             "inbox": (self.inbox, write),

@@ -51,6 +51,16 @@ def lives(name: str) -> bool:
         return False
 
 
+def read_directory(pid: int) -> str:
+    """Return where a process works; "" when that cannot be read, or is no text."""
+    try:
+        path = os.readlink(f"/proc/{pid}/cwd")
+        path.encode("utf-8")
+    except (OSError, UnicodeEncodeError):
+        return ""
+    return path
+
+
 def _stat(pid: int) -> list[bytes]:
     """Return the fields of /proc/PID/stat after the command: state, parent, group, session, terminal, front…"""
     return _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()

@@ -1,0 +1,20 @@
+"""Tell the original's scripts from others by what they contain. No I/O."""
+
+from __future__ import annotations
+
+ORIGINAL, NOVA, FOREIGN = "the original", "of Nova-Torch", "not the original"
+
+_OURS = b"Part of Nova-Torch"
+_FACTS = {
+    "send-claude-message.sh": (b"tmux send-keys", b"sleep", b"Usage:", b"<session:window>"),
+    "schedule_with_note.sh": (b"tmux send-keys", b"sleep", b"Scheduling check in"),
+    "tmux_utils.py": (b"class TmuxOrchestrator", b"list-sessions", b"capture-pane"),
+}
+"""What a script of that name has in it however its user changed paths and pauses in it."""
+
+
+def kind_of(name: str, content: bytes) -> str:
+    """Return what a file of one of the scripts' names is."""
+    if _OURS in content:
+        return NOVA
+    return ORIGINAL if all(fact in content for fact in _FACTS[name]) else FOREIGN
