@@ -64,8 +64,6 @@ def _over(values: Values, journal: Journal, client: Client | None) -> Iterator[R
         for script, kind in list(scripts.found(scripts.distinct(places))):
             yield scripts.replace(script, kind, journal, force=values["force"], dry_run=dry_run)
     if only != SCRIPTS and client is not None:
-        if not dry_run:
-            agents.settle(journal, _records(client, seen["node"]), seen["node"])
         for found in seen["found"]:
             if dry_run:
                 yield agents.proposed(found, "would be registered")

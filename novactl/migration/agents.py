@@ -1,4 +1,9 @@
-"""Register the agents that a node proposes, and unregister those that a migration registered."""
+"""Register the agents that a node proposes, and unregister those that a migration registered.
+
+A step that was begun and whose end nobody saw needs no care of its own: the next run finds the pane to be nobody's
+and does it again under the same name, or finds the agent there; and what is taken back is decided by the agent that
+is there.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +11,11 @@ from typing import Any
 
 from nova_torch.errors import DaemonUnreachable, NovaError, TimedOut
 from nova_torch.protocol.client import Client
-from novactl.migration.journal import BEGUN, Journal, Step
+from novactl.migration.journal import Journal, Step
 from novactl.migration.row import Row
 
 _REGISTERED = ("agent_id", "pane", "driver", "role", "skills")
-GONE = "unregistered already"
+GONE = "not registered"
 BEFORE = "left, an agent before the migration"
 
 
@@ -33,18 +38,6 @@ def register(found: dict[str, Any], node: str, client: Client, journal: Journal)
         return proposed(found, "failed", str(error))
     journal.done(step)
     return proposed(found, "registered")
-
-
-def settle(journal: Journal, records: dict[str, dict[str, Any]], node: str) -> None:
-    """Settle what an earlier run had begun: it is registered, or it was not."""
-    for step in journal.of("agent"):
-        if step["state"] != BEGUN or step["node"] != node:
-            continue
-        record = records.get(step["agent_id"])
-        if record is not None and not _otherwise(step, record):
-            journal.done(step)
-        else:
-            journal.forget(step)
 
 
 def proposed(found: dict[str, Any], done: str, detail: str = "") -> Row:

@@ -65,7 +65,11 @@ def finish(journal: Journal) -> list[Row]:
     rows = []
     for step in journal.of("script"):
         script = _script(step)
-        if step["state"] == BEGUN and (_is_ours(script, step) or script.state() == MISSING):
+        if step["state"] != BEGUN:
+            continue
+        if script.state() == MISSING and not fingerprint(step["backup"]):  # somebody has deleted it
+            journal.forget(step)
+        elif script.state() == MISSING or _is_ours(script, step):
             try:
                 rows.append(_finish(script, ORIGINAL, step, journal))
             except NovaError as error:
@@ -130,7 +134,9 @@ def fingerprint(path: str) -> dict[str, Any]:
 
 def _finish(script: DropIn, kind: str, step: Step, journal: Journal) -> Row:
     script.install(step["backup"])
-    step["before"] = fingerprint(step["backup"])  # of what was kept, should it have changed in between
+    step["before"] = (
+        fingerprint(step["backup"]) or step["before"]
+    )  # of what was kept, should it have changed in between
     journal.done(step)
     return _row(script, kind, "replaced", f"kept as {step['backup']}")
 

@@ -38,17 +38,16 @@ class Shop:
         self.claude.symlink_to(os.path.realpath(sys.executable))
         self.scripts = put(folder / "Tmux-Orchestrator")
         self.panes: dict[str, str] = {}
-        new = ["new-session", "-d", "-s", "shop"]
-        for name in ("Project-Manager", "TEMP-Review"):
-            words = shlex.join([
-                str(self.claude), str(PROGRAMS / "agent_tui.py"), "--log", str(folder / f"{name}.jsonl"),
-                "--name", name,
-            ])  # fmt: skip
-            self.panes[name] = self._open(*new, "-n", name, f"exec {words}")
-            new = ["new-window", "-d", "-t", "shop:"]
-        self.panes["Shell"] = self._open(*new, "-n", "Shell", "exec sh")
-        for name in ("Project-Manager", "TEMP-Review"):
-            running.tmux.wait_for(self.panes[name], READY)
+        self.open_agent("Project-Manager", "new-session", "-d", "-s", "shop")
+        self.open_agent("TEMP-Review", "new-window", "-d", "-t", "shop:")
+        self.panes["Shell"] = self._open("new-window", "-d", "-t", "shop:", "-n", "Shell", "exec sh")
+
+    def open_agent(self, name: str, *new: str) -> None:
+        """Open a Claude-like program in a window of that name, and wait until it is ready."""
+        log = str(self.folder / f"{name}.jsonl")
+        words = [str(self.claude), str(PROGRAMS / "agent_tui.py"), "--log", log, "--name", name]
+        self.panes[name] = self._open(*new, "-n", name, f"exec {shlex.join(words)}")
+        self.node.tmux.wait_for(self.panes[name], READY)
 
     def _open(self, *words: str) -> str:
         place = ["-P", "-F", "#{pane_id}", "-x", "200", "-y", "50", "-c", str(self.scripts)]
@@ -94,6 +93,7 @@ def done(rows: list[dict[str, Any]]) -> dict[str, str]:
     return {row["name"] or row["where"].rpartition(":")[2]: row["done"] for row in rows}
 
 
+REVIEWER = {"agent_id": "shop-TEMP-Review", "driver": "claude", "role": "reviewer", "skills": ["temporary"]}
 AGENTS = {"shop-Project-Manager": "project-manager", "shop-TEMP-Review": "reviewer"}
 
 
@@ -175,6 +175,26 @@ def test_only_what_the_migration_made_is_taken_back(shop: Shop) -> None:
     assert back["shop-Project-Manager"]["detail"] == "messages given up: 1"
     assert (shop.scripts / SEND).read_text() == SCRIPTS[SEND]
     assert shop.agents() == {"shop-TEMP-Review": "qa", "mine": ""}
+
+
+def test_an_agent_that_lost_its_pane_gets_its_name_back_and_is_still_taken_back(shop: Shop) -> None:
+    shop.migrate(*MIGRATE, "--only", "agents")
+    shop.node.tmux.tmux("kill-pane", "-t", shop.panes["TEMP-Review"])
+    until(lambda: shop.state("shop-TEMP-Review") == "lost", what="the loss")
+    shop.open_agent("TEMP-Review", "new-window", "-d", "-t", "shop:")
+    rows = shop.migrate(*MIGRATE, "--only", "agents")
+    assert [row["name"] for row in rows if row["done"] == "registered"] == ["shop-TEMP-Review"]
+    assert done(shop.migrate("migrate", "--revert")) == dict.fromkeys(AGENTS, "unregistered")
+    shop.node.call(
+        "register", {**REVIEWER, "pane": shop.panes["TEMP-Review"]}
+    )  # by hand, before any migration
+    shop.node.tmux.tmux("kill-pane", "-t", shop.panes["TEMP-Review"])
+    until(lambda: shop.state("shop-TEMP-Review") == "lost", what="the loss")
+    shop.open_agent("TEMP-Review", "new-window", "-d", "-t", "shop:")
+    shop.migrate(*MIGRATE, "--only", "agents")
+    back = done(shop.migrate("migrate", "--revert"))
+    assert back["shop-TEMP-Review"] == "left, an agent before the migration"
+    assert list(shop.agents()) == ["shop-TEMP-Review"]
 
 
 def queued(shop: Shop, agent: str) -> int:
@@ -263,6 +283,24 @@ def test_one_directory_that_cannot_be_written_does_not_keep_the_others(
     assert {name: (blocked / name).read_text() for name in SCRIPTS} == SCRIPTS
     assert run_here(capfd, ["migrate", "--revert"]).code == 0
     assert not [path for path in (*alone.iterdir(), *blocked.iterdir()) if path.is_symlink()]
+
+
+def test_without_a_daemon_agents_are_not_taken_back_and_scripts_are_if_that_is_said(
+    alone: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    before = tree(alone)
+    assert run_here(capfd, over(alone)).code == 0
+    journal = alone.parent / "state" / "migration.json"
+    written = json.loads(journal.read_text())
+    agent = {**REVIEWER, "kind": "agent", "state": "done", "pane": "%1", "node": "n", "known": False}
+    written["steps"].append(agent)
+    journal.write_text(json.dumps(written))
+    here = tree(alone)
+    refused = run_here(capfd, ["migrate", "--revert"])
+    assert (refused.code, refused.out, tree(alone)) == (3, "", here)
+    assert run_here(capfd, ["migrate", "--revert", "--only", "scripts"]).code == 0
+    assert tree(alone) == before
+    assert json.loads(journal.read_text())["steps"] == [agent]
 
 
 @pytest.mark.parametrize(

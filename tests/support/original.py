@@ -38,9 +38,13 @@ def put(directory: Path) -> Path:
     return directory
 
 
-def tree(directory: Path) -> dict[str, tuple[int, bytes | str]]:
-    """What is in a directory: modes, bytes, links."""
+def tree(directory: Path) -> dict[str, tuple[int, int, bytes | str]]:
+    """What is in a directory: modes, times of change, bytes, links."""
     return {
-        path.name: (path.lstat().st_mode, str(path.readlink()) if path.is_symlink() else path.read_bytes())
+        path.name: (
+            path.lstat().st_mode,
+            path.lstat().st_mtime_ns,
+            str(path.readlink()) if path.is_symlink() else path.read_bytes(),
+        )
         for path in directory.iterdir()
     }
