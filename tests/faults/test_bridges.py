@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import random
+import signal
 import sqlite3
 import time
 from collections import Counter
@@ -11,7 +14,7 @@ from pathlib import Path
 
 from tests.faults.test_two_nodes import neighbour
 from tests.support.agents import raw
-from tests.support.foreign import bridging, cli_of
+from tests.support.foreign import Cli, bridging, cli_of
 from tests.support.node import TestNode, until
 from tests.support.talkers import talker
 
@@ -146,6 +149,34 @@ def test_what_was_told_and_not_noted_before_a_crash_is_not_told_again(tmp_path: 
 def noted(made: TestNode) -> set[tuple[str, str]]:
     with sqlite3.connect(f"file:{made.state / 'state.db'}?mode=ro", uri=True) as state:
         return set(state.execute("SELECT told, trying FROM bridged").fetchall())
+
+
+def test_a_killed_broker_and_a_lost_subscription_are_come_back_from(tmp_path: Path) -> None:
+    with bridging(TORCH) as made:
+        agent, cli = raw(made, tmp_path), cli_of(made)
+        joined(made)
+        until(lambda: cli("PUBSUB", "NUMPAT") >= 2, what="the channels")
+        cli("CLIENT", "KILL", "TYPE", "pubsub")
+        until(lambda: cli("PUBSUB", "NUMPAT") >= 2, what="the channels again")
+        cli("PUBLISH", DIRECT, "heard again")
+        until(lambda: b"heard again\r" in agent.bytes(), what="what was published")
+        pid = int((made.state / "broker" / "broker.pid").read_text())
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: alive(cli), 30, "the broker again")
+        until(lambda: cli("PUBSUB", "NUMPAT") >= 2, 30, "the channels of the new broker")
+        cli.add(DIRECT, payload="in the new broker")
+        cli("PUBLISH", DIRECT, "on its channel")
+        until(lambda: lines(agent.bytes()).total() >= 3, 30, "both")
+        made.send_wait("raw", "the end")
+        assert lines(agent.bytes()) == Counter(
+            [b"heard again", b"in the new broker", b"on its channel", b"the end"]
+        )
+
+
+def alive(cli: Cli) -> bool:
+    with contextlib.suppress(OSError, AssertionError):
+        return bool(cli("PING") == b"PONG")
+    return False
 
 
 def test_an_orderly_stop_shows_the_agents_as_offline(tmp_path: Path) -> None:
