@@ -31,10 +31,11 @@ class Kept:
 class Schedules(Part):
     """The schedules of one broker, by agent."""
 
-    async def put_schedules(self, agent: str, kept: Sequence[Kept]) -> None:
+    async def put_schedules(self, agent: str, kept: Sequence[Kept], *, ring: bool = False) -> None:
         """Put schedules in; where one lies already, the greater mark stays. Rings the owner for what changed.
 
-        Twice is as once. The agent needs no owner.
+        Twice is as once. The agent needs no owner. `ring`: in any case, since the bell of an earlier time may have
+        been lost with its answer.
         """
         keys = self._keys.mailbox(agent)
         changed, owner = 0, b""
@@ -42,7 +43,7 @@ class Schedules(Part):
             words: list[Word] = [w for k in kept[start : start + BATCH] for w in (k.id, k.asked, k.mark)]
             reply = await self._link.script(scripts.PUT_SCHEDULES, (keys.own, keys.sched), *words)
             owner, changed = reply[1], changed + int(reply[2])
-        if changed and owner:
+        if (changed or ring) and owner:
             bell = self._keys.node(parse_owner(owner).node).bell
             await self._link.batch([("ZADD", bell, 1, f"{SCHEDULES}{agent}"), ("EXPIRE", bell, KEEP_S)])
 

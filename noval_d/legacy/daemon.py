@@ -22,6 +22,7 @@ CONNECT_S = 2.0
 ACCEPT_S = 10.0
 PROOF_S = 0.4  # of a whole call of half a second, as the original's was
 TYPED_S = 1.5  # what is typed already is waited for a little longer: its proof is near
+ACCEPTED_S = 12.0  # what is in no mailbox yet: a broker that hangs is given up within ten seconds
 AGAIN_S = 0.2
 
 
@@ -30,6 +31,8 @@ class Sent:
     """A message that is in the pane, or safe with the daemon; `note` says what is not proven (yet)."""
 
     note: str = ""
+    waits: bool = False
+    """Nothing of it is in the pane: the daemon holds it and goes on by itself."""
 
 
 def form_of(text: str) -> Form:
@@ -87,34 +90,36 @@ def by_daemon(agent: str, text: str, environment: Mapping[str, str]) -> Sent | N
         except AgentNotFound:
             return None
         except DaemonUnreachable as error:  # it may have been taken: the same id again is safe, tmux is not
-            receipt = _again(client.path, args, error)
-            return _judged(receipt)
+            return _judged(again(client.path, "send", args, error, f"novactl trace {args['id']}"))
         except TimedOut as error:
-            raise _unknown(error, args["id"]) from None
+            raise _unknown(error, f"novactl trace {args['id']}") from None
         return _judged(_followed(client, receipt, began))
 
 
-def _again(path: str, args: dict[str, Any], error: DaemonUnreachable) -> dict[str, Any]:
+def again(path: str, call: str, args: dict[str, Any], error: DaemonUnreachable, look: str) -> dict[str, Any]:
+    """Make a call again, under the same id, whose answer was lost. Raises NotDelivered when that is lost too."""
     from nova_torch.protocol.client import Client
 
     time.sleep(AGAIN_S)
     try:
         with Client.connect(path, CONNECT_S) as client:
-            return dict(client.call("send", args, ACCEPT_S))
+            return dict(client.call(call, args, ACCEPT_S))
     except (DaemonUnreachable, TimedOut):
-        raise _unknown(error, args["id"]) from None
+        raise _unknown(error, look) from None
 
 
-def _unknown(error: DaemonUnreachable | TimedOut, message_id: object) -> NotDelivered:
+def _unknown(error: DaemonUnreachable | TimedOut, look: str) -> NotDelivered:
     return NotDelivered(
-        f"{error.message} It may have taken the message.",
-        f"Look, before you repeat it: novactl trace {message_id}",
+        f"{error.message} It may have taken the message.", f"Look, before you repeat it: {look}"
     )
 
 
 def _followed(client: Client, receipt: dict[str, Any], began: float) -> dict[str, Any]:
     """Follow the message until it is proven or final, but not for long: it goes on by itself."""
-    for until in (began + PROOF_S, began + TYPED_S):
+    for limit_s in (PROOF_S, TYPED_S, ACCEPTED_S):
+        if limit_s is ACCEPTED_S and receipt["state"] != "accepted":
+            return receipt
+        until = began + limit_s
         try:
             for update in client.stream(
                 "follow", {"id": receipt["id"]}, max(until - time.monotonic(), 0.001)
@@ -137,4 +142,6 @@ def _judged(receipt: dict[str, Any]) -> Sent:
     if state in ("submitted", "acknowledged", "replied"):
         return Sent()
     why = f" ({reason})" if reason else ""
-    return Sent(note=f"it is {state}{why} and goes in by itself. See: {trace}")
+    if state == "typed":
+        return Sent(note=f"it is typed{why}, its proof is still to come. See: {trace}")
+    return Sent(note=f"it is {state}{why} and goes in by itself. See: {trace}", waits=True)

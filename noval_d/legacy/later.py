@@ -23,13 +23,35 @@ MODE = 0o600
 def main() -> int:
     """Wait, then send; or be the handle of a schedule of the daemon."""
     told = json.load(sys.stdin.buffer)
-    handle = told.get("schedule")
-    if handle:
-        signal.signal(signal.SIGTERM, lambda *_: _cancel(told))
+    if told.get("schedule"):
+        return _stand_for(told)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # whoever started this has blocked it
     while (left_s := told["due_s"] - time.time()) > 0:
         time.sleep(min(left_s, LOOK_S))
-    return 0 if handle else _send(told)
+    return _send(told)
+
+
+def _stand_for(told: Mapping[str, Any]) -> int:
+    """Be the handle of a schedule of the daemon until it is due; SIGTERM, which stays blocked, cancels it."""
+    while (left_s := told["due_s"] - time.time()) > 0:
+        heard = signal.sigtimedwait({signal.SIGTERM}, min(left_s, LOOK_S))
+        if heard is None:
+            continue
+        if not is_shutdown(heard.si_pid, heard.si_uid):
+            _cancel(told)
+        return 0
+    return 0
+
+
+def is_shutdown(pid: int, uid: int) -> bool:
+    """Tell whether a SIGTERM of this sender ends everything here (a logout, a reboot), not this schedule."""
+    if pid <= 1 or (uid == 0 and os.getuid() != 0):
+        return True
+    try:
+        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
+            return file.read().strip().startswith("systemd")
+    except OSError:
+        return False
 
 
 def _send(told: Mapping[str, Any]) -> int:
@@ -42,7 +64,7 @@ def _send(told: Mapping[str, Any]) -> int:
     except NovaError as error:
         _log(told, f"failed: {error}")
         return error.exit_code
-    _log(told, f"sent{f', {sent.note}' if sent.note else ''}")
+    _log(told, f"{'held' if sent.waits else 'sent'}{f', {sent.note}' if sent.note else ''}")
     return 0
 
 
@@ -55,7 +77,6 @@ def _cancel(told: Mapping[str, Any]) -> None:
             client.call("schedule_cancel", {"id": told["schedule"]})
     except NovaError as error:
         _log(told, f"not cancelled: {error}")
-    raise SystemExit(0)
 
 
 def _log(told: Mapping[str, Any], what: str) -> None:

@@ -17,13 +17,15 @@ from typing import Any
 from nova_torch.clean import checked_body
 from nova_torch.errors import (
     AgentNotFound,
+    DaemonUnreachable,
     InvalidRequest,
+    NotDelivered,
     NovaError,
     UnknownCall,
 )
 from nova_torch.ulid import new_ulid
 from noval_d.legacy import notes
-from noval_d.legacy.daemon import connected
+from noval_d.legacy.daemon import again, connected
 from noval_d.legacy.road import pane_of
 from noval_d.legacy.send import failed, note, say
 from noval_d.legacy.tmux import PlainTmux, server_of
@@ -84,6 +86,8 @@ def _schedule(minutes: str, text: str, target: str, environment: Mapping[str, st
         if agent and (socket := _by_daemon(agent, told["text"], delay_s, key, environment)):
             return Kept(pid=_detached({**told, "schedule": key, "socket": socket}), schedule=key), now_s
         return Kept(pid=_detached(told)), now_s
+    except NotDelivered:
+        raise  # the daemon may have it: its note stays
     except NovaError:
         os.unlink(written.own)
         raise
@@ -115,6 +119,8 @@ def _by_daemon(agent: str, text: Any, delay_s: float, key: str, environment: Map
             client.call("schedule_add", args)
         except (UnknownCall, AgentNotFound):
             return ""
+        except DaemonUnreachable as error:  # it may have been taken: the same id again is one schedule
+            again(client.path, "schedule_add", args, error, f"novactl schedule show {key}")
     return client.path
 
 

@@ -24,7 +24,7 @@ def main(called: str, words: Sequence[str]) -> int:
         return failed(called, error)
     if sent.note:
         note(called, sent.note)
-    say(f"Message sent to {target}: {message}")
+    say(f"Message {'held for' if sent.waits else 'sent to'} {target}: {message}")
     return 0
 
 

@@ -51,7 +51,7 @@ class Copies:
         stale, self._stale = self._stale, set()
         try:
             if everything:
-                await self.put(broker, self._book.all())
+                await self.put(broker, self._book.all(), ring=True)
                 await self.read(broker, agents)
                 await self._leave_to_others()
             else:
@@ -114,14 +114,15 @@ class Copies:
         """Take over what the broker keeps for these agents."""
         await self._book.merge(readable(await broker.schedules(list(agents))))
 
-    async def put(self, broker: Broker, schedules: Iterable[Schedule]) -> None:
-        """Put schedules into the broker, where the later mark stays."""
+    async def put(self, broker: Broker, schedules: Iterable[Schedule], *, ring: bool = False) -> None:
+        """Put schedules into the broker, where the later mark stays; `ring` the owners of others' agents anyway."""
         by_agent: dict[AgentId, list[Kept]] = {}
         for schedule in schedules:
             kept = Kept(id=schedule.id, asked=pack(schedule), mark=schedule.mark.packed())
             by_agent.setdefault(schedule.agent, []).append(kept)
         for agent, kept_ones in by_agent.items():
-            await broker.put_schedules(agent, kept_ones)
+            others = agent not in self._node.roster.agents
+            await broker.put_schedules(agent, kept_ones, ring=ring and others)
 
     async def forget_old(self) -> None:
         """Know no longer, here and in the broker, what was over long ago."""

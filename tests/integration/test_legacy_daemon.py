@@ -5,14 +5,21 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from nova_torch.communication import NovaOrchestrator
+from nova_torch.errors import DaemonUnreachable
+from nova_torch.protocol.client import Client
+from nova_torch.ulid import new_ulid
+from noval_d.legacy.later import is_shutdown
+from noval_d.legacy.schedule import _by_daemon
 from tests.support.agents import Raw, Tui, raw, tui
 from tests.support.legacy import SCHEDULE, SEND, Said, original, run
 from tests.support.legacy import running as alive
@@ -96,7 +103,7 @@ def test_a_message_that_is_held_is_told_as_held_and_goes_in_by_itself(running: T
     agent.draft("half a thought")
     agent.wait_for("half a thought")
     said = run(SEND, target, "behind it", env=env_of(running))
-    assert (said.out, said.code) == (f"Message sent to {target}: behind it\n".encode(), 0)
+    assert (said.out, said.code) == (f"Message held for {target}: behind it\n".encode(), 0)
     assert "it is held (draft) and goes in by itself. See: novactl trace " in said.err
     assert len(agent.prompts()) == before
     agent.press("Enter")
@@ -126,6 +133,7 @@ def test_a_message_for_an_agent_that_has_left_a_shell_waits_for_it(running: Test
     agent.wait_state("exited")
     screen = agent.screen()
     said = run(SEND, target, "echo into the shell", env=env_of(running))
+    assert (said.out, said.code) == (f"Message held for {target}: echo into the shell\n".encode(), 0)
     assert "it is held (no_agent) and goes in by itself" in said.err
     assert agent.screen() == screen
     agent.launch()
@@ -179,6 +187,37 @@ def test_a_schedule_for_an_agent_is_the_daemons_and_survives_the_script(
     assert "cancelled" in states
 
 
+def test_a_shutdown_or_a_logout_does_not_cancel_what_the_daemon_keeps() -> None:
+    script = "printf systemd > /proc/self/comm; printf x; read _"
+    manager = subprocess.Popen(["sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert manager.stdout is not None
+    assert manager.stdin is not None
+    with manager:
+        manager.stdout.read(1)
+        assert is_shutdown(manager.pid, os.getuid())
+        assert is_shutdown(1, os.getuid())
+        assert is_shutdown(0, os.getuid())  # the kernel's
+        assert not is_shutdown(os.getpid(), os.getuid())
+        manager.stdin.write(b"\n")
+
+
+def test_a_schedule_whose_answer_was_lost_is_one_schedule(
+    running: TestNode, reader: Raw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(client: Client, call: str, args: dict[str, Any], *rest: Any) -> Any:
+        monkeypatch.undo()
+        client.call(call, args, *rest)
+        raise DaemonUnreachable("the connection was cut.")
+
+    monkeypatch.setattr(Client, "call", cut)
+    key, env = new_ulid(), env_of(running)
+    assert _by_daemon(reader.name, "once", 300.0, key, env) == running.socket
+    try:
+        assert [each["id"] for each in running.call("schedule_list")] == [key]
+    finally:
+        running.call("schedule_cancel", {"id": key})
+
+
 def test_with_the_broker_gone_scripts_novactl_and_the_library_deliver_all_the_same(tmp_path: Path) -> None:
     with node() as made:
         reader = raw(made, tmp_path)
@@ -187,7 +226,7 @@ def test_with_the_broker_gone_scripts_novactl_and_the_library_deliver_all_the_sa
         os.kill(broker, signal.SIGSTOP)
         try:
             said = run(SEND, target, "by script", env=env_of(made))
-            assert (said.out, said.code) == (f"Message sent to {target}: by script\n".encode(), 0)
+            assert said == Said(f"Message sent to {target}: by script\n".encode(), "", 0)  # proven, not held
             assert made.novactl("send", target, "by novactl", "--wait").returncode == 0
             nova = NovaOrchestrator(socket=made.socket)
             assert nova.send_message(reader.name, "by library", wait="submitted", timeout_s=20).delivered
