@@ -22,7 +22,7 @@ CONNECT_S = 2.0
 ACCEPT_S = 10.0
 PROOF_S = 0.4  # of a whole call of half a second, as the original's was
 TYPED_S = 1.5  # what is typed already is waited for a little longer: its proof is near
-ACCEPTED_S = 12.0  # what is in no mailbox yet: a broker that hangs is given up within ten seconds
+ACCEPTED_S = 12.0  # what is in no mailbox yet: a broker that hangs is given up after five seconds
 AGAIN_S = 0.2
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Iterable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Any, TypeVar
 
 from nova_torch.broker import Broker, BrokerInfo, Owner
 from nova_torch.errors import BrokerUnavailable, NotOwner, NovaError
@@ -202,16 +202,34 @@ class BrokerLink:
                 return
             try:
                 # first, so that no mailbox of a wiped broker is claimed before what was lost is sent again
-                if await broker.generation() != self._generation:
+                if await self._unless_broken(self._beat_if_the_same(broker)):
                     self.problem = "the broker lost its data"
                     return
-                await self._beat(broker)
             except BrokerUnavailable as error:
                 self.problem = error.message
                 return
             except NotOwner as error:
                 self.problem = error.message
                 return
+
+    async def _beat_if_the_same(self, broker: Broker) -> bool:
+        """Beat; True when the broker lost its data instead."""
+        if await broker.generation() != self._generation:
+            return True
+        await self._beat(broker)
+        return False
+
+    async def _unless_broken(self, work: Coroutine[Any, Any, bool]) -> bool:
+        """Do this, but no longer than until somebody else has waited in vain for the same broker: False then."""
+        task = asyncio.create_task(work, name="broker.beat")
+        broken = asyncio.create_task(self._broken.wait(), name="broker.broken")
+        try:
+            await asyncio.wait((task, broken), return_when=asyncio.FIRST_COMPLETED)
+            return task.result() if task.done() else False
+        finally:
+            broken.cancel()
+            task.cancel()
+            await asyncio.gather(task, broken, return_exceptions=True)
 
     async def _sleep(self, seconds: float) -> None:
         broken = asyncio.ensure_future(self._broken.wait())

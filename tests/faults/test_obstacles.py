@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import os
 import random
@@ -74,7 +75,9 @@ def test_a_program_that_dies_while_messages_flow_leaves_tmux_alive(running: Test
         size = len(agent.bytes())
         flows = functools.partial(lambda size: len(agent.bytes()) > size or not senders.alive, size)
         until(flows, 20, f"flow in life {life}")
-        end_pane_program(running, agent.pane)
+        with agent.log.open("rb") as read_is_written:  # else what it has read may die with it
+            fcntl.flock(read_is_written, fcntl.LOCK_EX)
+            end_pane_program(running, agent.pane)
         until(lambda: running.tmux.value(agent.pane, "pane_dead") == "1", 10, "its death")
         assert tmux_pid(running) == server
         running.tmux.tmux("respawn-pane", "-t", agent.pane, command)

@@ -1,9 +1,15 @@
-"""Log every byte that arrives at the terminal: `rawlog.py LOGFILE [--bracketed] [--stall SECONDS]`."""
+"""Log every byte that arrives at the terminal: `rawlog.py LOGFILE [--bracketed] [--stall SECONDS]`.
+
+The log is locked from before a read until it is written: whoever kills this program under that lock does not lose
+what it has read.
+"""
 
 from __future__ import annotations
 
 import argparse
+import fcntl
 import os
+import select
 import sys
 import termios
 import time
@@ -23,12 +29,25 @@ def run(logfile: Path, *, bracketed: bool, stall_s: float) -> None:
     try:
         os.write(sys.stdout.fileno(), (BRACKETED_PASTE if bracketed else b"") + b"READY\r\n")
         time.sleep(stall_s)
-        while data := os.read(terminal, READ_BYTES):
-            while data:
-                data = data[os.write(log, data) :]
+        while copied(terminal, log):
+            pass
     finally:
         termios.tcsetattr(terminal, termios.TCSANOW, before)
         os.close(log)
+
+
+def copied(terminal: int, log: int) -> bool:
+    """Wait for bytes and log them; False at the end."""
+    select.select([terminal], [], [])
+    fcntl.flock(log, fcntl.LOCK_EX)
+    try:
+        data = os.read(terminal, READ_BYTES)
+        ended = not data
+        while data:
+            data = data[os.write(log, data) :]
+        return not ended
+    finally:
+        fcntl.flock(log, fcntl.LOCK_UN)
 
 
 def main() -> None:
