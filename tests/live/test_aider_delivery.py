@@ -35,6 +35,7 @@ def test_what_is_submitted_stands_in_aiders_own_record_however_long_the_model_wa
         assert late
 
 
+@pytest.mark.long
 def test_a_message_sent_just_after_the_start_is_held_until_the_agent_is_ready_and_arrives_once() -> None:
     with agent_node(AiderLab, hooked=False, wait_ready=False) as aider:
         message = aider.send("[[early]] are you there?")

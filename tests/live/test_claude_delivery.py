@@ -100,7 +100,7 @@ def pause(seconds: float) -> None:
     time.sleep(seconds)
 
 
-@pytest.mark.parametrize("hooked", [True, False])
+@pytest.mark.parametrize("hooked", [True, pytest.param(False, marks=pytest.mark.long)])
 def test_a_dialog_opening_around_the_enter_is_never_approved(hooked: bool) -> None:
     rng = random.Random(11)
     offsets = [rng.uniform(-0.2, 2.0) for _ in range(50)]

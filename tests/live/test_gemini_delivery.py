@@ -35,6 +35,7 @@ def test_fifty_mixed_messages_without_hooks_end_submitted_and_reach_the_model_on
         run_mixed(gemini, "submitted")
 
 
+@pytest.mark.long
 def test_a_message_sent_just_after_the_start_is_held_until_the_agent_is_ready_and_arrives_once() -> None:
     with agent_node(GeminiLab, hooked=True, wait_ready=False) as gemini:
         message = gemini.send("[[early]] are you there?")

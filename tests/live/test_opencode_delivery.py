@@ -31,6 +31,7 @@ def test_mixed_messages_end_submitted_and_reach_the_model_once(count: int) -> No
         run_mixed(opencode, "submitted", count=count)
 
 
+@pytest.mark.long
 def test_a_message_sent_just_after_the_start_is_held_until_the_agent_is_ready_and_arrives_once() -> None:
     with agent_node(OpencodeLab, hooked=False, wait_ready=False) as opencode:
         message = opencode.send("[[early]] are you there?")
@@ -149,6 +150,7 @@ def test_a_daemon_that_is_killed_around_the_request_delivers_once(seed: int) -> 
             opencode.wait_received(f"[[killed-{number}]]")
 
 
+@pytest.mark.long
 def test_one_that_is_killed_and_goes_on_with_its_conversation_on_another_port_gets_what_waited() -> None:
     with agent_node(OpencodeApiLab, hooked=False, in_shell=True) as opencode:
         begin(opencode)

@@ -31,6 +31,7 @@ def begin(agent: Stage) -> None:
     agent.wait_idle()
 
 
+@pytest.mark.long
 @EACH
 def test_it_quits_when_it_is_asked(lab: type[AgentLab]) -> None:
     with stage(lab, env=PATIENT) as agent:
