@@ -213,7 +213,7 @@ class Kept:
         self.marks = {each.id: each for each in schedules}
         self.down = 0
 
-    async def put_schedules(self, _agent: str, kept: Any) -> None:
+    async def put_schedules(self, _agent: str, kept: Any, *, ring: bool = False) -> None:
         if self.down:
             self.down -= 1
             raise BrokerUnavailable("away.")
@@ -283,9 +283,9 @@ def test_a_message_is_held_back_until_the_broker_was_told_and_goes_on_when_it_ca
         told = asyncio.Event()
         put = broker.put_schedules
 
-        async def slow(agent: str, kept: Any) -> None:
+        async def slow(agent: str, kept: Any, **options: Any) -> None:
             await told.wait()
-            await put(agent, kept)
+            await put(agent, kept, **options)
 
         await stage.until(lambda: len(broker.marks) == 2)
         broker.put_schedules = slow  # type: ignore[method-assign,assignment]
