@@ -92,7 +92,7 @@ def by_daemon(agent: str, text: str, environment: Mapping[str, str]) -> Sent | N
         except DaemonUnreachable as error:  # it may have been taken: the same id again is safe, tmux is not
             return _judged(again(client.path, "send", args, error, f"novactl trace {args['id']}"))
         except TimedOut as error:
-            raise _unknown(error, f"novactl trace {args['id']}") from None
+            raise unknown(error, f"novactl trace {args['id']}") from None
         return _judged(_followed(client, receipt, began))
 
 
@@ -105,10 +105,11 @@ def again(path: str, call: str, args: dict[str, Any], error: DaemonUnreachable, 
         with Client.connect(path, CONNECT_S) as client:
             return dict(client.call(call, args, ACCEPT_S))
     except (DaemonUnreachable, TimedOut):
-        raise _unknown(error, look) from None
+        raise unknown(error, look) from None
 
 
-def _unknown(error: DaemonUnreachable | TimedOut, look: str) -> NotDelivered:
+def unknown(error: DaemonUnreachable | TimedOut, look: str) -> NotDelivered:
+    """Return the error of a call whose answer never came: it may have been done."""
     return NotDelivered(
         f"{error.message} It may have taken the message.", f"Look, before you repeat it: {look}"
     )

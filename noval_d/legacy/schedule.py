@@ -21,11 +21,12 @@ from nova_torch.errors import (
     InvalidRequest,
     NotDelivered,
     NovaError,
+    TimedOut,
     UnknownCall,
 )
 from nova_torch.ulid import new_ulid
 from noval_d.legacy import notes
-from noval_d.legacy.daemon import again, connected
+from noval_d.legacy.daemon import again, connected, unknown
 from noval_d.legacy.road import pane_of
 from noval_d.legacy.send import failed, note, say
 from noval_d.legacy.tmux import PlainTmux, server_of
@@ -121,6 +122,8 @@ def _by_daemon(agent: str, text: Any, delay_s: float, key: str, environment: Map
             return ""
         except DaemonUnreachable as error:  # it may have been taken: the same id again is one schedule
             again(client.path, "schedule_add", args, error, f"novactl schedule show {key}")
+        except TimedOut as error:
+            raise unknown(error, f"novactl schedule show {key}") from None
     return client.path
 
 

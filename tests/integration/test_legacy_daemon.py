@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 
 from nova_torch.communication import NovaOrchestrator
-from nova_torch.errors import DaemonUnreachable
+from nova_torch.errors import DaemonUnreachable, NotDelivered, TimedOut
 from nova_torch.protocol.client import Client
 from nova_torch.ulid import new_ulid
 from noval_d.legacy.later import is_shutdown
-from noval_d.legacy.schedule import _by_daemon
+from noval_d.legacy.schedule import _by_daemon, _schedule
 from tests.support.agents import Raw, Tui, raw, tui
 from tests.support.legacy import SCHEDULE, SEND, Said, original, run
 from tests.support.legacy import running as alive
@@ -216,6 +216,19 @@ def test_a_schedule_whose_answer_was_lost_is_one_schedule(
         assert [each["id"] for each in running.call("schedule_list")] == [key]
     finally:
         running.call("schedule_cancel", {"id": key})
+
+
+def test_a_schedule_whose_answer_is_late_is_not_said_to_have_failed_and_keeps_its_note(
+    running: TestNode, reader: Raw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def late(*_: Any) -> Any:
+        raise TimedOut("no answer in time.")
+
+    monkeypatch.setattr(Client, "call", late)
+    with pytest.raises(NotDelivered, match="It may have taken the message") as caught:
+        _schedule("5", "late", target_of(running, reader.pane), env_of(running))
+    key = caught.value.hint.split()[-1]
+    assert list((running.state / "legacy").rglob(f"*{key}*"))
 
 
 def test_with_the_broker_gone_scripts_novactl_and_the_library_deliver_all_the_same(tmp_path: Path) -> None:
