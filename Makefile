@@ -1,15 +1,18 @@
 # What a developer runs. Every target sets up what it needs; see CONTRIBUTING.md.
 
 PYTHON ?=
-SOAK_MINUTES ?= 10
+SOAK_MINUTES ?= 60
 MIXED_MINUTES ?= 10
+FAULTS_MINUTES ?= 10
+FUZZ_MINUTES ?= 10
+FUZZ ?=
 MIXED ?=
 RUN := .venv/bin/python
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 export PYTHON
 
-.PHONY: help setup demo test live lint bench soak mixed clean
+.PHONY: help setup demo test live lint bench soak kills mixed faults fuzz clean
 
 help: ## show this
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
@@ -34,12 +37,22 @@ lint: setup ## ruff and mypy, over code and tests
 bench: setup ## measure; figures on the terminal
 	@$(RUN) -m benchmarks
 
-soak: setup ## for SOAK_MINUTES (10) each: kill -9 under load, then steady traffic, judged at the end
-	@NOVA_SOAK_S=$$(($(SOAK_MINUTES) * 60)) $(RUN) -m pytest -q -s -k soak tests/faults
+soak: setup ## steady traffic for SOAK_MINUTES (60): whether anything grows, and what arrived
 	@$(RUN) -m benchmarks.soak --minutes $(SOAK_MINUTES)
+
+kills: setup ## 10,000 messages, and kill -9 of daemons, broker and tmux clients every 3 s: 12 minutes
+	@$(RUN) -m benchmarks.kills
 
 mixed: setup ## real agents of every kind, told things and killed for MIXED_MINUTES (10); MIXED="claude=1 codex=1"
 	@$(RUN) -m benchmarks.mixed --minutes $(MIXED_MINUTES) $(MIXED)
+
+faults: setup ## all of tests/faults, then the random ones for FAULTS_MINUTES (10) each, with what ended unconfirmed
+	@$(RUN) -m pytest -q -n $$(($$(nproc) + 2)) --dist worksteal tests/faults
+	@NOVA_FAULTS_MINUTES=$(FAULTS_MINUTES) $(RUN) -m pytest -q -s -m endless tests/faults
+
+fuzz: setup ## feed what reads foreign bytes by coverage for FUZZ_MINUTES (10) in all; FUZZ="frames tmux": only these
+	@$(RUN) -c 'import atheris' 2>/dev/null || $(RUN) -m pip install -q -e '.[fuzz]'
+	@$(RUN) -m tests.fuzz --minutes $(FUZZ_MINUTES) $(FUZZ)
 
 clean: ## remove .venv, .lab and every cache
 	@rm -rf .venv .lab .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist

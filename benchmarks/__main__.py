@@ -1,21 +1,41 @@
-"""Run the benchmarks: `python -m benchmarks [NAME...] [--write]`. Prints tables with ratios and targets."""
+"""Run the benchmarks: `python -m benchmarks [NAME...] [--write]`. Prints tables with ratios and targets.
+
+`python -m benchmarks fleet` simulates a fleet, is none of them and has its own options.
+"""
 
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from importlib import import_module
 from pathlib import Path
 
+from benchmarks import fleet
 from benchmarks.figures import Report, as_markdown, as_text
+from benchmarks.fleet_paper import kept_apart
 from benchmarks.machine import describe, load
 
-NAMES = ("delivery", "claude", "processes", "idle", "states", "ready", "control")
+NAMES = (
+    "delivery",
+    "scripts",
+    "claude",
+    "processes",
+    "idle",
+    "states",
+    "ready",
+    "control",
+    "registry",
+    "message",
+    "tasks",
+)
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
 
 
 def main() -> int:
     """Run what is named, or everything; return 0, or with --strict 1 when a target was missed."""
+    if sys.argv[1:2] == ["fleet"]:  # it takes minutes, and options of its own
+        return fleet.main(sys.argv[2:])
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; all without one")
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md (needs all of them)")
@@ -43,7 +63,8 @@ def main() -> int:
         print(f"missed: {row.what}: {', '.join(value for value in row.values if value)} ({row.target})")
     if options.write:
         DOCUMENT.parent.mkdir(exist_ok=True)
-        DOCUMENT.write_text(document(reports), encoding="utf-8")
+        _, of_the_fleet = kept_apart(DOCUMENT.read_text(encoding="utf-8"))
+        DOCUMENT.write_text(f"{document(reports)}\n{of_the_fleet}".rstrip() + "\n", encoding="utf-8")
         print(f"wrote {DOCUMENT.relative_to(DOCUMENT.parents[1])}")
     return 1 if missed and options.strict else 0
 
@@ -59,8 +80,10 @@ def document(reports: list[Report]) -> str:
         *(f"- {line}" for line in describe()),
         "",
         "What a figure covers is said under its table; ratios are against what the same run measured.",
-        "On your own machine: `make bench`; an hour of traffic: `python -m benchmarks.soak`;",
-        "real agents, talked to and killed, each claim held against what the models saw: `make mixed`",
+        "On your own machine: `make bench`; an hour of traffic: `make soak` ([soak.md](soak.md));",
+        "10,000 messages while daemons, broker and tmux clients are killed: `make kills`;",
+        "real agents, talked to and killed, each claim held against what the models saw: `make mixed`;",
+        "a fleet of 300 nodes: `python -m benchmarks fleet`.",
     ]
     return "\n".join(head) + "\n\n" + "\n\n".join(as_markdown(report) for report in reports) + "\n"
 

@@ -23,10 +23,10 @@ from typing import Any
 from benchmarks.actors import LABS, READY_S, Actor, furnished
 from benchmarks.machine import describe, load
 from benchmarks.stage import BenchNode, bench_node
-from benchmarks.verdicts import Ended, Sent, as_table, judged
+from benchmarks.verdicts import CLAIMED, Ended, Sent, as_table, judged
 from nova_torch.errors import NovaError
 from nova_torch.protocol.client import Client
-from tests.lab.arrived import arrived
+from tests.lab.arrived import arrived, asked
 from tests.lab.claude import ClaudeLab
 from tests.lab.codex import CodexLab
 from tests.lab.gemini import GeminiLab
@@ -159,7 +159,17 @@ class Run:
         while waiting and time.monotonic() < until:
             waiting = {message for message in waiting if not self.node.receipt(message)["final"]}
             time.sleep(0.5)
+        self._wait_for_models(until)
         time.sleep(3.0)  # what came twice would come now
+
+    def _wait_for_models(self, until: float) -> None:
+        """Wait for what was claimed: after a long conversation an agent asks its model seconds after an Enter."""
+        claimed = [one for one in self.sent if one.marker and self.node.receipt(one.id)["state"] in CLAIMED]
+        while time.monotonic() < until:
+            came = {actor.name: arrived(actor.stub.requests) for actor in self.actors}
+            if all(one.marker in came[one.agent] for one in claimed):
+                return
+            time.sleep(1.0)
 
     def stop_all(self) -> None:
         """Stop every agent by order; nothing of any may be left."""
@@ -212,7 +222,7 @@ def wanted(each: int, chosen: Sequence[str]) -> dict[str, int]:
 
 
 def main() -> int:
-    """Run it; return 0 when every claim was true, nothing came twice and nothing is left running."""
+    """Run it; return 0 when each claim was true, nothing came twice or is left running, and no defect showed."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.mixed", description=(__doc__ or "").splitlines()[0]
     )
@@ -235,18 +245,23 @@ def main() -> int:
         arrivals = {actor.name: arrived(actor.stub.requests) for actor in actors}
         traces = {one.id: node.call("trace", {"id": one.id}) for one in run.sent}
         run.stop_all()
-        rows = judged(run.sent, run.ended, traces, arrivals)
-        errors = [line for line in node.log().splitlines() if "Traceback" in line or "failed" in line]
+        asked_ms = {actor.name: asked(actor.stub.requests) for actor in actors}
+        rows = judged(run.sent, run.ended, traces, arrivals, asked_ms)
+        log = node.log().splitlines()
     print(as_table(rows, run.ended))
     bad = [row for row in rows if row.wrong]
     for row in bad:
         print(f"WRONG {row.sent.agent} {row.sent.marker} {row.sent.id}: {row.wrong}\n      {row.told}")
     for text in run.troubles:
         print(f"WRONG {text}")
-    for line in errors[:10]:
+    defects = [number for number, line in enumerate(log) if "Traceback (most recent call last)" in line]
+    for number in defects[:5]:
+        said = "\n      ".join(line[:300] for line in log[max(number - 1, 0) : number + 20])
+        print(f"WRONG in the daemon's log:\n      {said}")
+    for line in [line for line in log if "failed" in line][:10]:
         print(f"the daemon's log: {line[:300]}")
     print(f"load of the machine (1, 5, 15 minutes): {load()}")
-    return 1 if bad or run.troubles else 0
+    return 1 if bad or run.troubles or defects else 0
 
 
 if __name__ == "__main__":

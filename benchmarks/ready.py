@@ -64,8 +64,8 @@ def run() -> list[Report]:
         "is sent with the spawn, to the moment when the model has it. Each message was received once."
     )
     report.notes.append(
-        "Gemini CLI tells by its hook, which comes later than its box, and draws its screen anew then. Codex may "
-        "open a dialog until a second after its box."
+        "Codex and Gemini CLI draw a first box before they take a prompt: the time until READY is theirs, until "
+        "their screen shows that the start, with its dialogs, is over. Starved of CPU they take longer."
     )
     return [report]
 

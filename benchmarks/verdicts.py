@@ -31,6 +31,8 @@ AFTER = {
 }
 TAKEN_S = 20.0
 """An agent that ends within this time after a text was typed may take it along: the longest turn, and some."""
+ASKED_S = 3.0
+"""A model that is asked later than this after a claim is asked with the text, or the claim was false."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,14 +72,29 @@ def judged(
     ended: Sequence[Ended],
     traces: Mapping[str, Mapping[str, Any]],
     arrivals: Mapping[str, Mapping[str, int]],
+    asked_ms: Mapping[str, Sequence[int]],
 ) -> list[Row]:
-    """Return the judgement of every message, in the order in which they were sent."""
-    return [_row(one, ended, traces[one.id], arrivals[one.agent].get(one.marker, 0)) for one in sent]
+    """Return the judgement of every message, in the order in which they were sent.
+
+    `asked_ms` is when each agent asked its model in its main conversation.
+    """
+    return [
+        _row(
+            one,
+            [end for end in ended if end.agent == one.agent],
+            traces[one.id],
+            arrivals[one.agent].get(one.marker, 0),
+            asked_ms[one.agent],
+        )
+        for one in sent
+    ]
 
 
-def _row(one: Sent, ended: Sequence[Ended], trace: Mapping[str, Any], count: int) -> Row:
+def _row(
+    one: Sent, ended: Sequence[Ended], trace: Mapping[str, Any], count: int, asked_ms: Sequence[int]
+) -> Row:
     state, reason, hops = str(trace["state"]), str(trace["reason"]), trace["hops"]
-    along = state in CLAIMED and count == 0 and bool(one.marker) and _taken_along(one, ended, hops)
+    along = state in CLAIMED and count == 0 and bool(one.marker) and _taken_along(ended, hops, asked_ms)
     wrong = _trace(trace)
     if one.marker and not along:
         wrong = _count(state, count) or wrong
@@ -100,11 +117,14 @@ def _count(state: str, count: int) -> str:
     return ""
 
 
-def _taken_along(one: Sent, ended: Sequence[Ended], hops: Sequence[Mapping[str, Any]]) -> bool:
-    """Tell whether the agent had the text and was ended before it may have asked its model."""
+def _taken_along(ended: Sequence[Ended], hops: Sequence[Mapping[str, Any]], asked_ms: Sequence[int]) -> bool:
+    """Tell whether the agent had the text and was ended before it asked its model again."""
     typed_ms = max((hop["at_ms"] for hop in hops if hop["state"] == "typed"), default=0)
+    claimed_ms = min((hop["at_ms"] for hop in hops if hop["state"] in CLAIMED), default=typed_ms)
     return any(
-        end.agent == one.agent and end.ended_ms >= typed_ms and end.began_ms <= typed_ms + TAKEN_S * 1000
+        end.ended_ms >= typed_ms
+        and end.began_ms <= typed_ms + TAKEN_S * 1000
+        and not any(claimed_ms + ASKED_S * 1000 < at_ms < end.began_ms for at_ms in asked_ms)
         for end in ended
     )
 

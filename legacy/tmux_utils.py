@@ -22,9 +22,9 @@ except ImportError:
     sys.path.append(_beside)
 
 from nova_torch.errors import NovaError
+from noval_d.legacy.asking import Asker, server_of
 from noval_d.legacy.look import Window, capture, layout_of, windows
 from noval_d.legacy.road import send, type_only
-from noval_d.legacy.tmux import PlainTmux, server_of
 
 
 @dataclass
@@ -168,11 +168,11 @@ class TmuxOrchestrator:
 SNAPSHOT_LINES = 10
 
 
-def _tmux() -> PlainTmux:
-    return PlainTmux(server_of(os.environ), os.environ)
+def _tmux() -> Asker:
+    return Asker(server_of(os.environ), os.environ)
 
 
-def _window(tmux: PlainTmux, session: str, index: int) -> Window:
+def _window(tmux: Asker, session: str, index: int) -> Window:
     from nova_torch.errors import PaneNotFound
 
     for window in windows(tmux):

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from nova_torch.history import MessageRecord
     from nova_torch.monitoring import AsyncSystemMonitor, SystemMonitor
     from nova_torch.monitoring.health import HealthCheck, SystemHealth
-    from nova_torch.orchestration import AgentRegistry, AsyncAgentRegistry
+    from nova_torch.orchestration import AgentRegistry, AsyncAgentRegistry, AsyncTaskQueue, TaskQueue
+    from nova_torch.tasks import TaskDetail, TaskRecord, TaskState
     from nova_torch.values import AgentRecord, AgentState, Message, Priority, Receipt, Reply, State
 
 _EXPORTS = {
@@ -20,6 +21,7 @@ _EXPORTS = {
     "AgentState": "nova_torch.values",
     "AsyncAgentRegistry": "nova_torch.orchestration",
     "AsyncNovaOrchestrator": "nova_torch.communication",
+    "AsyncTaskQueue": "nova_torch.orchestration",
     "AsyncSystemMonitor": "nova_torch.monitoring",
     "Event": "nova_torch.events",
     "HealthCheck": "nova_torch.monitoring.health",
@@ -34,6 +36,10 @@ _EXPORTS = {
     "State": "nova_torch.values",
     "SystemHealth": "nova_torch.monitoring.health",
     "SystemMonitor": "nova_torch.monitoring",
+    "TaskDetail": "nova_torch.tasks",
+    "TaskQueue": "nova_torch.orchestration",
+    "TaskRecord": "nova_torch.tasks",
+    "TaskState": "nova_torch.tasks",
 }
 
 __all__ = [
@@ -43,6 +49,7 @@ __all__ = [
     "AsyncAgentRegistry",
     "AsyncNovaOrchestrator",
     "AsyncSystemMonitor",
+    "AsyncTaskQueue",
     "Event",
     "HealthCheck",
     "Message",
@@ -56,6 +63,10 @@ __all__ = [
     "State",
     "SystemHealth",
     "SystemMonitor",
+    "TaskDetail",
+    "TaskQueue",
+    "TaskRecord",
+    "TaskState",
 ]
 
 

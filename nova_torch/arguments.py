@@ -50,5 +50,17 @@ def seconds(name: str, value: object) -> float | None:
     return float(value)
 
 
+def whole(name: str, value: object, *, least: int, most: int | None = None) -> int | None:
+    """Return a whole number within the limits, or None."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise _wrong(name, "a whole number", value)
+    if value < least or (most is not None and value > most):
+        limits = f"from {least} to {most}" if most is not None else f"of at least {least}"
+        raise InvalidRequest(f"{name} is {value}.", f"It is a whole number {limits}.")
+    return value
+
+
 def _wrong(name: str, wanted: str, value: object) -> InvalidRequest:
     return InvalidRequest(f"{name} must be {wanted}, not {type(value).__name__}.")

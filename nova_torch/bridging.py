@@ -17,7 +17,7 @@ from nova_torch.nearest import suggestion
 
 DIALECTS = ("torch", "dot", "wake", "colon")
 """How a message may be written; their fields are in the daemon's table of dialects."""
-SWITCHES = (*DIALECTS, "boomerang", "registry")
+SWITCHES = (*DIALECTS, "boomerang", "registry", "monitoring")
 """What `bridges.dialects` may name."""
 RECEIPTS = ("final", "all", "none")
 MOST_BODY_BYTES = 1 << 20
@@ -62,6 +62,8 @@ class Boomerang:
     tasks: str = "nova:task:boomerang:tasks"
     events: str = "nova:task:boomerang:events"
     targets: tuple[str, ...] = ("*",)
+    answers: bool = True
+    """`get_task` and `list_tasks` about tasks of our agents are answered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,19 +83,31 @@ class Mirror:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Monitoring:
+    """A stream that tells what happens on the nodes: agents, messages, bridges, schedules."""
+
+    key: str = "nova.torch.monitoring"
+    events: tuple[str, ...] = ("*",)
+    """Patterns of the events that are told: `agent.*`, `message.failed`."""
+    keep: int = 10_000
+    """About so many entries are kept, the latest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Bridges:
     """All bridges of a node; none is on by itself."""
 
     rules: tuple[Rule, ...] = ()
     boomerang: Boomerang | None = None
     registry: Mirror | None = None
+    monitoring: Monitoring | None = None
     backlog_s: float = 300.0
     """When a stream is read for the first time, what was written within this is taken too."""
     max_body_bytes: int = 65536
     """What is larger goes to the dead letters of the bridges."""
 
     def __bool__(self) -> bool:
-        return bool(self.rules or self.boomerang or self.registry)
+        return bool(self.rules or self.boomerang or self.registry or self.monitoring)
 
     def shown(self) -> dict[str, Any]:
         """Return it for people, presets written out."""
@@ -101,6 +115,7 @@ class Bridges:
             "rules": [rule.shown() for rule in self.rules],
             "boomerang": _shown(self.boomerang),
             "registry": _shown(self.registry),
+            "monitoring": _shown(self.monitoring),
             "backlog_s": self.backlog_s,
             "max_body_bytes": self.max_body_bytes,
         }
@@ -133,13 +148,14 @@ PRESETS: dict[str, tuple[Rule, ...]] = {
 """What one word in `bridges.dialects` turns on: the streams of these names, and the channels of the same names."""
 
 _OPTIONS = ("dialects", "targets", "receipts", "backlog_s", "max_body_bytes")
-_PARTS = ("stream", "channel", "boomerang", "registry")
+_PARTS = ("stream", "channel", "boomerang", "registry", "monitoring")
 KEYS: dict[str, tuple[str, ...]] = {
     "bridges": _OPTIONS,
     "bridges.stream": tuple(key.name for key in fields(Rule) if key.name != "via"),
     "bridges.channel": tuple(key.name for key in fields(Rule) if key.name not in ("via", "notify")),
     "bridges.boomerang": tuple(key.name for key in fields(Boomerang)),
     "bridges.registry": tuple(key.name for key in fields(Mirror)),
+    "bridges.monitoring": tuple(key.name for key in fields(Monitoring)),
 }
 """Every key of every section, for the documentation."""
 
@@ -161,13 +177,16 @@ def read_bridges(table: Any, source: str) -> Bridges:
     for via in ("stream", "channel"):
         rules += _rules(table.get(via, []), via, targets, receipts)
     _no_twins(rules)
-    boomerang, registry = table.get("boomerang"), table.get("registry")
+    boomerang, registry, monitoring = (table.get(part) for part in ("boomerang", "registry", "monitoring"))
     return Bridges(
         rules=tuple(rules),
         boomerang=_boomerang(boomerang or {}, targets)
         if boomerang is not None or "boomerang" in switches
         else None,
         registry=_registry(registry or {}) if registry is not None or "registry" in switches else None,
+        monitoring=_monitoring(monitoring or {})
+        if monitoring is not None or "monitoring" in switches
+        else None,
         backlog_s=_number(table.get("backlog_s", 300.0), 0, 30 * 86400, "bridges.backlog_s"),
         max_body_bytes=int(
             _number(table.get("max_body_bytes", 65536), 1, MOST_BODY_BYTES, "bridges.max_body_bytes")
@@ -235,6 +254,7 @@ def _boomerang(given: Any, targets: tuple[str, ...]) -> Boomerang:
         tasks=_place(given.get("tasks", usual.tasks), (), "bridges.boomerang.tasks"),
         events=_place(given.get("events", usual.events), (), "bridges.boomerang.events"),
         targets=_texts(given["targets"], "bridges.boomerang.targets") if "targets" in given else targets,
+        answers=_truth(given.get("answers", usual.answers), "bridges.boomerang.answers"),
     )
     if made.tasks == made.events:
         raise ConfigInvalid("bridges.boomerang.tasks and events are one stream.", "Name two.")
@@ -255,6 +275,16 @@ def _registry(given: Any) -> Mirror:
         else:
             values[key] = _number(value, 1, 86400, shown)
     return Mirror(**values)
+
+
+def _monitoring(given: Any) -> Monitoring:
+    given = _section(given, "monitoring")
+    usual = Monitoring()
+    return Monitoring(
+        key=_place(given.get("key", usual.key), (), "bridges.monitoring.key"),
+        events=_texts(given["events"], "bridges.monitoring.events") if "events" in given else usual.events,
+        keep=int(_number(given.get("keep", usual.keep), 1, 1_000_000, "bridges.monitoring.keep")),
+    )
 
 
 def _section(given: Any, part: str) -> Mapping[str, Any]:
@@ -291,6 +321,12 @@ def _choice(value: Any, known: tuple[str, ...], shown: str) -> str:
     raise ConfigInvalid(f"{shown} is {value!r}.", cure)
 
 
+def _truth(value: Any, shown: str) -> bool:
+    if not isinstance(value, bool):
+        raise ConfigInvalid(f"{shown} is {value!r}.", "It must be true or false.")
+    return value
+
+
 def _number(value: Any, least: float, most: float, shown: str) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
         raise ConfigInvalid(f"{shown} is {value!r}.", f"It must be a number between {least:g} and {most:g}.")
@@ -312,5 +348,5 @@ def _place(value: Any, places: tuple[str, ...], shown: str) -> str:
     return text
 
 
-def _shown(part: Boomerang | Mirror | None) -> dict[str, Any] | None:
+def _shown(part: Boomerang | Mirror | Monitoring | None) -> dict[str, Any] | None:
     return None if part is None else {key.name: getattr(part, key.name) for key in fields(part)}

@@ -1,4 +1,7 @@
-"""Turn messages and hops into bytes and back (msgpack). Unknown fields are ignored, wrong types refused."""
+"""Turn messages and hops into bytes and back (msgpack). Unknown fields are ignored, wrong types refused.
+
+A signature (`signing`) is a field beside the others, `sig`; nodes that know none pass it over.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,15 @@ from typing import Any
 
 import msgpack
 
-from nova_torch.errors import InvalidRequest
+from nova_torch.errors import InvalidRequest, MessageNewer
 from nova_torch.ulid import is_ulid
 from nova_torch.values import SCHEMA, Form, Hop, Kind, Message, MessageId, NodeId, Priority, State
 
 MAX_MS = 1 << 53
 
 
-def encode_message(message: Message) -> bytes:
-    """Return the envelope of `message`."""
+def encode_message(message: Message, signature: str = "") -> bytes:
+    """Return the envelope of `message`, with its signature if there is one."""
     return bytes(
         msgpack.packb(
             {
@@ -31,21 +34,27 @@ def encode_message(message: Message) -> bytes:
                 "expires_ms": message.expires_ms,
                 "headers": dict(message.headers),
                 "schema": message.schema,
+                **({"sig": signature} if signature else {}),
             }
         )
     )
 
 
 def decode_message(raw: bytes) -> Message:
-    """Return the message of an envelope.
+    """Return the message of an envelope, whoever signed it. Raises InvalidRequest, as `decode_signed`."""
+    return decode_signed(raw)[0]
+
+
+def decode_signed(raw: bytes) -> tuple[Message, str]:
+    """Return the message of an envelope and its signature, empty when it has none.
 
     Raises InvalidRequest when `raw` is no envelope, a field is missing or of the wrong type, the id is no ULID,
-    or the schema or the form is newer than this version knows.
+    or the form is newer than this version knows; MessageNewer when the schema is.
     """
     data = _mapping(raw)
     schema = _field(data, "schema", int)
     if schema > SCHEMA:
-        raise InvalidRequest(
+        raise MessageNewer(
             f"the message has schema {schema}, this node knows {SCHEMA}.", "Upgrade this node."
         )
     headers = _field(data, "headers", dict)
@@ -54,7 +63,7 @@ def decode_message(raw: bytes) -> Message:
     if headers.get("form", Form.AUTO) not in list(Form):
         raise InvalidRequest("the message's form is unknown here.", "Upgrade this node.")
     try:
-        return Message(
+        message = Message(
             id=_id(data, "id"),
             sender=_field(data, "sender", str),
             target=_field(data, "target", str),
@@ -70,10 +79,11 @@ def decode_message(raw: bytes) -> Message:
         )
     except ValueError as error:
         raise InvalidRequest(f"the message cannot be read: {error}.") from None
+    return message, _signature(data)
 
 
-def encode_hop(hop: Hop) -> bytes:
-    """Return the receipt that travels back to the sender's node."""
+def encode_hop(hop: Hop, signature: str = "") -> bytes:
+    """Return the receipt that travels back to the sender's node, with its signature if there is one."""
     return bytes(
         msgpack.packb(
             {
@@ -83,6 +93,8 @@ def encode_hop(hop: Hop) -> bytes:
                 "state": str(hop.state),
                 "reason": hop.reason,
                 "final": hop.final,
+                **({"of": hop.of} if hop.of else {}),
+                **({"sig": signature} if signature else {}),
             }
         )
     )
@@ -90,18 +102,25 @@ def encode_hop(hop: Hop) -> bytes:
 
 def decode_hop(raw: bytes) -> Hop:
     """Return the hop of a receipt; raises InvalidRequest when `raw` is none."""
+    return decode_signed_hop(raw)[0]
+
+
+def decode_signed_hop(raw: bytes) -> tuple[Hop, str]:
+    """Return the hop of a receipt and its signature; raises InvalidRequest when `raw` is none."""
     data = _mapping(raw)
     try:
-        return Hop(
+        hop = Hop(
             message=_id(data, "message"),
             at_ms=_time(data, "at_ms"),
             node=NodeId(_field(data, "node", str)),
             state=State(_field(data, "state", str)),
             reason=_field(data, "reason", str),
             final=_field(data, "final", bool),
+            of=_field(data, "of", str) if "of" in data else "",
         )
     except ValueError as error:
         raise InvalidRequest(f"the receipt cannot be read: {error}.") from None
+    return hop, _signature(data)
 
 
 def _mapping(raw: bytes) -> Mapping[str, Any]:
@@ -112,6 +131,11 @@ def _mapping(raw: bytes) -> Mapping[str, Any]:
     if not isinstance(data, dict):
         raise InvalidRequest(f"the envelope is a {type(data).__name__}, not a map.")
     return data
+
+
+def _signature(data: Mapping[str, Any]) -> str:
+    signature = data.get("sig")
+    return signature if isinstance(signature, str) else ""
 
 
 def _id(data: Mapping[str, Any], name: str) -> MessageId:

@@ -1,6 +1,6 @@
 """Load and validate the configuration: file, then environment over it. ARCHITECTURE, section 5.
 
-Each section is a frozen dataclass; its fields are the keys, their defaults the documentation's defaults.
+Each section is a frozen dataclass of `sections`.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 import socket
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -20,130 +19,31 @@ from nova_torch.bridging import Bridges, read_bridges
 from nova_torch.clean import MAX_BODY_BYTES
 from nova_torch.errors import ConfigInvalid
 from nova_torch.nearest import suggestion
+from nova_torch.nodes import check_labels
+from nova_torch.reading import toml_tables
+from nova_torch.redaction import HIDDEN, without_password
+from nova_torch.scaling import Scaling, read_scaling
+from nova_torch.sections import (
+    SECTIONS,
+    AuditSection,
+    BrokerSection,
+    ControlSection,
+    DeliverySection,
+    LifeSection,
+    LimitsSection,
+    MonitoringSection,
+    NodeSection,
+    PolicySection,
+    ScheduleSection,
+    SigningSection,
+    StateSection,
+    TasksSection,
+    TmuxSection,
+)
 from nova_torch.templates import Template, read_templates
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
-SCHEMES = ("redis://", "rediss://", "unix://")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NodeSection:
-    """Who this node is."""
-
-    name: str = ""
-    """Name of the node; the host's name when empty."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StateSection:
-    """Where the daemon keeps its files."""
-
-    dir: str = ""
-    keep_days: float = 7.0
-    """How long final messages stay known, for `trace` and against repeats."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ControlSection:
-    """The Unix socket that novactl talks to."""
-
-    socket: str = ""
-    write_users: tuple[str, ...] = ()
-    read_group: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BrokerSection:
-    """The broker: `embedded`, or the URL of a DragonflyDB (or Redis, Valkey) server."""
-
-    url: str = "embedded"
-    prefix: str = "nova"
-    password_file: str = ""
-    mailbox_limit: int = 1000
-    """Messages that may wait for one agent; the next one is an error to its sender."""
-    lease_s: float = 20.0
-    beat_s: float = 5.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TmuxSection:
-    """The tmux server whose panes this node serves."""
-
-    socket: str = ""
-    """Name (`tmux -L`) or path (`tmux -S`) of the server's socket; the user's default server when empty."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeliverySection:
-    """How messages are typed."""
-
-    max_body_bytes: int = MAX_BODY_BYTES
-    max_attempts: int = 5
-    """How often a message that was provably not typed is tried again before it is dead."""
-    held_warning_s: float = 600.0
-    """A message held longer than this is a health warning."""
-    max_exchanges: int = 50
-    """Messages of one conversation that an agent is given from other agents; 0 for no limit."""
-    pair_rate_per_minute: int = 30
-    """Messages a minute that one agent is given from one other agent; 0 for no limit."""
-    processed_warning_s: float = 120.0
-    """A message that an agent has acknowledged and shows no sign of work on for so long is a health warning."""
-    drivers_dir: str = ""
-    """Directory of the user's own drivers, which override or add to the built-in ones."""
-    may_answer: tuple[str, ...] = ()
-    """Agents that may answer the dialogs of agents (`novactl answer`); people who may write always may."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LifeSection:
-    """How spawned agents are ended and started again."""
-
-    quit_s: float = 5.0
-    """How long an agent that was asked to quit may take."""
-    terminate_s: float = 5.0
-    """How long it may take after SIGTERM; then it is killed."""
-    tries: int = 5
-    """How often one that ends is started again within `tries_window_s`."""
-    tries_window_s: float = 600.0
-    back_off_s: float = 1.0
-    """The pause before the first of these starts; each further one is twice as long."""
-    back_off_most_s: float = 60.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScheduleSection:
-    """Messages that are sent later."""
-
-    missed: str = "fire"
-    """What becomes of a time that nobody was there for: `fire` sends it late, `skip` leaves it out."""
-    late_s: float = 3600.0
-    """How late it may be sent; of several only the last is."""
-    on_time_s: float = 10.0
-    """What is no later than this was not missed."""
-    max_per_agent: int = 200
-    max_per_sender: int = 100
-    """Schedules that are not over, for one agent and of one sender; the next one is an error."""
-    min_period_s: float = 1.0
-    horizon_days: float = 366.0
-    """How far ahead `--in` and `--at` may be."""
-    max_body_bytes: int = 65536
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MonitoringSection:
-    """Where `novactl health` begins to warn."""
-
-    broker_ping_ms: float = 50.0
-    outbox_age_s: float = 300.0
-    """A message without a verdict for longer than this."""
-    disk_free_mib: int = 256
-    """Less than this free for the state directory; less than a quarter of it fails."""
-    rss_mib: int = 512
-    """More memory than this in use by the daemon."""
-    memory_percent: float = 95.0
-    """More of the machine's memory than this in use."""
-    loop_lag_ms: float = 250.0
-    """The daemon's event loop later than this; ten times as late fails."""
+SCHEMES = ("redis://", "rediss://", "unix://", "redis+sentinel://", "rediss+sentinel://")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,45 +53,44 @@ class Config:
     node: NodeSection = field(default_factory=NodeSection)
     state: StateSection = field(default_factory=StateSection)
     control: ControlSection = field(default_factory=ControlSection)
+    audit: AuditSection = field(default_factory=AuditSection)
     broker: BrokerSection = field(default_factory=BrokerSection)
+    signing: SigningSection = field(default_factory=SigningSection)
+    policy: PolicySection = field(default_factory=PolicySection)
     tmux: TmuxSection = field(default_factory=TmuxSection)
     delivery: DeliverySection = field(default_factory=DeliverySection)
     adopt: tuple[AdoptRule, ...] = ()
     """Rules by which `novactl adopt` finds running agents."""
+    limits: LimitsSection = field(default_factory=LimitsSection)
     life: LifeSection = field(default_factory=LifeSection)
     agents: Mapping[str, Template] = field(default_factory=dict)
     """Templates of agents by name."""
+    scaling: Scaling = field(default_factory=Scaling)
+    """How many agents of each role there are to be."""
     schedule: ScheduleSection = field(default_factory=ScheduleSection)
+    tasks: TasksSection = field(default_factory=TasksSection)
     monitoring: MonitoringSection = field(default_factory=MonitoringSection)
     bridges: Bridges = field(default_factory=Bridges)
     """Streams, channels and keys of other programs."""
     source: str = ""
     """The file it was read from; empty when there was none."""
 
-    def shown(self) -> dict[str, Any]:
-        """Return the configuration for people, without secrets."""
+    def shown(self, *, private: bool = True) -> dict[str, Any]:
+        """Return the configuration for people, without secrets; with `private` also the prompts of templates."""
         shown: dict[str, Any] = {"source": self.source}
         for section in SECTIONS:
             part = getattr(self, section)
             shown[section] = {f.name: getattr(part, f.name) for f in fields(part)}
         shown["agents"] = {name: template.shown() for name, template in self.agents.items()}
+        if not private:
+            for template in shown["agents"].values():
+                template["prompt"] = HIDDEN if template["prompt"] else ""
+        shown["scaling"] = self.scaling.shown()
         shown["broker"]["url"] = without_password(self.broker.url)
         shown["adopt"] = [rule.shown() for rule in self.adopt]
         shown["bridges"] = self.bridges.shown()
         return shown
 
-
-SECTIONS: dict[str, type] = {
-    "node": NodeSection,
-    "state": StateSection,
-    "control": ControlSection,
-    "broker": BrokerSection,
-    "tmux": TmuxSection,
-    "delivery": DeliverySection,
-    "life": LifeSection,
-    "schedule": ScheduleSection,
-    "monitoring": MonitoringSection,
-}
 
 _SHORT_NAMES = {
     "NOVA_SOCKET": ("control", "socket"),
@@ -214,11 +113,15 @@ def load(file: str | None = None, env: Mapping[str, str] | None = None) -> Confi
     rules = read_rules(raw.get("adopt", []), path or "")
     templates = read_templates(raw.get("agents", {}), path or "")
     bridges = read_bridges(raw.get("bridges", {}), path or "")
-    _refuse_unknown(raw, {**SECTIONS, "adopt": None, "agents": None, "bridges": None}, f"section in {path}")
+    others = ("adopt", "agents", "bridges", "scaling")
+    _refuse_unknown(raw, {**SECTIONS, **dict.fromkeys(others)}, f"section in {path}")
+    scaling = read_scaling(raw.get("scaling", {}), templates, path or "")
     for section, key, value in _from_environment(environment):
         merged[section][key] = value
     built = {name: _section(kind, merged[name], name) for name, kind in SECTIONS.items()}
-    config = Config(**built, adopt=rules, agents=templates, bridges=bridges, source=path or "")
+    config = Config(
+        **built, adopt=rules, agents=templates, scaling=scaling, bridges=bridges, source=path or ""
+    )
     return _complete(config, environment)
 
 
@@ -235,7 +138,7 @@ def find_file(file: str | None, env: Mapping[str, str]) -> str | None:
 
 def changes(old: Config, new: Config) -> list[str]:
     """Return the keys (`section.key`) whose values differ."""
-    changed = [name for name in ("adopt", "bridges") if getattr(old, name) != getattr(new, name)]
+    changed = [name for name in ("adopt", "bridges", "scaling") if getattr(old, name) != getattr(new, name)]
     changed += [
         f"{section}.{key.name}"
         for section, kind in SECTIONS.items()
@@ -246,35 +149,10 @@ def changes(old: Config, new: Config) -> list[str]:
     return changed + [f"agents.{name}" for name in names if old.agents.get(name) != new.agents.get(name)]
 
 
-def without_password(url: str) -> str:
-    """Return `url` with any password replaced by `***`."""
-    return re.sub(r"(://[^:@/]*):[^@]*@", r"\1:***@", url)
-
-
-def read_password(section: BrokerSection, env: Mapping[str, str] | None = None) -> str | None:
-    """Return the broker's password from `password_file`, or from systemd's credential `broker-password`.
-
-    Raises ConfigInvalid when the file is named and cannot be read.
-    """
-    environment = os.environ if env is None else env
-    path = section.password_file
-    credentials = environment.get("CREDENTIALS_DIRECTORY")
-    if not path and credentials and Path(credentials, "broker-password").is_file():
-        path = str(Path(credentials, "broker-password"))
-    if not path:
-        return None
-    try:
-        return Path(path).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigInvalid(
-            f"the broker's password file {path} cannot be read: {error}.", "Correct broker.password_file."
-        ) from None
-
-
 def _read(path: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        return toml_tables(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise ConfigInvalid(
             f"{path} cannot be read: {error}.", "Check it with: novactl config validate"
         ) from None
@@ -342,6 +220,9 @@ def _complete(config: Config, env: Mapping[str, str]) -> Config:
     state = config.state.dir or paths.state_dir(env)
     control = config.control.socket or paths.control_socket(env, state_dir=state)
     _check_numbers(config)
+    if config.signing.mode not in ("off", "warn", "require"):
+        raise ConfigInvalid(f"signing.mode is {config.signing.mode!r}.", "It is off, warn or require.")
+    check_labels(config.node.labels)
     if config.schedule.missed not in ("fire", "skip"):
         raise ConfigInvalid(f"schedule.missed is {config.schedule.missed!r}.", "It is fire or skip.")
     url = config.broker.url
@@ -349,6 +230,7 @@ def _complete(config: Config, env: Mapping[str, str]) -> Config:
         raise ConfigInvalid(
             f"broker.url is {without_password(url)!r}.", "Use embedded, redis://, rediss:// or unix://."
         )
+    _check_tls(config.broker)
     if not NAME.match(config.broker.prefix):
         raise ConfigInvalid(
             f"broker.prefix is {config.broker.prefix!r}.", "Use letters, digits, '_', '.', '-'."
@@ -361,18 +243,38 @@ def _complete(config: Config, env: Mapping[str, str]) -> Config:
     )
 
 
+def _check_tls(broker: BrokerSection) -> None:
+    given = [name for name in ("tls_ca_file", "tls_cert_file", "tls_key_file") if getattr(broker, name)]
+    if given and not broker.url.startswith("rediss"):
+        raise ConfigInvalid(
+            f"broker.{given[0]} is given, and broker.url is without TLS.", "Write rediss:// in broker.url."
+        )
+    if broker.tls_key_file and not broker.tls_cert_file:
+        raise ConfigInvalid(
+            "broker.tls_key_file is given without its certificate.", "Add broker.tls_cert_file."
+        )
+
+
 def _check_numbers(config: Config) -> None:
     limits: tuple[tuple[str, float, float, float], ...] = (
+        ("node.max_agents", config.node.max_agents, 0, 100_000),
         ("state.keep_days", config.state.keep_days, 0.01, 3650),
+        ("audit.file_mib", config.audit.file_mib, 1, 4096),
+        ("audit.files", config.audit.files, 0, 1000),
         ("broker.mailbox_limit", config.broker.mailbox_limit, 1, 1_000_000),
         ("broker.lease_s", config.broker.lease_s, 1, 3600),
         ("broker.beat_s", config.broker.beat_s, 0.1, config.broker.lease_s / 2),
+        ("signing.max_age_s", config.signing.max_age_s, 0, config.state.keep_days * 86400),
+        ("signing.max_skew_s", config.signing.max_skew_s, 1, 86400),
         ("delivery.max_body_bytes", config.delivery.max_body_bytes, 1, MAX_BODY_BYTES),
         ("delivery.max_attempts", config.delivery.max_attempts, 1, 1000),
         ("delivery.max_exchanges", config.delivery.max_exchanges, 0, 1_000_000),
         ("delivery.pair_rate_per_minute", config.delivery.pair_rate_per_minute, 0, 1_000_000),
         ("delivery.held_warning_s", config.delivery.held_warning_s, 1, 1e9),
         ("delivery.processed_warning_s", config.delivery.processed_warning_s, 1, 1e9),
+        ("limits.sender_per_minute", config.limits.sender_per_minute, 0, 1_000_000),
+        ("limits.sender_open", config.limits.sender_open, 0, 10_000_000),
+        ("limits.pair_open", config.limits.pair_open, 0, 10_000_000),
         ("life.quit_s", config.life.quit_s, 0, 600),
         ("life.terminate_s", config.life.terminate_s, 0, 600),
         ("life.tries", config.life.tries, 0, 1000),
@@ -388,6 +290,10 @@ def _check_numbers(config: Config) -> None:
         ("schedule.max_body_bytes", config.schedule.max_body_bytes, 1, MAX_BODY_BYTES),
     )
     limits += (
+        ("tasks.retries", config.tasks.retries, 0, 1000),
+        ("tasks.max_open", config.tasks.max_open, 1, 1_000_000),
+        ("tasks.max_body_bytes", config.tasks.max_body_bytes, 1, MAX_BODY_BYTES),
+        ("tasks.remind_s", config.tasks.remind_s, 0, 604_800),
         ("monitoring.broker_ping_ms", config.monitoring.broker_ping_ms, 0.1, 1e6),
         ("monitoring.outbox_age_s", config.monitoring.outbox_age_s, 1, 1e9),
         ("monitoring.disk_free_mib", config.monitoring.disk_free_mib, 0, 1_000_000_000),

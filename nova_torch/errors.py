@@ -39,6 +39,12 @@ class InvalidRequest(NovaError):
     exit_code = 2
 
 
+class MessageNewer(InvalidRequest):
+    """The message is of a newer version than this node reads."""
+
+    code = "message_newer"
+
+
 class InvalidText(InvalidRequest):
     """A body is not UTF-8."""
 
@@ -108,6 +114,12 @@ class ScheduleNotFound(NotFound):
     code = "schedule_not_found"
 
 
+class TaskNotFound(NotFound):
+    """No task of that id is known."""
+
+    code = "task_not_found"
+
+
 class PaneNotFound(NotFound):
     """No such pane on the tmux server."""
 
@@ -165,6 +177,12 @@ class Busy(NovaError):
     code = "busy"
 
 
+class LimitReached(Busy):
+    """A sender has too many messages open, or sends too fast; the hint says when it may go on."""
+
+    code = "limit_reached"
+
+
 class Conflict(NovaError):
     """Something is in the way: another owner, another agent, another daemon."""
 
@@ -181,6 +199,14 @@ class BrokerUnavailable(NovaError):
     """The broker does not answer."""
 
     code = "broker_unavailable"
+
+
+class BrokerGivenUp(BrokerUnavailable):
+    """The connection was given up meanwhile: this says nothing of the broker. Ask for the next connection."""
+
+
+class KeyUnfit(BrokerUnavailable):
+    """A key of the broker that is ours by its name is of another type: somebody else wrote it."""
 
 
 class ForeignRefused(NovaError):
@@ -225,6 +251,14 @@ class StoreFailed(NovaError):
     code = "store_failed"
 
 
+class StateNewer(StoreFailed):
+    """The state file was written by a newer version than this."""
+
+    code = "state_newer"
+    exit_code = 2
+    """As for a wrong configuration: starting again does not help."""
+
+
 class InternalError(NovaError):
     """A defect of the daemon; its log has the traceback."""
 
@@ -232,7 +266,9 @@ class InternalError(NovaError):
 
 
 def _tree(root: type[NovaError]) -> dict[str, type[NovaError]]:
-    found = {root.code: root}
+    found = (
+        {root.code: root} if "code" in vars(root) else {}
+    )  # one without a code of its own is as its parent
     for child in root.__subclasses__():
         found.update(_tree(child))
     return found

@@ -11,7 +11,8 @@ from typing import Any
 class Event:
     """One event of a node: `event` names it (`message.submitted`, `agent.state`, …); times are epoch ms.
 
-    Of a message: `id`, `sender`, `priority` and `kind`, `state` and `reason`. `fields` has everything that came.
+    Of a message: `id`, `sender`, `priority` and `kind`, `state` and `reason`. Of a task: `task`, its id. `fields`
+    has everything that came.
     """
 
     at_ms: int
@@ -24,12 +25,13 @@ class Event:
     sender: str = ""
     priority: str = ""
     kind: str = ""
+    task: str = ""
     fields: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Event:
         """Make an event from an item of the call `watch`."""
-        names = ("event", "agent", "node", "state", "id", "reason", "sender", "priority", "kind")
+        names = ("event", "agent", "node", "state", "id", "reason", "sender", "priority", "kind", "task")
         at_ms = data.get("at_ms")
         return cls(
             at_ms=at_ms if isinstance(at_ms, int) else 0,

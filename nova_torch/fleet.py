@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgpack
 
 from nova_torch.errors import AgentNotFound, NotFound
 from nova_torch.nearest import suggestion
+from nova_torch.nodes import NodeCard, NodeState, state_of
 from nova_torch.values import AgentRecord, AgentState
 
 NODE = "node:"
@@ -22,10 +23,54 @@ class NodeView:
     node: str
     alive: bool
     last_seen_ms: int = 0
-    """When it last beat, by its own clock, ms since the epoch; 0: not told."""
+    """When it last beat, ms since the epoch; 0: not told."""
     agents: tuple[AgentRecord, ...] = ()
     bridges: frozenset[str] = frozenset()
     """What it bridges: `stream:` or `channel:` and the name."""
+    card: NodeCard = field(default_factory=NodeCard)
+    silent_ms: int = 0
+    """For how long its lease has been over."""
+    order: str = ""
+    """What it is ordered to do and has not done yet: drain or resume."""
+
+    @property
+    def state(self) -> NodeState:
+        """Its state; one that is ordered to drain counts as draining already."""
+        state = state_of(self.card, alive=self.alive, silent_ms=self.silent_ms)
+        if state in (NodeState.READY, NodeState.DEGRADED) and self.order == "drain":
+            return NodeState.DRAINING
+        return state
+
+    @property
+    def takes(self) -> bool:
+        """Whether something new may be placed here."""
+        return self.state in (NodeState.READY, NodeState.DEGRADED)
+
+    @property
+    def free(self) -> int | None:
+        """How many more agents it has room for; None: no limit is configured."""
+        return max(0, self.card.max_agents - len(self.agents)) if self.card.max_agents else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the row of `novactl node list`."""
+        card = self.card
+        return {
+            "node": self.node,
+            "state": self.state.value,
+            "labels": list(card.labels),
+            "agents": len(self.agents),
+            "max_agents": card.max_agents,
+            "free": self.free,
+            "load": card.load.to_json(),
+            "errors": list(card.errors),
+            "version": card.version,
+            "signing": card.signing,
+            "signs": card.signs,
+            "last_seen_ms": self.last_seen_ms,
+            "silent_s": round(self.silent_ms / 1000, 1),
+            "order": self.order,
+            "drain": None if card.drain is None else card.drain.to_json(),
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,11 +113,31 @@ class Presence:
 
 
 def write_blob(
-    node: str, agents: Iterable[AgentRecord], *, now_ms: int, bridges: Sequence[str] = ()
+    node: str,
+    agents: Iterable[AgentRecord],
+    *,
+    now_ms: int,
+    bridges: Sequence[str] = (),
+    card: NodeCard | None = None,
 ) -> bytes:
-    """Return what a node publishes of itself with each beat."""
+    """Return what a node publishes of itself."""
     told = [agent.to_json() for agent in agents]
-    return bytes(msgpack.packb({"node": node, "at_ms": now_ms, "agents": told, "bridges": list(bridges)}))
+    about = {} if card is None else card.to_json()
+    return bytes(
+        msgpack.packb(
+            {"node": node, "at_ms": now_ms, "agents": told, "bridges": list(bridges), "about": about}
+        )
+    )
+
+
+def essence(agents: Iterable[AgentRecord], card: NodeCard, bridges: Sequence[str] = ()) -> bytes:
+    """Return what of a node's blob is news when it changes.
+
+    Not when an agent was seen last, not its figures, which change with every message, and not the node's load: in a
+    fleet at work each beat would carry the whole, and whoever reads the registry would decode all of it anew.
+    """
+    told = [{**agent.to_json(), "last_seen_ms": 0, "performance": None} for agent in agents]
+    return bytes(msgpack.packb([told, {**card.to_json(), "load": None}, list(bridges)]))
 
 
 def read_blob(node: str, blob: bytes, *, alive: bool) -> NodeView | None:
@@ -88,9 +153,33 @@ def read_blob(node: str, blob: bytes, *, alive: bool) -> NodeView | None:
             last_seen_ms=at_ms if isinstance(at_ms, int) else 0,
             agents=tuple(AgentRecord.from_json(agent) for agent in data["agents"]),
             bridges=frozenset(str(name) for name in data.get("bridges") or ()),
+            card=NodeCard.from_json(data.get("about")),
         )
     except (ValueError, KeyError, TypeError, AttributeError, msgpack.UnpackException):
         return None
+
+
+def everybody(views: Iterable[NodeView]) -> list[AgentRecord]:
+    """Return the agents of every node, by name; those of a node whose lease is over are `lost`.
+
+    One that two nodes tell of (its node was lost, and it was started elsewhere) is where the lease holds.
+    """
+    found: dict[str, AgentRecord] = {}
+    for view in sorted(views, key=lambda view: (view.alive, view.last_seen_ms)):
+        for record in view.agents:
+            found[record.agent_id] = record if view.alive else _lost(record)
+    return [found[name] for name in sorted(found)]
+
+
+def _lost(record: AgentRecord) -> AgentRecord:
+    return replace(record, state=AgentState.LOST, detail=f"node {record.node} is not heard of")
+
+
+def seen_by_lease(view: NodeView, *, expires_ms: int) -> NodeView:
+    """Return `view` with the time of its last beat, which its lease tells: most beats say nothing else."""
+    if not view.card.lease_ms:
+        return view
+    return replace(view, last_seen_ms=max(view.last_seen_ms, expires_ms - view.card.lease_ms))
 
 
 def matching(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from nova_torch.values import Message, State
 
@@ -81,3 +81,36 @@ class MessageRecord:
             created_ms=created_ms if isinstance(created_ms, int) else 0,
             body=body if isinstance(body, str) else None,
         )
+
+
+_PROGRESS = (
+    State.ACCEPTED,
+    State.QUEUED,
+    State.HELD,
+    State.TYPED,
+    State.EXPIRED,
+    State.FAILED,
+    State.DEAD,
+    State.UNCONFIRMED,
+    State.SUBMITTED,
+    State.ACKNOWLEDGED,
+    State.REPLIED,
+)
+
+
+def merged(rows: Iterable[MessageRecord], limit: int) -> list[MessageRecord]:
+    """Return the last `limit` messages, oldest first, each once.
+
+    Of what several tell of one message, the one that knows of most is right: its sender's node learns of a delivery
+    later than the agent's does, and of an answer earlier. A body that one of them has left out is another's.
+    """
+    known: dict[str, MessageRecord] = {}
+    for row in rows:
+        other = known.get(row.id)
+        if other is None:
+            known[row.id] = row
+            continue
+        best = max(other, row, key=lambda one: _PROGRESS.index(one.state))
+        body = best.body if best.body is not None else (other.body if row is best else row.body)
+        known[row.id] = replace(best, body=body)
+    return sorted(known.values(), key=lambda row: row.id)[-limit:]

@@ -27,7 +27,7 @@ class Template:
     cwd: str = ""
     command: tuple[str, ...] = ()
     """What is started, word by word; the driver's own command when empty."""
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)  # secrets, often
     prompt: str = ""
     session: str = ""
     restart: str = ""

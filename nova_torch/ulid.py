@@ -21,3 +21,11 @@ def new_ulid(now_ms: int | None = None, entropy: bytes | None = None) -> str:
 def is_ulid(text: str) -> bool:
     """Tell whether `text` is a ULID in its canonical (upper-case) form."""
     return len(text) == 26 and text[0] <= "7" and all(letter in ALPHABET for letter in text)
+
+
+def stamp_ms(ulid: str) -> int:
+    """Return when a ULID was made, in milliseconds since the epoch."""
+    stamp = 0
+    for letter in ulid[:10]:
+        stamp = stamp * 32 + ALPHABET.index(letter)
+    return stamp

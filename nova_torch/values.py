@@ -6,12 +6,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NewType
 
-AgentId = NewType("AgentId", str)
-NodeId = NewType("NodeId", str)
-MessageId = NewType("MessageId", str)
-PaneId = NewType("PaneId", str)
+from nova_torch import words
+from nova_torch.performance import Performance
+
+AgentId = words.AgentId
+NodeId = words.NodeId
+MessageId = words.MessageId
+PaneId = words.PaneId
 
 AGENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
 
@@ -34,8 +36,8 @@ class State(StrEnum):
     DEAD = "dead"
 
 
-DELIVERED = frozenset({State.SUBMITTED, State.ACKNOWLEDGED, State.REPLIED})
-UNDELIVERED = frozenset({State.UNCONFIRMED, State.FAILED, State.EXPIRED, State.DEAD})
+DELIVERED = frozenset(map(State, words.PROVEN))
+UNDELIVERED = frozenset(map(State, words.UNDELIVERED))
 
 
 class HoldReason(StrEnum):
@@ -168,6 +170,8 @@ class Hop:
     state: State
     reason: str = ""
     final: bool = False
+    of: str = ""
+    """Of a rejection (see `rejections.py`): the SHA-256 of the bytes that were rejected. Empty: it is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -291,6 +295,10 @@ class AgentRecord:
     detail: str = ""
     attention: str = ""
     """What it needs a person for: dialog, limit, draft or exited."""
+    performance: Performance = field(default_factory=Performance)
+    """What became of its last messages."""
+    more: Mapping[str, object] = field(default_factory=dict, hash=False)
+    """What a node of a newer version told besides: passed on as it is."""
 
     @property
     def available(self) -> bool:
@@ -331,12 +339,22 @@ class AgentRecord:
             "state_source": self.state_source,
             "detail": self.detail,
             "attention": self.attention,
+            "performance": self.performance.to_json(),
+            **self.more,
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, object]) -> AgentRecord:
-        """Make a record from the object of `agents --json`; unknown fields are ignored."""
+        """Make a record from the object of `agents --json`.
+
+        Unknown fields are kept in `more`, and so is a state that only a newer version knows: here it is `busy`.
+        """
         skills = data.get("skills")
+        known = cls.__dataclass_fields__
+        more = {name: value for name, value in data.items() if isinstance(name, str) and name not in known}
+        state = str(data["state"])
+        if state not in list(AgentState):
+            more["state"], state = state, AgentState.BUSY.value
         return cls(
             agent_id=AgentId(str(data["agent_id"])),
             role=str(data.get("role", "")),
@@ -346,7 +364,7 @@ class AgentRecord:
             pane=str(data.get("pane", "")),
             session=str(data.get("session", "")),
             window=str(data.get("window", "")),
-            state=AgentState(str(data["state"])),
+            state=AgentState(state),
             state_since_ms=_integer(data.get("state_since_ms")),
             queued=_integer(data.get("queued")),
             last_seen_ms=_integer(data.get("last_seen_ms")),
@@ -354,6 +372,8 @@ class AgentRecord:
             state_source=str(data.get("state_source", "")),
             detail=str(data.get("detail", "")),
             attention=str(data.get("attention", "")),
+            performance=Performance.from_json(data.get("performance")),
+            more=more,
         )
 
 

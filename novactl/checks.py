@@ -30,7 +30,7 @@ def _tmux() -> Finding:
 
 
 def _state() -> Finding:
-    directory = paths.state_dir()
+    directory = paths.find_state_dir()
     if not os.path.isdir(directory):
         return _finding("state_dir", "ok", f"the state directory {directory} does not exist yet.")
     if os.access(directory, os.W_OK | os.X_OK):

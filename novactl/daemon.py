@@ -19,6 +19,7 @@ LOCK_NAME = "up.lock"
 TAIL_BYTES = 8192
 LOG_BYTES = 64 << 20  # a larger log makes room before the next start
 LOOK_S = 0.05
+LOG_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 @dataclass(slots=True, kw_only=True)
@@ -43,7 +44,9 @@ class Starting:
         try:
             os.makedirs(config.state.dir, mode=0o700, exist_ok=True)
             lock = os.open(
-                os.path.join(config.state.dir, LOCK_NAME), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+                os.path.join(config.state.dir, LOCK_NAME),
+                os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW,
+                0o600,
             )
             log = os.path.join(config.state.dir, LOG_NAME)
             if os.path.exists(log) and os.path.getsize(log) > LOG_BYTES:
@@ -99,7 +102,7 @@ class Starting:
 
     def _start(self) -> subprocess.Popen[bytes]:
         try:
-            fd = os.open(self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fd = os.open(self.log, LOG_FLAGS, 0o600)
         except OSError as error:
             raise StoreFailed(f"the log {self.log} cannot be written: {error.strerror}.") from error
         try:

@@ -18,10 +18,24 @@ if TYPE_CHECKING:
 
 GAP = "  "
 _COLOURS = {
-    **dict.fromkeys(("idle", "submitted", "acknowledged", "replied", "ok", "up"), "32"),
+    **dict.fromkeys(("idle", "submitted", "acknowledged", "replied", "ok", "up", "ready"), "32"),
     **dict.fromkeys(("busy", "accepted", "queued", "typed", "starting"), "36"),
     **dict.fromkeys(
-        ("dialog", "draft", "paused", "held", "warning", "warn", "unknown", "unconfirmed", "fallback"), "33"
+        (
+            "dialog",
+            "draft",
+            "paused",
+            "held",
+            "warning",
+            "warn",
+            "unknown",
+            "unconfirmed",
+            "fallback",
+            "draining",
+            "degraded",
+            "disconnected",
+        ),
+        "33",
     ),
     **dict.fromkeys(("exited", "lost", "failed", "expired", "dead", "error", "fail", "down"), "31"),
 }

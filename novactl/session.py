@@ -6,7 +6,6 @@ import os
 
 from nova_torch import paths
 from nova_torch.durations import seconds
-from nova_torch.errors import DaemonUnreachable
 from nova_torch.protocol.client import Client
 
 TYPE_CHECKING = False
@@ -26,20 +25,13 @@ def limit_s(values: Values, default_s: float) -> float:
 
 
 def socket_path(values: Values) -> str:
-    """Return the control socket that these options and the environment name."""
-    return paths.control_socket(explicit=values.get("socket") or "")
+    """Return the control socket that these options, the environment or the configuration name."""
+    return paths.find_socket(explicit=values.get("socket") or "")
 
 
 def connect(values: Values, timeout_s: float = CALL_S) -> Client:
     """Connect to the daemon; calls that name no limit take `timeout_s`. Raises DaemonUnreachable."""
-    path = socket_path(values)
-    try:
-        client = Client.connect(path, min(timeout_s, CONNECT_S))
-    except DaemonUnreachable:
-        configured = _configured_socket(values)
-        if configured in ("", path):
-            raise
-        client = Client.connect(configured, min(timeout_s, CONNECT_S))
+    client = Client.connect(socket_path(values), min(timeout_s, CONNECT_S))
     client.timeout_s = timeout_s
     return client
 
@@ -62,18 +54,3 @@ def given(args: dict[str, Any]) -> dict[str, Any]:
 def caller() -> dict[str, str | None]:
     """Return the pane this process runs in, by which the daemon knows the agent that calls."""
     return {"pane": os.environ.get("TMUX_PANE") or None, "tmux": os.environ.get("TMUX") or None}
-
-
-def _configured_socket(values: Values) -> str:
-    """Return the socket that the configuration file names: only asked when nobody is at the usual place."""
-    if values.get("socket") or os.environ.get("NOVA_SOCKET"):
-        return ""
-    if not any(os.path.exists(path) for path in paths.config_candidates()):
-        return ""
-    from nova_torch.config import load
-    from nova_torch.errors import ConfigInvalid
-
-    try:
-        return load().control.socket
-    except ConfigInvalid:
-        return ""

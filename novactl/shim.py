@@ -47,7 +47,7 @@ def _report(event: str, pane: str) -> None:
         "payload": fitted(read_stdin()),
         "at_ms": time.time_ns() // 1_000_000,
     }
-    sent = _deliver(record, paths.control_socket(), time.monotonic() + BUDGET_S)
+    sent = _deliver(record, paths.find_socket(), time.monotonic() + BUDGET_S)
     if sent != "answered":
         keep(record | {"sent": sent == "sent"}, paths.hook_spool())
 
@@ -107,7 +107,7 @@ def fitted(payload: bytes) -> bytes:
             short[name] = text[:FIELD_CHARS] if isinstance(value, str) else None
             short[f"{name}_sha256"] = sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
         return json.dumps(short).encode()[:PAYLOAD_BYTES]
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return payload[:PAYLOAD_BYTES]
 
 

@@ -15,11 +15,17 @@ from collections.abc import Sequence
 from nova_torch.config import Config, load
 from nova_torch.errors import NovaError
 from nova_torch.version import VERSION
+from noval_d import core_files, environment, failpoints
 from noval_d.calls.table import Answers
 from noval_d.control.peers import Permissions
 from noval_d.control.server import ControlServer
+from noval_d.node import watchdog
 from noval_d.node.node import Node
-from noval_d.node.notify import notify
+from noval_d.node.notify import feed, notify
+from noval_d.node.pulse import idle
+from noval_d.node.reload import reload
+from noval_d.node.service import ready
+from noval_d.node.watchdog import Watchdog
 
 log = logging.getLogger("nova.daemon")
 
@@ -31,7 +37,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     _log_to_stderr(options.log_format, options.log_level)
     try:
+        failpoints.check()
         config = load(options.config)
+        if options.serve_tmux:
+            from noval_d.tmux.serve import serve
+
+            serve(config)
+        core_files.leave_none()
+        environment.take_secrets()
         with _runner() as runner:
             runner.run(_run(config))
     except (NovaError, BaseExceptionGroup) as problem:
@@ -45,7 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 async def _run(config: Config) -> None:
-    node = Node(config)
+    limit_s = watchdog.limit_s()
+    node = Node(config, watchdog=None if limit_s is None else Watchdog(limit_s, feed))
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, node.stop)
@@ -57,18 +71,16 @@ async def _serve(node: Node) -> None:
     """Serve the control socket until the node stops; tell systemd when it answers."""
     control = node.config.control
     may = Permissions.of(control.write_users, control.read_group or None)
-    server = ControlServer(control.socket, Answers(node).table(), may)
+    server = ControlServer(control.socket, Answers(node).table(), may, audit=node.guard.audit)
     async with server:
-        notify(f"READY=1\nSTATUS=Node {node.name} serves {server.path}")
-        await node.stopping.wait()
-        notify("STOPPING=1")
-        await node.stopped_typing.wait()
+        await ready(node)
+        await idle(node.stopped_typing.wait)
 
 
 def _reload(node: Node) -> None:
     notify("RELOADING=1")
     try:
-        node.reload(load(node.config.source or None))
+        reload(node, environment.load_again(node.config.source))
     except NovaError as error:
         log.warning("node.reload_refused", extra={"problem": str(error)})
     notify("READY=1")
@@ -97,6 +109,11 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Usually started by systemd or by: novactl up",
     )
     parser.add_argument("--config", help="configuration file (default: see `novactl config show`)")
+    parser.add_argument(
+        "--serve-tmux",
+        action="store_true",
+        help="be the tmux server of the configuration instead, in the foreground (nova-tmux.service)",
+    )
     parser.add_argument("--log-format", choices=("text", "json"), default="text")
     parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
     parser.add_argument("--version", action="version", version=f"nova-torchd {VERSION}")

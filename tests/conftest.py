@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-pytest_plugins = ("tests.support.broker", "tests.support.tmux")
+pytest_plugins = ("tests.support.broker", "tests.support.daemon", "tests.support.tmux")

@@ -16,12 +16,16 @@ if TYPE_CHECKING:
     from nova_torch.broker.mailbox import Entry as Entry
     from nova_torch.broker.mailbox import Lane as Lane
     from nova_torch.broker.mailbox import Owner as Owner
+    from nova_torch.broker.node import BeatReply as BeatReply
     from nova_torch.broker.node import Mail as Mail
     from nova_torch.broker.node import NodeLease as NodeLease
     from nova_torch.broker.schedules import Kept as Kept
     from nova_torch.broker.server_info import BrokerInfo as BrokerInfo
+    from nova_torch.broker.tasks import TaskMove as TaskMove
+    from nova_torch.broker.tasks import TaskStep as TaskStep
 
 __all__ = [
+    "BeatReply",
     "Broker",
     "BrokerInfo",
     "Channels",
@@ -37,6 +41,8 @@ __all__ = [
     "Mail",
     "NodeLease",
     "Owner",
+    "TaskMove",
+    "TaskStep",
 ]
 
 _HOMES = {
@@ -55,6 +61,9 @@ _HOMES = {
     "Mail": "node",
     "NodeLease": "node",
     "Owner": "mailbox",
+    "BeatReply": "node",
+    "TaskMove": "tasks",
+    "TaskStep": "tasks",
 }
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from nova_torch.errors import ConfigInvalid
+from nova_torch.login import NOBODY, Login
 
 SCHEMES = ("redis", "rediss", "unix")
 DEFAULT_PORT = 6379
-_OPTIONS = {"unix": ("db",), "redis": (), "rediss": ("ca_certs",)}
+SENTINEL_PORT = 26379
+SENTINEL = "+sentinel"
+_SERVICE = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
+_OPTIONS = {"unix": ("db",), "redis": (), "rediss": ()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,8 +27,7 @@ class Address:
     path: str = ""
     db: int = 0
     username: str | None = None
-    password: str | None = None
-    ca_certs: str | None = None
+    login: Login = NOBODY
 
     @property
     def shown(self) -> str:
@@ -37,10 +41,48 @@ class Address:
         return f"<Address {self.shown}>"
 
 
-def parse_address(url: str, *, password: str | None = None) -> Address:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """The servers of which one is the master; with `service` the Sentinels that know which."""
+
+    servers: tuple[Address, ...]
+    service: str = ""
+    master: Address | None = None
+    """With `service`: how to log in at the master, whose host and port the Sentinels tell."""
+
+
+def parse_route(url: str, login: Login = NOBODY) -> Route:
+    """Read the URL of one server, of several (`redis://user@a:6379,b:6379/0`), or of Sentinels.
+
+    Those are `redis+sentinel://user@a,b:26379/SERVICE[/db]`, or `rediss+sentinel`; the user is the servers', the
+    Sentinels are asked without. Raises ConfigInvalid, which never quotes the URL.
+    """
+    scheme, _, rest = url.partition("://")
+    named, slash, tail = rest.partition("/")
+    user, at, hosts = named.rpartition("@")
+    if not scheme.endswith(SENTINEL):
+        if "," not in hosts or scheme == "unix":
+            return Route(servers=(parse_address(url, login),))
+        each = [
+            parse_address(f"{scheme}://{user}{at}{host}{slash}{tail}", login) for host in hosts.split(",")
+        ]
+        return Route(servers=tuple(each))
+    scheme = scheme.removesuffix(SENTINEL)
+    service, _, db = tail.partition("/")
+    if not _SERVICE.match(service) or scheme == "unix":
+        raise _invalid("names no service behind its Sentinels: redis+sentinel://host:26379/SERVICE")
+    nobody = replace(login, password=None)
+    sentinels = tuple(
+        parse_address(f"{scheme}://{host}", nobody, default_port=SENTINEL_PORT) for host in hosts.split(",")
+    )
+    master = parse_address(f"{scheme}://{user}{at}master/{db}", login)
+    return Route(servers=sentinels, service=service, master=master)
+
+
+def parse_address(url: str, login: Login = NOBODY, *, default_port: int = DEFAULT_PORT) -> Address:
     """Read `redis://[user[:password]@]host[:port][/db]`, the same with `rediss` or `unix:///path[?db=N]`.
 
-    `password` stands over the URL's. Raises ConfigInvalid, which never quotes the URL.
+    The password of `login` stands over the URL's. Raises ConfigInvalid, which never quotes the URL.
     """
     try:
         parts = urlsplit(url)
@@ -62,11 +104,12 @@ def parse_address(url: str, *, password: str | None = None) -> Address:
         raise _invalid("names a database that is not a number")
     return Address(
         scheme=parts.scheme,
-        port=port or DEFAULT_PORT,
+        port=port or default_port,
         db=int(db),
         username=unquote(parts.username) if parts.username else None,
-        password=password or (unquote(parts.password) if parts.password else None),
-        ca_certs=options.get("ca_certs"),
+        login=replace(
+            login, password=login.password or (unquote(parts.password) if parts.password else None)
+        ),
         **place,
     )
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from redis import exceptions as redis_errors
 
-from nova_torch.broker.connection import Link, unavailable
+from nova_torch.broker.connection import Link
 from nova_torch.errors import BrokerUnavailable
 
 BEAT_S = 5.0
@@ -52,23 +52,22 @@ class Channels:
         """Subscribe, and hear the first beat. Raises BrokerUnavailable."""
         made = cls(link, beat)
         try:
-            async with asyncio.timeout(link.timeout_s):
-                await made._pubsub.subscribe(beat, *names)
-                if patterns:
-                    await made._pubsub.psubscribe(*patterns)
-                answers = 0
-                while answers < 1 + len(names) + len(
-                    patterns
-                ):  # what comes before the last is not promised yet
-                    message = await made._pubsub.get_message(timeout=link.timeout_s)
-                    answers += message is not None and message["type"].endswith("subscribe")
-        except (redis_errors.RedisError, OSError, TimeoutError) as error:
-            await made.close()
-            raise unavailable(link.shown, error) from error
+            with link.translated():
+                async with asyncio.timeout(link.timeout_s):
+                    await made._subscribe(beat, names, patterns)
         except BaseException:
             await made.close()
             raise
         return made
+
+    async def _subscribe(self, beat: str, names: Sequence[str], patterns: Sequence[str]) -> None:
+        await self._pubsub.subscribe(beat, *names)
+        if patterns:
+            await self._pubsub.psubscribe(*patterns)
+        answers = 0
+        while answers < 1 + len(names) + len(patterns):  # what comes before the last is not promised yet
+            message = await self._pubsub.get_message(timeout=self._link.timeout_s)
+            answers += message is not None and message["type"].endswith("subscribe")
 
     async def next(self, *, wait_s: float) -> Heard | None:
         """Return the next message, None when none comes in `wait_s`. Raises BrokerUnavailable when deaf."""
@@ -80,10 +79,8 @@ class Channels:
             raise BrokerUnavailable(
                 f"nothing is heard any more from {self._link.shown}.", "It is subscribed again."
             )
-        try:
+        with self._link.translated():
             message = await self._pubsub.get_message(timeout=wait_s)
-        except (redis_errors.RedisError, OSError, TimeoutError) as error:
-            raise unavailable(self._link.shown, error) from error
         if message is None or message["type"] not in ("message", "pmessage"):
             return None
         self._heard_at = time.monotonic()

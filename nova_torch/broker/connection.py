@@ -1,7 +1,7 @@
 """Talk to the broker: connections, limits, scripts, and one error for every failure. Knows no key.
 
-The rules are BROKER, section 2: RESP2 said explicitly, no silent retries, a pool that waits at most 5 s, and
-a client of its own for blocking commands, whose flights are never cancelled. Replies come raw, as the wire
+The rules are BROKER, section 2: RESP2 said explicitly, no silent retries, a limit of 5 s on whatever is asked, and
+connections of their own for blocking commands, whose flights are never cancelled. Replies come raw, as the wire
 has them, so that no shape depends on the library.
 """
 
@@ -10,23 +10,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from redis import exceptions as redis_errors
-from redis.asyncio import Redis
-from redis.asyncio.connection import (
-    BlockingConnectionPool,
-    Connection,
-    SSLConnection,
-    UnixDomainSocketConnection,
-)
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
-from nova_torch.broker.address import Address, parse_address
+from nova_torch.broker.address import Address, parse_route
+from nova_torch.broker.client import client, connection
+from nova_torch.broker.finding import ASK_S, find_master
+from nova_torch.broker.refusals import unavailable
 from nova_torch.broker.scripts import Script
-from nova_torch.errors import BrokerUnavailable
+from nova_torch.broker.slots import Shards, parse_slots
+from nova_torch.broker.tls import tls_context
+from nova_torch.broker.wires import Command, Wires, Word
+from nova_torch.errors import BrokerGivenUp, KeyUnfit, NovaError
+from nova_torch.login import NOBODY, Login
 
 log = logging.getLogger("nova.broker")
 
@@ -34,208 +32,353 @@ LIMIT_S = 5.0
 """How long one command or one batch may take, a connection included."""
 MAX_BLOCK_S = 5.0
 """A deleted stream does not wake its blocked reader on Dragonfly: nobody blocks longer than this."""
+GIVE_UP_S = 1.0
+"""How long commands that are given up may take to end."""
 POOL_SIZE = 16
 BLOCKING_POOL_SIZE = 8
-
-Word = str | bytes | int | float
-Command = Sequence[Word]
+FAILURES = (redis_errors.RedisError, OSError, RuntimeError)
+"""What redis-py and the event loops raise for a connection."""
 
 
 class Link:
-    """The connections to one broker. Make it with `open`; every failure is BrokerUnavailable."""
+    """The connections to one broker: to each of its shards. Make it with `open`; a failure is BrokerUnavailable."""
 
-    def __init__(self, address: Address, *, timeout_s: float = LIMIT_S) -> None:
+    def __init__(self, address: Address, *, shards: Shards | None = None, timeout_s: float = LIMIT_S) -> None:
         self.address = address
         self.timeout_s = timeout_s
-        self._commands = _client(address, POOL_SIZE, timeout_s, timeout_s)
-        self._blocking = _client(address, BLOCKING_POOL_SIZE, timeout_s, MAX_BLOCK_S + LIMIT_S)
+        self._shards = shards
+        self._tls = tls_context(address.login) if address.scheme == "rediss" else None
+        self._places = shards.addresses if shards is not None else (address,)
+        ways = [connection(one, self._tls, timeout_s) for one in self._places]
+        self._commands = [Wires(way, POOL_SIZE) for way in ways]
+        self._blocking = [Wires(way, BLOCKING_POOL_SIZE) for way in ways]
         self._flights: dict[str, asyncio.Task[Any]] = {}
+        self._turn: list[tuple[Command, asyncio.Future[Any]]] = []
+        """What is asked for in this turn of the event loop, to go in one write."""
+        self._turns: set[asyncio.Task[None]] = set()
+        self._under_way: set[asyncio.Timeout] = set()
+        """The limits of the commands that wait for their replies."""
+        self._quiet = asyncio.Event()
+        self._closed = False
+        self.on_unfit: Callable[[], None] = lambda: None
+        """Called whenever a key turns out to be of another type than it must be."""
 
     @classmethod
-    async def open(cls, url: str, *, password: str | None = None, timeout_s: float = LIMIT_S) -> Link:
-        """Connect to `url` and see an answer. Raises BrokerUnavailable, or ConfigInvalid for a wrong URL."""
-        link = cls(parse_address(url, password=password), timeout_s=timeout_s)
+    async def open(cls, url: str, login: Login = NOBODY, *, timeout_s: float = LIMIT_S) -> Link:
+        """Connect to `url` and see an answer.
+
+        Raises BrokerUnavailable, or ConfigInvalid for a wrong URL and for files that TLS cannot use.
+        """
+        address = await find_master(parse_route(url, login), cls._ask)
+        link = cls(address, timeout_s=timeout_s)
         try:
-            await link.command("PING")
+            shards = await link._find_shards()
+            if shards is not None:
+                await link.close()
+                link = cls(address, shards=shards, timeout_s=timeout_s)
+                await link.everywhere("PING")
         except BaseException:
             await link.close()
             raise
         log.info("broker.connected", extra={"url": link.address.shown})
         return link
 
+    async def _find_shards(self) -> Shards | None:
+        """See an answer, and ask which server has what; None when it is the only one."""
+        _, told = await self.batch([("PING",), ("INFO", "cluster")])
+        if b"cluster_enabled:1" not in told:
+            return None
+        (reply,) = await self.tried([("CLUSTER", "SLOTS")])
+        if isinstance(reply, redis_errors.NoPermissionError):
+            log.warning(
+                "broker.shards_unknown", extra={"problem": str(reply)}
+            )  # if there are more, it says so
+            return None
+        self.refused(reply)
+        return parse_slots(reply, self.address)
+
+    @classmethod
+    async def _ask(cls, address: Address, *words: Word) -> Any:
+        """Send one command on a connection for it alone."""
+        link = cls(address, timeout_s=ASK_S)
+        try:
+            return await link.command(*words)
+        finally:
+            await link.close()
+
     @property
     def shown(self) -> str:
         """The broker's URL without secrets."""
-        return self.address.shown
+        more = len(self._places) - 1
+        return f"{self.address.shown} ({more + 1} shards)" if more else self.address.shown
+
+    @property
+    def tags(self) -> list[str]:
+        """A hash tag for each shard; none when there is but one server."""
+        return self._shards.tags() if self._shards is not None else []
 
     async def command(self, *words: Word) -> Any:
         """Send one command and return its raw reply."""
-        async with self._limited():
-            return await self._commands.execute_command(*words)
+        (reply,) = await self._exchange([words])
+        return self._granted(reply)
+
+    async def everywhere(self, *words: Word) -> list[Any]:
+        """Send one command without a key to every shard, and return the replies in their order."""
+        replies = []
+        for place in range(len(self._commands)):
+            (reply,) = await self._exchange([words], place)
+            replies.append(self._granted(reply, place))
+        return replies
 
     async def batch(self, commands: Sequence[Command]) -> list[Any]:
-        """Send `commands` in one write and return their raw replies. The first error of any is raised."""
-        async with self._limited():
-            replies = await self._pipeline(commands)
-            for reply in replies:
-                if isinstance(reply, Exception):
-                    raise reply
-            return replies
+        """Send `commands` in one write and return their raw replies. The first error of any is raised.
+
+        With several shards it is one write to each, one after the other, in the order of `commands`.
+        """
+        return [self._granted(reply) for reply in await self._exchange(commands)]
+
+    async def fit(self, commands: Sequence[Command]) -> list[bool]:
+        """Send `commands` in one write, each for itself; False where a key has another type."""
+        return [self._fits(reply) for reply in await self._exchange(commands)]
 
     async def tried(self, commands: Sequence[Command]) -> list[Any]:
         """Send `commands` in one write and return their raw replies; what the server refuses is one of them."""
-        async with self._limited():
-            return await self._pipeline(commands)
+        return await self._exchange(commands)
+
+    def refused(self, *replies: Any) -> None:
+        """Raise what the server refused, if one of the `replies` of `tried` is that."""
+        for reply in replies:
+            self._granted(reply)
 
     def single(self) -> Any:
         """Return a client for one more connection; whoever asks for it closes it."""
-        return _client(self.address, 1, self.timeout_s, self.timeout_s)
+        return client(self._places[0], self._tls, self.timeout_s)
 
     async def script(self, script: Script, keys: Sequence[str], *args: Word) -> list[bytes]:
         """Run one script and return its words."""
-        async with self._limited():
-            try:
-                return _words(
-                    await self._commands.execute_command("EVALSHA", script.sha, len(keys), *keys, *args)
-                )
-            except redis_errors.NoScriptError:
-                return _words(
-                    await self._commands.execute_command("EVAL", script.text, len(keys), *keys, *args)
-                )
+        by_sha = self.by_sha(script, keys, *args)
+        (reply,) = await self._exchange([by_sha])
+        if isinstance(reply, redis_errors.NoScriptError):
+            (reply,) = await self._exchange([("EVAL", script.text, *by_sha[2:])])
+        return list(self._granted(reply))
+
+    async def script_along(self, script: Script, keys: Sequence[str], *args: Word) -> list[bytes]:
+        """Run one script as `script` does, in one write with all that is asked for so in this turn of the loop."""
+        by_sha = self.by_sha(script, keys, *args)
+        told: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._turn.append((by_sha, told))
+        if len(self._turn) == 1:
+            task = asyncio.create_task(self._send_turn(), name="broker.turn")
+            self._turns.add(task)
+            task.add_done_callback(self._turns.discard)
+        reply = await told
+        if isinstance(reply, redis_errors.NoScriptError):
+            return await self.script(script, keys, *args)
+        return list(self._granted(reply))
+
+    async def _send_turn(self) -> None:
+        turn, self._turn = self._turn, []
+        try:
+            replies = await self._exchange([command for command, _ in turn])
+        except Exception as error:  # noqa: BLE001 - it is theirs who asked
+            replies = [error] * len(turn)
+        for (_, told), reply in zip(turn, replies, strict=True):
+            if not told.done():
+                told.set_result(reply)
+
+    @staticmethod
+    def by_sha(script: Script, keys: Sequence[str], *args: Word) -> Command:
+        """Return the command that runs a script which the server knows."""
+        return ("EVALSHA", script.sha, len(keys), *keys, *args)
 
     async def scripts(
-        self, script: Script, runs: Sequence[tuple[Sequence[str], Sequence[Word]]]
-    ) -> list[list[bytes]]:
-        """Run one script once for each `(keys, args)`, in order, in one write.
+        self,
+        script: Script,
+        runs: Sequence[tuple[Sequence[str], Sequence[Word]]],
+        then: Sequence[Command] = (),
+    ) -> list[list[bytes] | None]:
+        """Run one script once for each `(keys, args)`, in order, and then some commands, all in one write.
 
-        The first run carries the text, so that a server that does not know the script learns it before the
-        second: a run that is sent again behind its successors would break the order of a mailbox.
+        Returns the words of each run; None where a key has another type, of which a command of `then` says nothing.
+        The first of several runs at a server carries the text, so that one that does not know the script learns it
+        before the second: a run that is sent again behind its successors would break the order of a mailbox. With
+        several shards the commands of `then` are sent when every run is done.
         """
-        commands = [
-            ("EVALSHA" if n else "EVAL", script.sha if n else script.text, len(keys), *keys, *args)
-            for n, (keys, args) in enumerate(runs)
-        ]
-        return [_words(reply) for reply in await self.batch(commands)]
+        if len(runs) == 1:
+            by_sha = self.by_sha(script, runs[0][0], *runs[0][1])
+            told = await self._first_then([by_sha], then)
+            if isinstance(told[0], redis_errors.NoScriptError):
+                told = await self._first_then([("EVAL", script.text, *by_sha[2:])], then)
+            return [list(told[0]) if self._fits(told[0]) else None]
+        commands: list[Command] = []
+        places: set[int] = set()
+        for keys, args in runs:
+            (place,) = self._placed([("EVAL", "", len(keys), *keys)])
+            first = ("EVALSHA", script.sha) if place in places else ("EVAL", script.text)
+            places.add(place)
+            commands.append((*first, len(keys), *keys, *args))
+        replies = await self._first_then(commands, then)
+        return [list(reply) if self._fits(reply) else None for reply in replies]
+
+    async def _first_then(self, first: Sequence[Command], then: Sequence[Command]) -> list[Any]:
+        """Send `first`, then `then`, and return the replies to `first`."""
+        if self._shards is None:
+            replies = await self._exchange([*first, *then])
+        else:
+            replies = await self._exchange(first)
+            replies += await self._exchange(then) if then else []
+        for reply in replies[len(first) :]:
+            self._fits(reply)
+        return replies[: len(first)]
 
     async def blocking(self, flight: str, *words: Word) -> Any:
-        """Send one blocking command on the client for these.
+        """Send one blocking command on the connections for these, and return its reply."""
+        return (await self.blocking_after(None, flight, *words))[1]
 
-        A caller that is cancelled leaves the command in flight, since what it takes from the server would be
-        lost; the next call with the same name of `flight` gets that command's reply.
+    async def blocking_after(self, first: Command | None, flight: str, *words: Word) -> tuple[Any, Any]:
+        """Send a blocking command and, in the same write before it, another one; return what both reply.
+
+        The reply to `first` may be an error; it is None without one. A caller that is cancelled leaves the command
+        in flight, since what it takes from the server would be lost; the next call with the same name of `flight`
+        gets that command's reply. Raises BrokerGivenUp when the connection is closed meanwhile.
         """
+        self._check_open()
         task = self._flights.get(flight)
+        said = None
         if task is None:
-            task = asyncio.create_task(self._fly(words), name=f"broker.{flight}")
+            task = asyncio.create_task(self._fly(first, words), name=f"broker.{flight}")
             self._flights[flight] = task
+        elif first is not None:  # too late for that write
+            (said,), first = await self.tried([first]), None
         try:
             reply = await asyncio.shield(task)
         except asyncio.CancelledError:
+            caller = asyncio.current_task()
+            if task.cancelled() and caller is not None and not caller.cancelling():  # by `close`
+                raise self._given_up() from None
             raise  # the flight stays, landed or not
         except Exception:
             self._landed(flight, task)
             raise
         self._landed(flight, task)
-        return reply
+        return said if first is None else reply[0], reply[-1]
 
     def _landed(self, flight: str, task: asyncio.Task[Any]) -> None:
         if self._flights.get(flight) is task:
             del self._flights[flight]
 
     async def close(self) -> None:
-        """End every connection. A blocking command that is still in flight is given up."""
+        """End every connection. What still waits for a reply is given up first, and raises BrokerGivenUp.
+
+        A connection must not be closed under a command: redis-py forgets its transport, and stumbles over that.
+        """
+        self._closed = True
         flights, self._flights = list(self._flights.values()), {}
         for task in flights:
             task.cancel()
         await asyncio.gather(*flights, return_exceptions=True)
-        for client in (self._commands, self._blocking):
-            with contextlib.suppress(redis_errors.RedisError, OSError):
-                await client.aclose()
+        for limit in self._under_way:
+            if not limit.expired():
+                limit.reschedule(0)
+        if self._under_way:
+            self._quiet.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(GIVE_UP_S):
+                    await self._quiet.wait()
+        for wires in (*self._commands, *self._blocking):
+            await wires.close()
 
-    async def _fly(self, words: Command) -> Any:
-        with self._translated():
-            return await self._blocking.execute_command(*words)
+    async def _fly(self, first: Command | None, words: Command) -> list[Any]:
+        """Send both to the shard of `words`, which is that of `first` too."""
+        (place,) = self._placed([words])
+        with self.translated(place):
+            async with asyncio.timeout(MAX_BLOCK_S + LIMIT_S):
+                *said, reply = await self._blocking[place].exchange(
+                    [words] if first is None else [first, words]
+                )
+        return [*said, self._granted(reply, place)]
 
-    async def _pipeline(self, commands: Sequence[Command]) -> list[Any]:
-        async with self._commands.pipeline(transaction=False) as pipe:
-            for words in commands:
-                pipe.execute_command(*words)
-            replies: list[Any] = await pipe.execute(raise_on_error=False)
-            return replies
+    def _placed(self, commands: Sequence[Command]) -> list[int]:
+        """Return at which place each command is sent."""
+        return self._shards.all_of(commands) if self._shards is not None else [0] * len(commands)
 
-    @contextlib.asynccontextmanager
-    async def _limited(self) -> AsyncIterator[None]:
-        task = asyncio.current_task()
-        asked = task.cancelling() if task is not None else 0
+    async def _exchange(self, commands: Sequence[Command], place: int | None = None) -> list[Any]:
+        """Send `commands` within the limit, to `place` or where each belongs; return the server's reply to each.
+
+        Each shard gets its own in one write; one after the other, since a bell is rung for what lies there already.
+        """
+        self._check_open()
+        places = self._placed(commands) if place is None else [place] * len(commands)
+        at = places[0] if places else 0
+        replies: list[Any] = [None] * len(commands)
         try:
-            with self._translated():
-                async with asyncio.timeout(self.timeout_s):
-                    yield
-        finally:
-            # redis writes through asyncio.wait_for, which before Python 3.12 drops a cancellation that comes
-            # just as the write ends: the task would go on for ever
-            if task is not None and task.cancelling() > asked:
-                raise asyncio.CancelledError
+            async with asyncio.timeout(self.timeout_s) as limit:
+                self._under_way.add(limit)
+                try:
+                    if len(self._places) == 1:
+                        return await self._commands[0].exchange(commands)
+                    for at in dict.fromkeys(places):
+                        mine = [n for n, its in enumerate(places) if its == at]
+                        got = await self._commands[at].exchange([commands[n] for n in mine])
+                        for n, reply in zip(mine, got, strict=True):
+                            replies[n] = reply
+                    return replies
+                finally:
+                    self._under_way.discard(limit)
+                    if not self._under_way:
+                        self._quiet.set()
+        except FAILURES as error:
+            raise self._failure(error, at) from error
 
     @contextlib.contextmanager
-    def _translated(self) -> Any:
+    def translated(self, place: int | None = None) -> Iterator[None]:
+        """Raise BrokerUnavailable for what a connection of this link raises: all of it is known here only.
+
+        `place` names the shard, if it is known.
+        """
         try:
             yield
-        except (redis_errors.RedisError, OSError, TimeoutError) as error:
-            raise unavailable(self.shown, error) from error
+        except FAILURES as error:
+            raise self._failure(error, place) from error
+
+    def _failure(self, error: Exception, place: int | None = None) -> Exception:
+        """Return what to raise for what a connection, or the server, said."""
+        said = error
+        if isinstance(error, RuntimeError):
+            if "closed" not in str(error):
+                return error
+            # uvloop's word for a write to a connection that was reset or closed just now
+            said = ConnectionResetError("it closed the connection")
+        if self._closed:
+            return self._given_up()
+        failure = unavailable(self.shown if place is None else self._places[place].shown, said)
+        if isinstance(failure, KeyUnfit):
+            self.on_unfit()
+        return failure
+
+    def _granted(self, reply: Any, place: int | None = None) -> Any:
+        """Return a reply; raise what the server refused, or what became of the connection."""
+        if isinstance(reply, NovaError):
+            raise reply
+        if isinstance(reply, Exception):
+            raise self._failure(reply, place) from reply
+        return reply
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise self._given_up()
+
+    def _given_up(self) -> BrokerGivenUp:
+        return BrokerGivenUp(f"the connection to {self.shown} was given up.", "It is tried again.")
+
+    def _fits(self, reply: Any) -> bool:
+        """Tell whether a reply does not say that a key has another type; anything else that is wrong is raised."""
+        if not isinstance(reply, Exception):
+            return True
+        failure = self._failure(reply)
+        if not isinstance(failure, KeyUnfit):
+            raise failure from reply
+        return False
 
     def __repr__(self) -> str:
         return f"<Link {self.shown} flights={sorted(self._flights)}>"
-
-
-def unavailable(shown: str, error: Exception) -> BrokerUnavailable:
-    """Say what went wrong with the broker at `shown`, and what helps."""
-    if isinstance(error, redis_errors.AuthenticationError):
-        return BrokerUnavailable(
-            f"the broker at {shown} refused the password.", "Check broker.password_file or the URL."
-        )
-    if isinstance(error, (redis_errors.TimeoutError, TimeoutError)):
-        return BrokerUnavailable(f"the broker at {shown} does not answer in time.", "Is it stopped?")
-    if isinstance(error, (redis_errors.ConnectionError, OSError)):
-        return BrokerUnavailable(f"cannot reach the broker at {shown}: {_short(error)}.", "Is it running?")
-    return BrokerUnavailable(f"the broker at {shown} refused: {_short(error)}.", "See `novactl doctor`.")
-
-
-def _short(error: Exception) -> str:
-    return str(error).splitlines()[0][:160].rstrip(". ") if str(error) else type(error).__name__
-
-
-def _words(reply: Any) -> list[bytes]:
-    return list(reply)
-
-
-def _client(address: Address, size: int, connect_s: float, socket_s: float) -> Any:
-    """Return a client whose every limit is said; untyped, since the library's own types change by version."""
-    kinds: dict[str, type] = {
-        "unix": UnixDomainSocketConnection,
-        "redis": Connection,
-        "rediss": SSLConnection,
-    }
-    place: dict[str, Any] = {"path": address.path}
-    if address.scheme != "unix":
-        place = {"host": address.host, "port": address.port, "socket_keepalive": True}
-    if address.scheme == "rediss" and address.ca_certs:
-        place["ssl_ca_certs"] = address.ca_certs
-    pool = BlockingConnectionPool(
-        max_connections=size,
-        timeout=LIMIT_S,
-        connection_class=kinds[address.scheme],
-        protocol=2,
-        retry=Retry(NoBackoff(), 0),
-        retry_on_error=[],
-        health_check_interval=0,
-        socket_connect_timeout=connect_s,
-        socket_timeout=socket_s,
-        driver_info=None,  # one round trip less at connect; nothing reads it
-        db=address.db,
-        username=address.username,
-        password=address.password,
-        **place,
-    )
-    client = Redis.from_pool(pool)
-    client.response_callbacks.clear()
-    return client

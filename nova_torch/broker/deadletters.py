@@ -77,12 +77,16 @@ class DeadLetters(Part):
 
 def _dead(entry_id: str, raw: list[bytes]) -> DeadEntry:
     fields = dict(zip(raw[::2], raw[1::2], strict=True))
+
+    def text(name: bytes) -> str:
+        return fields.get(name, b"").decode(errors="replace")
+
     return DeadEntry(
         entry_id=entry_id,
-        message_id=fields[b"i"].decode(),
-        payload=fields[b"p"],
-        lane=Lane(fields[b"l"].decode()),
-        state=fields[b"s"].decode(),
-        reason=fields[b"r"].decode(),
-        at_ms=int(fields[b"t"]),
+        message_id=text(b"i"),
+        payload=fields.get(b"p", b""),
+        lane=Lane.HI if fields.get(b"l") == b"hi" else Lane.MBX,
+        state=text(b"s"),
+        reason=text(b"r"),
+        at_ms=int(text(b"t")) if text(b"t").isdecimal() else 0,
     )

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable, Iterable
 from typing import Self
 
+from nova_torch.broker.asks import NodeAsks
 from nova_torch.broker.connection import LIMIT_S, Link
 from nova_torch.broker.deadletters import DeadLetters
 from nova_torch.broker.foreign import Foreign
 from nova_torch.broker.mailbox import Mailboxes
 from nova_torch.broker.node import Nodes
+from nova_torch.broker.orders import Orders
+from nova_torch.broker.scaling import Scaling
 from nova_torch.broker.schedules import Schedules
 from nova_torch.broker.server_info import BrokerInfo, parse_info
+from nova_torch.broker.tasks import Tasks
 from nova_torch.keys import Keys
+from nova_torch.login import NOBODY, Login
+
+_PROBES = {"string": ("GET",), "stream": ("XLEN",), "hash": ("HGET", ""), "zset": ("ZSCORE", "")}
+"""What a key of each type answers, and no other one; a node has the right to it, and none to TYPE."""
 
 
-class Broker(Mailboxes, DeadLetters, Nodes, Schedules, Foreign):
+class Broker(Mailboxes, DeadLetters, Nodes, Orders, NodeAsks, Schedules, Tasks, Scaling, Foreign):
     """One broker under one prefix. Make it with `connect`, end it with `close`.
 
     Every method raises BrokerUnavailable when the broker does not answer within the limit; all may be called
@@ -24,11 +33,11 @@ class Broker(Mailboxes, DeadLetters, Nodes, Schedules, Foreign):
 
     @classmethod
     async def connect(
-        cls, url: str, *, prefix: str = "nova", password: str | None = None, timeout_s: float = LIMIT_S
+        cls, url: str, *, prefix: str = "nova", login: Login = NOBODY, timeout_s: float = LIMIT_S
     ) -> Broker:
-        """Connect and see an answer. Raises BrokerUnavailable, ConfigInvalid for a wrong URL."""
+        """Connect and see an answer. Raises BrokerUnavailable, ConfigInvalid for a wrong URL or TLS file."""
         keys = Keys(prefix)
-        return cls(await Link.open(url, password=password, timeout_s=timeout_s), keys)
+        return cls(await Link.open(url, login, timeout_s=timeout_s), keys)
 
     async def close(self) -> None:
         """End every connection; a blocking call in flight ends with it."""
@@ -57,13 +66,32 @@ class Broker(Mailboxes, DeadLetters, Nodes, Schedules, Foreign):
     async def generation(self) -> str:
         """Return a word that changes when the broker has lost its data or was replaced.
 
-        It changes too when the server was merely restarted: sending again is harmless then.
+        It changes too when a server was merely restarted, or other servers have the shards: sending again is
+        harmless then.
         """
-        key = self._keys.generation
-        _, word, replication = await self._link.batch(
-            [("SET", key, secrets.token_hex(8), "NX"), ("GET", key), ("INFO", "replication")]
+        keys = [self._keys.generation, *(self._keys.generation_of(tag) for tag in self._link.tags)]
+        replies = await self._link.batch(
+            [word for key in keys for word in (("SET", key, secrets.token_hex(8), "NX"), ("GET", key))]
+            + [("INFO", "replication")]
         )
-        return f"{parse_info(replication.decode(errors='replace')).replid}:{word.decode()}"
+        # no word: the data was lost between the two commands, and the next look tells
+        words = [(word or b"").decode() for word in replies[1:-1:2]]
+        told = await self._link.everywhere("INFO", "replication") if self._link.tags else replies[-1:]
+        replids = [parse_info(one.decode(errors="replace")).replid for one in told]
+        return ":".join((*replids, *words))
+
+    def on_unfit(self, callback: Callable[[], None]) -> None:
+        """Call `callback` whenever a key turns out to be of another type than it must be (`misfits` says which)."""
+        self._link.on_unfit = callback
+
+    async def misfits(self, node: str, agents: Iterable[str]) -> dict[str, str]:
+        """Return the keys of `node` and these agents that are of another type, with the one that they must be."""
+        wanted = self._keys.typed(node, agents)
+        wanted |= {self._keys.generation_of(tag): "string" for tag in self._link.tags}
+        fit = await self._link.fit(
+            [(*_PROBES[type_][:1], key, *_PROBES[type_][1:]) for key, type_ in wanted.items()]
+        )
+        return {key: type_ for (key, type_), right in zip(wanted.items(), fit, strict=True) if not right}
 
     def __repr__(self) -> str:
         return f"<Broker {self._link!r} {self._keys!r}>"

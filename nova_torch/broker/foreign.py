@@ -7,6 +7,8 @@ of the connection.
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +17,10 @@ from redis import exceptions as redis_errors
 
 from nova_torch.broker import scripts
 from nova_torch.broker.channels import Channels
-from nova_torch.broker.connection import MAX_BLOCK_S, Command, Word
+from nova_torch.broker.connection import MAX_BLOCK_S
 from nova_torch.broker.part import Part
+from nova_torch.broker.refusals import RIGHTS
+from nova_torch.broker.wires import Command, Word
 from nova_torch.errors import BrokerUnavailable, ForeignRefused, NovaError
 
 GROUP = "nova-bridge"
@@ -25,7 +29,10 @@ EVENT = "nova_event"
 """The field of what we write that says what it tells of: never read back, never written twice."""
 DEAD_KEPT = 10_000
 CLAIM = 64
-
+POLL_S = 0.1
+PAGE = 500
+MOVES_KEPT_S = 30 * 86_400
+"""How long it is known that a task was given to another."""
 
 TROUBLES = (redis_errors.BusyLoadingError, redis_errors.ReadOnlyError, redis_errors.OutOfMemoryError)
 """Refusals that are the server's own trouble, whatever the key."""
@@ -47,6 +54,9 @@ class ForeignEntry:
 
 class Foreign(Part):
     """What bridges ask of the broker."""
+
+    _apart = False
+    """Whether the streams of this broker have several slots."""
 
     async def join_streams(self, streams: Sequence[str], *, backlog_s: float) -> dict[str, str]:
         """Make the group of each stream where it is missing; return what is wrong with some of them.
@@ -70,13 +80,35 @@ class Foreign(Part):
         What was read is pending for `node` until it is acknowledged. After any error read `pending_entries` first:
         a reply may have been lost. Raises ForeignRefused when a stream or its group is not there.
         """
+        if self._apart:
+            return await self._polled(node, streams, count=count, wait_s=block_s)
         block_ms = round(min(max(block_s, 0.001), MAX_BLOCK_S) * 1000)
         words: list[Word] = ["XREADGROUP", "GROUP", GROUP, node, "COUNT", count, "BLOCK", block_ms, "STREAMS"]
         try:
             reply = await self._link.blocking(f"bridges.{node}", *words, *streams, *[">"] * len(streams))
         except BrokerUnavailable as error:
+            if isinstance(error.__cause__, redis_errors.ClusterCrossSlotError):
+                self._apart = True
+                return []
             raise _refused(error) from error
         return [entry for stream, rows in reply or () for entry in _entries(stream.decode(), rows)]
+
+    async def _polled(
+        self, node: str, streams: Sequence[str], *, count: int, wait_s: float
+    ) -> list[ForeignEntry]:
+        """Look at each stream again and again: in a cluster nobody waits for keys of several slots at once."""
+        asked = [("XREADGROUP", "GROUP", GROUP, node, "COUNT", count, "STREAMS", s, ">") for s in streams]
+        end = time.monotonic() + wait_s
+        while True:
+            replies = await self._tried(asked)
+            try:
+                self._link.refused(*replies)
+            except BrokerUnavailable as error:
+                raise _refused(error) from error
+            found = [e for reply in replies for s, rows in reply or () for e in _entries(s.decode(), rows)]
+            if found or time.monotonic() >= end:
+                return found
+            await asyncio.sleep(POLL_S)
 
     async def pending_entries(self, node: str, stream: str, *, after: str, count: int) -> list[ForeignEntry]:
         """Return what `node` read of a stream and did not acknowledge, behind the entry `after`."""
@@ -89,11 +121,16 @@ class Foreign(Part):
         return [entry for _, rows in reply or () for entry in _entries(stream, rows, known=True)]
 
     async def claim_entries(self, node: str, streams: Sequence[str], *, idle_s: float) -> list[ForeignEntry]:
-        """Take over what any node read and did not acknowledge for `idle_s`: it may be gone."""
+        """Take over what any node read and did not acknowledge for `idle_s`: it may be gone.
+
+        Raises ForeignRefused when the broker's user may not.
+        """
         idle_ms = round(idle_s * 1000)
         asked = [("XAUTOCLAIM", s, GROUP, node, idle_ms, "0-0", "COUNT", CLAIM) for s in streams]
         found: list[ForeignEntry] = []
         for stream, reply in zip(streams, await self._tried(asked), strict=True):
+            if isinstance(reply, redis_errors.NoPermissionError):
+                raise ForeignRefused(f"the broker says {str(reply)[:160]}.", RIGHTS)
             if not isinstance(reply, Exception):
                 found += _entries(stream, reply[1], known=True)
         return found
@@ -118,6 +155,44 @@ class Foreign(Part):
         except BrokerUnavailable as error:
             raise _refused(error) from error
         return reply[1] == b"new"
+
+    async def read_back(self, stream: str, *, upto: str, most: int) -> list[ForeignEntry]:
+        """Return the last `most` entries up to and with the entry `upto` ("+": all), oldest first.
+
+        Raises ForeignRefused when the key is no stream.
+        """
+        found: list[ForeignEntry] = []
+        while len(found) < most:
+            count = min(PAGE, most - len(found))
+            try:
+                rows = await self._link.command("XREVRANGE", stream, upto, "-", "COUNT", count)
+            except BrokerUnavailable as error:
+                raise _refused(error) from error
+            page = _entries(stream, rows)
+            found += page
+            upto = before(page[-1].id) if page else ""
+            if len(rows) < count or not upto:
+                break
+        return found[::-1]
+
+    async def append_event(self, stream: str, fields: Mapping[str, str], *, keep: int) -> None:
+        """Add an entry to a stream of which about `keep` are kept. Raises ForeignRefused when it is none."""
+        words = [word for pair in fields.items() for word in pair]
+        try:
+            await self._link.command("XADD", stream, "MAXLEN", "~", keep, "*", *words)
+        except BrokerUnavailable as error:
+            raise _refused(error) from error
+
+    async def move_task(self, task: str, entry: str, message: str) -> None:
+        """Note that since `entry` a task is that of `message`, or of none of ours (""). The same again is fine."""
+        key = self._keys.bridged_task(task)
+        await self._link.batch([("HSET", key, entry, message), ("EXPIRE", key, MOVES_KEPT_S)])
+
+    async def task_moves(self, task: str) -> dict[str, str]:
+        """Return the moves of a task: entry -> message that counts since."""
+        (flat,) = await self._link.batch([("HGETALL", self._keys.bridged_task(task))])
+        pairs = zip(flat[::2], flat[1::2], strict=True)
+        return {entry.decode(): message.decode() for entry, message in pairs}
 
     async def publish(self, channel: str, data: bytes) -> int:
         """Publish on a foreign channel; return how many heard it."""
@@ -164,8 +239,7 @@ class Foreign(Part):
             commands.append(("SADD", active, *present))
         if absent:
             commands.append(("SREM", active, *absent))
-        if gone:
-            commands.append(("DEL", *gone))
+        commands += [("DEL", key) for key in gone]  # of several shards, perhaps
         replies = await self._tried(commands) if commands else []
         return sorted({str(reply)[:160] for reply in replies if isinstance(reply, Exception)})
 
@@ -180,6 +254,14 @@ class Foreign(Part):
             if isinstance(reply, Exception) and not isinstance(reply, redis_errors.ResponseError):
                 raise reply
         return replies
+
+
+def before(entry: str) -> str:
+    """Return the greatest id below that of an entry; "" when there is none."""
+    ms, _, seq = entry.partition("-")
+    if int(seq) > 0:
+        return f"{ms}-{int(seq) - 1}"
+    return f"{int(ms) - 1}-{(1 << 64) - 1}" if int(ms) > 0 else ""
 
 
 def _refused(error: BrokerUnavailable) -> NovaError:

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from nova_torch.broker import scripts
-from nova_torch.broker.connection import MAX_BLOCK_S, Link, Word
+from nova_torch.broker.connection import MAX_BLOCK_S, Link
 from nova_torch.broker.part import Part, check
+from nova_torch.broker.wires import Command, Word
 from nova_torch.keys import CONSUMER, GROUP, Keys
 from nova_torch.values import Priority
 
@@ -22,6 +23,8 @@ BELLS = 64
 BATCH = 256
 BATCH_BYTES = 4 * 1024 * 1024
 """A batch is cut at either: one write must pass within the limit of a command."""
+OWNERS = 100_000
+"""Of so many mailboxes it is remembered whose they are; then it is seen again."""
 KEEP_S = 7 * 24 * 3600
 """How long the bell of a silent node stays."""
 
@@ -63,11 +66,22 @@ class Enqueue:
     lane: Lane
     payload: bytes
     limit: int
+    origin: str = ""
+    """The node whose outbox it is in."""
+    owner: str = ""
+    """The owner of the mailbox as it is known there (`Enqueued.owner`): of another one nothing is put in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Enqueued:
-    """What became of it. `error` is empty, `no_agent` (no node owns the mailbox) or `full`."""
+    """What became of it. `error` is empty, or:
+
+    `no_agent` (no node owns the mailbox), `moved` (another one than was named does), `full`, `unfit` (a key of the
+    mailbox has another type).
+    """
+
+    owner: str = ""
+    """The owner, as of its epoch."""
 
     owner_node: str | None = None
     duplicate: bool = False
@@ -82,6 +96,8 @@ class Entry:
     entry_id: str
     message_id: str
     payload: bytes
+    holder: str = ""
+    """The node that may have typed it, or may yet; empty while nobody may."""
 
     def __repr__(self) -> str:
         return f"<Entry {self.lane} {self.entry_id} {self.message_id} {len(self.payload)} bytes>"
@@ -90,16 +106,23 @@ class Entry:
 class Mailboxes(Part):
     """The mailboxes of one broker."""
 
-    async def claim(self, agent: str, owner: Owner) -> None:
+    def __init__(self, link: Link, keys: Keys) -> None:
+        super().__init__(link, keys)
+        self._owners: dict[str, str] = {}
+        """The node that each mailbox was last seen to be of: its bell is rung along with what goes in."""
+
+    async def claim(self, agent: str, owner: Owner, *, over: Owner | None = None) -> None:
         """Make `owner` the one who reads the mailbox, which is made when it is missing.
 
-        Takes it over from any owner of an epoch that is not higher: whether that one's lease is over is the
-        caller's question (`owner_of`, `nodes`). Raises NotOwner.
+        Takes it over from an earlier epoch of the same node, and from `over`: that its lease is over is what the
+        caller has seen (`owner_of`, `nodes`). Raises NotOwner.
         """
         keys = self._keys.mailbox(agent)
         words = await self._link.script(
-            scripts.CLAIM, (keys.own, keys.hi, keys.mbx), owner.node, owner.epoch, GROUP
-        )
+            scripts.CLAIM,
+            (keys.own, keys.hi, keys.mbx),
+            owner.node, owner.epoch, GROUP, "" if over is None else str(over),
+        )  # fmt: skip
         check(words, agent)
 
     async def claim_for(self, agent: str, owner: Owner, *, seconds: int) -> None:
@@ -108,7 +131,7 @@ class Mailboxes(Part):
         words = await self._link.script(
             scripts.CLAIM_FOR,
             (keys.own, keys.hi, keys.mbx, keys.seen),
-            owner.node, owner.epoch, GROUP, seconds,
+            owner.node, owner.epoch, GROUP, "", seconds,
         )  # fmt: skip
         check(words, agent)
 
@@ -116,6 +139,13 @@ class Mailboxes(Part):
         """Return who owns the mailbox, or None when nobody has claimed it."""
         raw: bytes | None = await self._link.command("GET", self._keys.mailbox(agent).own)
         return None if raw is None else parse_owner(raw)
+
+    async def owners_of(self, agents: Sequence[str]) -> dict[str, Owner]:
+        """Return who owns each of these mailboxes; one that nobody has claimed is left out. One round trip."""
+        if not agents:
+            return {}
+        raws = await self._link.batch([("GET", self._keys.mailbox(agent).own) for agent in agents])
+        return {agent: parse_owner(raw) for agent, raw in zip(agents, raws, strict=True) if raw is not None}
 
     async def release(self, agent: str, owner: Owner, *, drop: bool) -> int:
         """Give the mailbox up; with `drop` delete what waits in it. Return how many messages waited.
@@ -144,7 +174,9 @@ class Mailboxes(Part):
         done: list[Enqueued] = []
         refused: dict[tuple[str, Lane], Enqueued] = {}
         for batch in _batches(items):
-            results = await self._put([item for item in batch if (item.agent, item.lane) not in refused])
+            going = [item for item in batch if (item.agent, item.lane) not in refused]
+            guessed = [(self._owners.get(item.agent, ""), item.agent, item.lane) for item in going]
+            results = await self._put(going, _bells(self._keys, guessed))
             rung: list[tuple[str, str, Lane]] = []
             for item in batch:
                 lane = (item.agent, item.lane)
@@ -154,11 +186,13 @@ class Mailboxes(Part):
                 elif result.owner_node:
                     rung.append((result.owner_node, item.agent, item.lane))
                 done.append(result)
-            await ring(self._link, self._keys, rung)
+            await ring(self._link, self._keys, set(rung) - set(guessed))
         return done
 
-    async def _put(self, batch: Sequence[Enqueue]) -> Iterator[Enqueued]:
-        """Run one script a mailbox; return what became of each of `batch`, in its order."""
+    async def _put(self, batch: Sequence[Enqueue], bells: Sequence[Command] = ()) -> Iterator[Enqueued]:
+        """Run one script a mailbox, then ring; return what became of each of `batch`, in its order."""
+        if not batch:
+            return iter(())
         mailboxes: dict[str, list[Enqueue]] = {}
         for item in batch:
             mailboxes.setdefault(item.agent, []).append(item)
@@ -168,13 +202,21 @@ class Mailboxes(Part):
             words: list[Word] = [
                 word for item in items for word in (item.message_id, item.payload, item.lane)
             ]
-            runs.append(((keys.own, keys.hi, keys.mbx, keys.seen), (items[0].limit, *words)))
-        replies = await self._link.scripts(scripts.ENQUEUE, runs)
+            first = items[0]
+            runs.append(
+                ((keys.own, keys.hi, keys.mbx, keys.seen), (first.limit, first.origin, first.owner, *words))
+            )
+        replies = await self._link.scripts(scripts.ENQUEUE, runs, bells)
         answers = {
-            agent: iter(_enqueued(words, len(mailboxes[agent])))
+            agent: _enqueued(words, len(mailboxes[agent]))
             for agent, words in zip(mailboxes, replies, strict=True)
         }
-        return iter([next(answers[item.agent]) for item in batch])
+        if len(self._owners) > OWNERS:
+            self._owners.clear()
+        for agent, found in answers.items():
+            self._owners[agent] = found[0].owner_node or ""
+        each = {agent: iter(found) for agent, found in answers.items()}
+        return iter([next(each[item.agent]) for item in batch])
 
     async def bells(self, node: str, *, block_s: float) -> list[tuple[str, Lane]]:
         """Take up to 64 rung mailboxes of `node`, `hi` first; [] when none rings in `block_s` (at most 5).
@@ -189,7 +231,10 @@ class Mailboxes(Part):
         )
         if not reply:
             return []
-        return [(agent.decode(), Lane.HI if float(score) < 1 else Lane.MBX) for agent, score in reply[1]]
+        return [
+            (agent.decode(errors="replace"), Lane.HI if float(score) < 1 else Lane.MBX)
+            for agent, score in reply[1]
+        ]
 
     async def read(
         self,
@@ -210,17 +255,20 @@ class Mailboxes(Part):
         seen = after or {}
         cursors = [seen.get(lane, "0") if pending else ">" for lane in Lane]
         words = await self._link.script(
-            scripts.READ, (keys.own, keys.hi, keys.mbx), str(owner), GROUP, CONSUMER, count, *cursors
-        )
+            scripts.READ,
+            (keys.own, keys.hi, keys.mbx, keys.seen),
+            str(owner), GROUP, CONSUMER, count, *cursors,
+        )  # fmt: skip
         check(words, agent)
         return [
             Entry(
                 lane=Lane(words[n].decode()),
                 entry_id=words[n + 1].decode(),
-                message_id=words[n + 2].decode(),
+                message_id=words[n + 2].decode(errors="replace"),
                 payload=words[n + 3],
+                holder=words[n + 4].decode(errors="replace"),
             )
-            for n in range(1, len(words), 4)
+            for n in range(1, len(words), 5)
         ]
 
     async def pending_pages(self, agent: str, owner: Owner, *, count: int = 64) -> AsyncIterator[list[Entry]]:
@@ -230,13 +278,25 @@ class Mailboxes(Part):
             yield page
             after |= {entry.lane: entry.entry_id for entry in page}
 
+    async def hold(self, agent: str, owner: Owner, message_id: str, *, typing: bool = True) -> None:
+        """Note in the mailbox that its owner is about to type a message, or (not `typing`) that it did not.
+
+        A later owner reads it as the entry's `holder`. Raises NotOwner, MailboxLost.
+        """
+        keys = self._keys.mailbox(agent)
+        holder = owner.node if typing else ""
+        check(
+            await self._link.script(scripts.HOLD, (keys.own, keys.seen), str(owner), message_id, holder),
+            agent,
+        )
+
     async def ack(self, agent: str, owner: Owner, entries: Iterable[tuple[Lane, str]]) -> None:
         """Acknowledge and delete entries, given as lane and entry id. Raises NotOwner, MailboxLost."""
         words: list[Word] = [word for lane, entry_id in entries for word in (lane, entry_id)]
         if not words:
             return
         keys = self._keys.mailbox(agent)
-        reply = await self._link.script(
+        reply = await self._link.script_along(
             scripts.ACK, (keys.own, keys.hi, keys.mbx, keys.seen), str(owner), GROUP, *words
         )
         check(reply, agent)
@@ -249,35 +309,79 @@ class Mailboxes(Part):
         lengths = await self._link.batch([("XLEN", stream) for k in keys for stream in (k.hi, k.mbx)])
         return {agent: lengths[2 * n] + lengths[2 * n + 1] for n, agent in enumerate(agents)}
 
+    async def lying(self, agents: Sequence[str], count: int) -> dict[str, list[tuple[str, bytes]]]:
+        """Return what lies in these mailboxes, the newest `count` of each lane: message ids and payloads.
+
+        Nobody's reading is disturbed. What its owner has taken out, to be typed or because it was, is not there.
+        """
+        if not agents:
+            return {}
+        keys = [self._keys.mailbox(agent) for agent in agents]
+        asked = [("XREVRANGE", lane, "+", "-", "COUNT", count) for k in keys for lane in (k.hi, k.mbx)]
+        lanes = iter(await self._link.batch(asked))
+        found = {}
+        for agent in agents:
+            entries = [dict(zip(f[::2], f[1::2], strict=True)) for _, f in (*next(lanes), *next(lanes))]
+            found[agent] = [(e.get(b"i", b"").decode(errors="replace"), e.get(b"p", b"")) for e in entries]
+        return found
+
+    async def worth_reading(self, agents: Sequence[str], owner: Owner) -> set[str]:
+        """Return those whose mailbox holds anything, or is not (any more) of `owner`: reading says why.
+
+        One round trip without a script, so that looking into ten thousand empty mailboxes costs next to nothing.
+        """
+        if not agents:
+            return set()
+        keys = [self._keys.mailbox(agent) for agent in agents]
+        asked = [ask for k in keys for ask in (("GET", k.own), ("XLEN", k.hi), ("XLEN", k.mbx))]
+        replies = await self._link.batch(asked)
+        threes = zip(agents, replies[::3], replies[1::3], replies[2::3], strict=True)
+        return {agent for agent, own, hi, mbx in threes if own != str(owner).encode() or hi or mbx}
+
 
 async def ring(link: Link, keys: Keys, rung: Iterable[tuple[str, str, Lane]]) -> None:
-    """Ring bells, given as node, agent and lane, in one write."""
+    """Ring bells, given as node, agent and lane, in one write. One of another type is its node's to tell of."""
+    if commands := _bells(keys, rung):
+        await link.fit(commands)
+
+
+def _bells(keys: Keys, rung: Iterable[tuple[str, str, Lane]]) -> list[Command]:
+    """Return what rings bells, given as node (or nobody), agent and lane."""
     bells: dict[str, dict[str, int]] = {}
     for node, agent, lane in rung:
-        scores = bells.setdefault(node, {})
-        scores[agent] = min(lane.score, scores.get(agent, lane.score))
-    commands: list[list[Word]] = []
+        if node:
+            scores = bells.setdefault(node, {})
+            scores[agent] = min(lane.score, scores.get(agent, lane.score))
+    commands: list[Command] = []
     for node, scores in bells.items():
         bell = keys.node(node).bell
         commands.append(["ZADD", bell, "LT", *(w for agent, score in scores.items() for w in (score, agent))])
         commands.append(["EXPIRE", bell, KEEP_S])
-    if commands:
-        await link.batch(commands)
+    return commands
 
 
 def parse_owner(raw: bytes) -> Owner:
-    """Read `node|epoch`."""
-    node, _, epoch = raw.decode().rpartition("|")
-    return Owner(node=node, epoch=int(epoch))
+    """Read `node|epoch`; whatever else somebody wrote there is an owner that no node is."""
+    node, _, epoch = raw.decode(errors="replace").rpartition("|")
+    return Owner(node=node, epoch=int(epoch) if epoch.isascii() and epoch.isdigit() else 0)
 
 
-def _enqueued(words: Sequence[bytes], count: int) -> list[Enqueued]:
+def _enqueued(words: Sequence[bytes] | None, count: int) -> list[Enqueued]:
     """Return what the script said of each of `count` messages for one mailbox."""
+    if words is None:
+        return [Enqueued(error="unfit")] * count
     if words[0] == b"no_agent":
         return [Enqueued(error="no_agent")] * count
-    node = parse_owner(words[1]).node
+    node, owner = parse_owner(words[1]).node, words[1].decode(errors="replace")
+    if words[0] == b"moved":
+        return [Enqueued(owner=owner, error="moved")] * count
     return [
-        Enqueued(owner_node=node, duplicate=word == b"duplicate", error="full" if word == b"full" else "")
+        Enqueued(
+            owner=owner,
+            owner_node=node,
+            duplicate=word == b"duplicate",
+            error="full" if word == b"full" else "",
+        )
         for word in words[2:]
     ]
 

@@ -21,6 +21,8 @@ class Part:
 def check(words: Sequence[bytes], what: str) -> None:
     """Raise what a script's first word refuses: NotOwner or MailboxLost."""
     if words[0] == scripts.NOT_OWNER:
-        raise NotOwner(f"{what} is owned by {words[1].decode().replace('|', ' as of epoch ')}.")
+        raise NotOwner(
+            f"{what} is owned by {words[1].decode(errors='replace').replace('|', ' as of epoch ')}."
+        )
     if words[0] == scripts.LOST:
         raise MailboxLost(f"the broker has no mailbox of {what}.", "Its node claims it again.")

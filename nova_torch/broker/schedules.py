@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nova_torch.broker import scripts
-from nova_torch.broker.connection import Word
 from nova_torch.broker.mailbox import KEEP_S, Owner, parse_owner
 from nova_torch.broker.part import Part, check
+from nova_torch.broker.wires import Word
 from nova_torch.keys import SCHEDULES
 
 MARK = ".m"

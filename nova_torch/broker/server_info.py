@@ -19,6 +19,8 @@ class BrokerInfo:
     version: str
     replid: str
     warnings: tuple[str, ...] = ()
+    unusable: str = ""
+    """Why nothing works with it; empty when it does."""
 
 
 def parse_info(text: str) -> BrokerInfo:
@@ -32,6 +34,7 @@ def parse_info(text: str) -> BrokerInfo:
         version=version,
         replid=fields.get("master_replid", ""),
         warnings=tuple(_warnings(kind, version, fields)),
+        unusable=_unusable(kind, version),
     )
 
 
@@ -43,12 +46,16 @@ def _identity(fields: dict[str, str]) -> tuple[str, str]:
     return "redis", fields.get("redis_version", "")
 
 
+def _unusable(kind: str, version: str) -> str:
+    if kind == "redis" and _numbers(version) < REDIS_FLOOR:
+        return f"the broker is Redis {version or 'of unknown version'}; 7.0 is the oldest that has what is needed."
+    return ""
+
+
 def _warnings(kind: str, version: str, fields: dict[str, str]) -> list[str]:
     found = []
     if kind == "dragonfly" and _numbers(version) < DRAGONFLY_FLOOR:
         found.append(f"DragonflyDB {version or 'of unknown version'} is older than 1.40.1; update it.")
-    if kind == "redis" and _numbers(version) < REDIS_FLOOR:
-        found.append(f"Redis {version or 'of unknown version'} is older than 7.0; update it.")
     policy = fields.get("maxmemory_policy", "noeviction")
     if kind != "dragonfly" and policy != "noeviction":
         found.append(

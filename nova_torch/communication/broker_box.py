@@ -10,15 +10,18 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
 from nova_torch.broker import Broker, Enqueue, Lane
-from nova_torch.codec import decode_message, encode_hop, encode_message
+from nova_torch.codec import decode_signed, encode_hop, encode_message
 from nova_torch.communication.daemon_box import only_a_daemon
-from nova_torch.communication.direct import Endpoint, Mailbag, applied, first_receipt, was_asked
+from nova_torch.communication.direct import Endpoint, Mailbag, applied, first_receipt, own_hop, was_asked
+from nova_torch.communication.fleet_calls import FleetCalls
+from nova_torch.communication.group import ONE
+from nova_torch.communication.keyless import Keyless
 from nova_torch.communication.postbox import is_over
 from nova_torch.errors import (
     AgentNotFound,
@@ -28,11 +31,25 @@ from nova_torch.errors import (
     MailboxLost,
     MessageNotFound,
 )
-from nova_torch.fleet import NodeView, Presence, presence, read_blob
+from nova_torch.fleet import NodeView, Presence, presence, read_blob, seen_by_lease
+from nova_torch.login import Login
 from nova_torch.nearest import suggestion
 from nova_torch.people import person_of
 from nova_torch.recent import Recent
-from nova_torch.values import AGENT_ID, AgentRecord, Hop, Message, MessageId, NodeId, Receipt, Reply, State
+from nova_torch.registry import Query, find
+from nova_torch.signing import Keyring
+from nova_torch.values import (
+    AGENT_ID,
+    AgentId,
+    AgentRecord,
+    Hop,
+    Message,
+    MessageId,
+    NodeId,
+    Receipt,
+    Reply,
+    State,
+)
 
 T = TypeVar("T")
 
@@ -57,9 +74,18 @@ class BrokerBox:
     durable = False
 
     def __init__(
-        self, broker: Broker, *, mailbox_limit: int, clock_ms: Callable[[], int], gone_s: float
+        self,
+        broker: Broker,
+        *,
+        mailbox_limit: int,
+        clock_ms: Callable[[], int],
+        gone_s: float,
+        keyring: Keyring | None = None,
+        strict: bool = False,
     ) -> None:
         self._broker = broker
+        self._keyring = keyring or Keyring()
+        self._strict = strict
         self._limit = mailbox_limit
         self._clock_ms = clock_ms
         self._gone_s = gone_s
@@ -68,6 +94,10 @@ class BrokerBox:
         self._told: Recent[None] = Recent(KEPT)
         self._readers = asyncio.Semaphore(READERS)
         self._waiting = 0
+        self._keyless = Keyless(self._keyring, self.views, self._now)
+        self.fleet = FleetCalls(
+            broker, self.views, keyring=self._keyring, strict=strict, clock_ms=clock_ms, gone_s=gone_s
+        )
 
     def __repr__(self) -> str:
         return f"<BrokerBox {self._broker.url_shown} posted={len(self._posted)}>"
@@ -78,14 +108,26 @@ class BrokerBox:
         url: str,
         *,
         prefix: str,
-        password: str | None,
+        login: Login,
         mailbox_limit: int,
         clock_ms: Callable[[], int],
         gone_s: float,
+        keyring: Keyring | None = None,
+        strict: bool = False,
     ) -> BrokerBox:
-        """Connect to the broker at `url`. Raises BrokerUnavailable, ConfigInvalid."""
-        broker = await Broker.connect(url, prefix=prefix, password=password)
-        return cls(broker, mailbox_limit=mailbox_limit, clock_ms=clock_ms, gone_s=gone_s)
+        """Connect to the broker at `url`. Raises BrokerUnavailable, ConfigInvalid.
+
+        What is sent is signed with the first key; `strict`: receipts and answers that are not signed are not taken.
+        """
+        broker = await Broker.connect(url, prefix=prefix, login=login)
+        return cls(
+            broker,
+            mailbox_limit=mailbox_limit,
+            clock_ms=clock_ms,
+            gone_s=gone_s,
+            keyring=keyring,
+            strict=strict,
+        )
 
     @property
     def url_shown(self) -> str:
@@ -99,6 +141,7 @@ class BrokerBox:
 
     async def close(self) -> None:
         """End every connection."""
+        await self.fleet.close()
         await self._broker.close()
 
     # -- Postbox --
@@ -109,6 +152,8 @@ class BrokerBox:
         Raises AgentNotFound with the nearest name, MailboxFull, BrokerUnavailable, and InvalidRequest for a
         target that only a daemon can find.
         """
+        if ONE in message.headers:
+            raise only_a_daemon("a daemon chooses who of a group gets a message")
         if not AGENT_ID.match(message.target):
             raise InvalidRequest(
                 f"{message.target!r} is no agent's name; a pane is found by its node's daemon only.",
@@ -126,9 +171,10 @@ class BrokerBox:
             agent=message.target,
             message_id=message.id,
             lane=Lane.of(message.priority),
-            payload=encode_message(sent),
+            payload=encode_message(sent, self._keyring.sign_message(sent)),
             limit=self._limit,
         )
+        await self._keyless.demand(AgentId(item.agent))
         (answer,) = await self._broker.enqueue([item])
         if answer.error == "no_agent":
             raise await self._unknown(message.target)
@@ -140,6 +186,10 @@ class BrokerBox:
         known = self._posted.get(message.id)
         if known is None:
             self._posted[message.id] = _Posted(receipt, item)
+            hop = own_hop(message.id, place.node, self._clock_ms())
+            await self._broker.post(
+                place.node, [encode_hop(hop, self._keyring.sign_receipt(hop, place.node))]
+            )
         return receipt
 
     async def follow(self, message_id: str, *, replied: bool = False) -> AsyncIterator[Receipt]:
@@ -155,8 +205,8 @@ class BrokerBox:
             while True:
                 seen += len(hops)
                 for hop in hops:
-                    if hop.message == message_id:
-                        receipt, heard_at = applied(receipt, hop), self._now()
+                    if hop.message == message_id and (means := self._heard(hop, receipt, posted)) is not None:
+                        receipt, heard_at = applied(receipt, means), self._now()
                 if receipt is None:
                     raise _no_receipt(message_id)
                 if replied and receipt.state is not State.REPLIED:
@@ -186,19 +236,32 @@ class BrokerBox:
     async def reply(
         self, question_id: str, body: str | bytes, *, message_id: str | None, sender: str, priority: str
     ) -> Receipt:
-        """Raise DaemonUnreachable: only the daemon that received a question knows who may answer it."""
-        raise only_a_daemon("a question is answered through the daemon that received it")
+        """Have the node that received a question take the answer over: only that one knows who may give it."""
+        return await self.fleet.reply(
+            question_id, body, message_id=message_id, sender=sender, priority=priority
+        )
+
+    async def answered(self, questions: Sequence[str]) -> list[str]:
+        """Return those of `questions` in whose box something lies. One round trip."""
+        boxes = {Endpoint.of(question).box: question for question in questions}
+        lengths = await self._broker.backlog(list(boxes))
+        return [boxes[AgentId(box)] for box, length in lengths.items() if length]
 
     # -- the fleet --
 
     async def views(self) -> list[NodeView]:
         """Return every node that beat within a day, as it last told of itself."""
-        read = (read_blob(lease.node, lease.blob, alive=lease.alive) for lease in await self._broker.nodes())
-        return [view for view in read if view is not None]
+        leases = await self._broker.nodes()
+        read = ((lease, read_blob(lease.node, lease.blob, alive=lease.alive)) for lease in leases)
+        return [
+            replace(seen_by_lease(view, expires_ms=lease.expires_ms), silent_ms=lease.silent_ms)
+            for lease, view in read
+            if view is not None
+        ]
 
-    async def agents(self) -> list[AgentRecord]:
-        """Return the agents of every node whose lease holds."""
-        return [record for view in await self.views() if view.alive for record in view.agents]
+    async def find(self, query: Query) -> list[AgentRecord]:
+        """Return the agents that match; those of a node whose lease is over are `lost`."""
+        return find(await self.views(), query)
 
     async def presence(self, name: str) -> Presence:
         """Return what the registry knows of an agent or of a node."""
@@ -209,22 +272,28 @@ class BrokerBox:
         hops = [hop for hop in await self._more(self._bag(message_id), 0, 0.001) if hop.message == message_id]
         posted = self._posted.get(message_id)
         receipt = posted.receipt if posted is not None else None
+        meant_hops: list[Hop] = []
         for hop in hops:
-            receipt = applied(receipt, hop)
+            if (means := self._heard(hop, receipt, posted)) is not None:
+                receipt = applied(receipt, means)
+                meant_hops.append(means)
         if receipt is None:
             raise _no_receipt(message_id)
         rows = [
             {"at_ms": hop.at_ms, "node": hop.node, "state": hop.state.value, "reason": hop.reason}
-            for hop in hops
+            for hop in meant_hops
         ]
         return {**receipt.to_json(), "hops": rows}
 
     # -- inside --
 
+    def _heard(self, hop: Hop, receipt: Receipt | None, posted: _Posted | None) -> Hop | None:
+        return self._keyless.heard(hop, receipt, posted.item.payload if posted is not None else None)
+
     def _bag(self, message_id: str) -> Mailbag:
         node = Endpoint.of(message_id).node
         if node not in self._bags:
-            self._bags[node] = Mailbag(node)
+            self._bags[node] = Mailbag(node, self._keyring if self._strict else None)
         return self._bags[node]
 
     async def _more(self, bag: Mailbag, seen: int, wait_s: float) -> list[Hop]:
@@ -278,8 +347,10 @@ class BrokerBox:
             return None
         for entry in (entry for page in pages for entry in page):
             try:
-                message = decode_message(entry.payload)
+                message, signature = decode_signed(entry.payload)
             except InvalidRequest:
+                continue
+            if self._strict and self._keyring.check_message(message, signature, place.box):
                 continue
             if not was_asked(message, message_id, self._target_of(message_id)):
                 continue
@@ -309,7 +380,8 @@ class BrokerBox:
             reason="taken by the program that asked",
             final=True,
         )
-        await self._broker.post(answer.origin, [encode_hop(hop)])
+        signature = self._keyring.sign_receipt(hop, answer.origin)
+        await self._broker.post(answer.origin, [encode_hop(hop, signature)])
         self._told[answer.id] = None
 
     async def _unknown(self, target: str) -> AgentNotFound | MailboxLost:

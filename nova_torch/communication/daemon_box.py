@@ -8,9 +8,11 @@ from contextlib import aclosing
 from typing import Any
 
 from nova_torch import paths
+from nova_torch.communication.group import ONE
 from nova_torch.errors import DaemonUnreachable
 from nova_torch.fleet import Presence
 from nova_torch.protocol.aclient import AsyncClient
+from nova_torch.registry import Query
 from nova_torch.ulid import new_ulid
 from nova_torch.values import AgentRecord, Message, Receipt, Reply
 
@@ -24,7 +26,8 @@ class DaemonBox:
     def __init__(self, client: AsyncClient) -> None:
         self._client = client
         pane, tmux = os.environ.get("TMUX_PANE"), os.environ.get("TMUX")
-        self._caller = {"pane": pane, "tmux": tmux} if pane and tmux else {}
+        self.caller = {"pane": pane, "tmux": tmux} if pane and tmux else {}
+        """What says in whose pane the program runs."""
 
     def __repr__(self) -> str:
         return f"<DaemonBox {self._client!r}>"
@@ -32,17 +35,17 @@ class DaemonBox:
     @classmethod
     async def connect(cls, socket: str | None) -> DaemonBox:
         """Connect to the daemon at `socket`, by default the one that novactl would use."""
-        return cls(await AsyncClient.connect(socket or paths.control_socket()))
+        return cls(await AsyncClient.connect(socket or paths.find_socket()))
 
     async def close(self) -> None:
         """Close the connection."""
         await self._client.close()
 
-    async def call(self, name: str, args: Mapping[str, Any] | None = None) -> Any:
+    async def call(self, name: str, args: Mapping[str, Any] | None = None, *, what: str = "") -> Any:
         """Make any call of the control protocol."""
         return await self._client.call(name, args)
 
-    def stream(self, name: str, args: Mapping[str, Any]) -> AsyncGenerator[Any, None]:
+    def stream(self, name: str, args: Mapping[str, Any], *, what: str = "") -> AsyncGenerator[Any, None]:
         """Make any streaming call of the control protocol."""
         return self._client.stream(name, args)
 
@@ -62,7 +65,8 @@ class DaemonBox:
             "reply_to": message.reply_to or None,
             "answer": message.headers.get("answer"),
             "ttl_s": None if message.expires_ms is None else (message.expires_ms - message.created_ms) / 1000,
-            **self._caller,
+            **({"any": True} if ONE in message.headers else {}),
+            **self.caller,
         }
         return Receipt.from_json(await self._client.call("send", args))
 
@@ -81,14 +85,29 @@ class DaemonBox:
     ) -> Receipt:
         """Answer a message that the daemon received."""
         args = {"question": question_id, "body": body, "sender": sender or None, "priority": priority}
-        answer = await self._client.call("reply", {**args, "id": message_id or new_ulid(), **self._caller})
+        answer = await self._client.call("reply", {**args, "id": message_id or new_ulid(), **self.caller})
         return Receipt.from_json(answer)
 
     # -- the fleet --
 
-    async def agents(self) -> list[AgentRecord]:
-        """Return the agents of the fleet."""
-        return [AgentRecord.from_json(record) for record in await self._client.call("agents")]
+    async def find(self, query: Query) -> list[AgentRecord]:
+        """Return the agents of the fleet that match, however many pages they are."""
+        given = {
+            "role": query.role,
+            "skills": list(query.skills),
+            "node": query.node,
+            "labels": list(query.labels),
+            "state": query.state,
+            "free": query.free,
+        }
+        found: list[AgentRecord] = []
+        after: str | None = None
+        while True:
+            page = await self._client.call("agents_page", {**given, "after": after})
+            found += (AgentRecord.from_json(record) for record in page["agents"])
+            after = page["next"]
+            if after is None:
+                return found
 
     async def presence(self, name: str) -> Presence:
         """Return what the fleet knows of an agent or of a node."""

@@ -10,9 +10,10 @@ import asyncio
 from dataclasses import dataclass, replace
 
 from nova_torch.broker import Broker, Owner
-from nova_torch.codec import decode_hop
+from nova_torch.codec import decode_signed_hop
 from nova_torch.communication.group import SHARED
 from nova_torch.errors import InvalidRequest
+from nova_torch.signing import Keyring
 from nova_torch.ulid import is_ulid
 from nova_torch.values import UNDELIVERED, AgentId, Hop, Kind, Message, MessageId, NodeId, Receipt, State
 
@@ -49,10 +50,14 @@ class Endpoint:
 
 
 class Mailbag:
-    """The receipts that came back to one place, read by whoever of its followers is first."""
+    """The receipts that came back to one place, read by whoever of its followers is first.
 
-    def __init__(self, node: NodeId) -> None:
+    With a `keyring` only those that a node of the fleet signed.
+    """
+
+    def __init__(self, node: NodeId, keyring: Keyring | None = None) -> None:
         self.node = node
+        self._keyring = keyring
         self.hops: list[Hop] = []
         self._after = "0-0"
         self._lock = asyncio.Lock()
@@ -66,16 +71,19 @@ class Mailbag:
             if len(self.hops) == seen:
                 async with readers:
                     mail = await broker.mail(self.node, block_s=wait_s, after=self._after)
-                self.hops += [hop for piece in mail if (hop := _read(piece.payload)) is not None]
+                self.hops += [hop for piece in mail if (hop := self._read(piece.payload)) is not None]
                 self._after = mail[-1].entry_id if mail else self._after
             return self.hops[seen:]
 
-
-def _read(raw: bytes) -> Hop | None:
-    try:
-        return decode_hop(raw)
-    except InvalidRequest:
-        return None
+    def _read(self, raw: bytes) -> Hop | None:
+        """Return a receipt that can be read and, with a keyring, is signed."""
+        try:
+            hop, signature = decode_signed_hop(raw)
+        except InvalidRequest:
+            return None
+        if self._keyring is not None and self._keyring.check_receipt(hop, signature, self.node):
+            return None
+        return hop
 
 
 def first_receipt(message: Message, node: NodeId, *, now_ms: int) -> Receipt:
@@ -90,11 +98,19 @@ def first_receipt(message: Message, node: NodeId, *, now_ms: int) -> Receipt:
     )
 
 
+def own_hop(message_id: MessageId, node: NodeId, now_ms: int) -> Hop:
+    """Return what the sender tells of a message in the mailbox, for who asks before a node tells more."""
+    return Hop(message=message_id, at_ms=now_ms, node=node, state=State.QUEUED)
+
+
 def applied(receipt: Receipt | None, hop: Hop) -> Receipt:
     """Return what is known after `hop`, as an outbox would have it.
 
-    A final state is left only when its owner says `queued` (it was ordered again) or an answer has come.
+    The sender's own word counts until a node has told anything; the two may come in any order. A final state is
+    left only when its owner says `queued` (it was ordered again) or an answer has come.
     """
+    if hop.node == Endpoint.of(hop.message).node:
+        return receipt or Receipt(id=hop.message, target="", state=State.QUEUED)
     known = receipt or Receipt(id=hop.message, target="", state=State.QUEUED)
     reopened = hop.state is State.QUEUED and known.state in UNDELIVERED
     if known.final and not reopened and hop.state is not State.REPLIED:

@@ -7,13 +7,14 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from nova_torch import paths
 from nova_torch.communication.daemon_box import DaemonBox
-from nova_torch.config import Config, load, read_password
-from nova_torch.errors import BrokerUnavailable, DaemonUnreachable, InvalidRequest
+from nova_torch.config import Config, load
+from nova_torch.errors import BrokerUnavailable, ConfigInvalid, DaemonUnreachable, InvalidRequest
+from nova_torch.login import read_login
 
 if TYPE_CHECKING:
     from nova_torch.communication.broker_box import BrokerBox
+    from nova_torch.signing import Keyring
 
     Box = DaemonBox | BrokerBox
 
@@ -64,7 +65,7 @@ class Doors:
         """Return the daemon. Raises DaemonUnreachable."""
         async with self._opening:
             if self._daemon is None:
-                self._daemon = await self._dial()
+                self._daemon = await DaemonBox.connect(self._socket)
             return self._daemon
 
     @property
@@ -77,16 +78,6 @@ class Doors:
         if box is not None and box is self._daemon:
             self._daemon = None
             await box.close()
-
-    async def _dial(self) -> DaemonBox:
-        """Connect to the daemon: at the usual socket, else at the one that the configuration names."""
-        try:
-            return await DaemonBox.connect(self._socket)
-        except DaemonUnreachable:
-            named = "" if self._socket is not None else self._configured().control.socket
-            if named in ("", paths.control_socket()):
-                raise
-            return await DaemonBox.connect(named)
 
     async def _instead(self, unreachable: DaemonUnreachable) -> BrokerBox:
         async with self._opening:
@@ -107,10 +98,12 @@ class Doors:
                 self._broker = await BrokerBox.connect(
                     url,
                     prefix=config.broker.prefix,
-                    password=read_password(config.broker),
+                    login=read_login(config.broker),
                     mailbox_limit=config.broker.mailbox_limit,
                     clock_ms=self._clock_ms,
                     gone_s=self._gone_s,
+                    keyring=_keyring(config),
+                    strict=config.signing.mode == "require",
                 )
             except BrokerUnavailable as error:
                 raise DaemonUnreachable(
@@ -124,6 +117,19 @@ class Doors:
         if self._config is None:
             self._config = load()
         return self._config
+
+
+def _keyring(config: Config) -> Keyring:
+    """Return the fleet's keys. A program that may not read them sends unsigned, unless that is refused anyway."""
+    from nova_torch.secret_files import read_keyring
+    from nova_torch.signing import Keyring
+
+    try:
+        return read_keyring(config.signing)
+    except ConfigInvalid:
+        if config.signing.mode == "require":
+            raise
+        return Keyring()
 
 
 def _url_of(config: Config) -> str | None:

@@ -1,4 +1,4 @@
-"""Call a program's handlers for what happens: the event stream of a daemon, taken up again when it breaks."""
+"""Call a program's handlers for what happens: the stream of events, taken up again when it breaks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from nova_torch.communication.road import Road
-from nova_torch.errors import DaemonUnreachable, Lagged, MessageNotFound, NovaError, ShuttingDown
+from nova_torch.errors import (
+    BrokerUnavailable,
+    DaemonUnreachable,
+    Lagged,
+    MessageNotFound,
+    NovaError,
+    ShuttingDown,
+)
 from nova_torch.events import Event, Filter
 from nova_torch.recent import Recent
 from nova_torch.values import Reply, State
@@ -18,7 +25,7 @@ from nova_torch.values import Reply, State
 EventHandler = Callable[[Event], Awaitable[None] | None]
 ReplyHandler = Callable[[Reply], Awaitable[None] | None]
 
-WHAT = "events are those of a daemon"
+WHAT = "events are those of daemons"
 RETRY_S = (0.05, 0.2, 0.5)
 KEPT_QUESTIONS = 1000
 
@@ -56,7 +63,7 @@ class Listening:
     async def run(self, road: Road, *, gone_s: float) -> None:
         """Call the handlers until cancelled. What a handler raises ends it.
 
-        Raises DaemonUnreachable when no daemon came back for `gone_s`.
+        Raises DaemonUnreachable when no daemon came back for `gone_s`, or BrokerUnavailable.
         """
         until: float | None = None
         tries = 0
@@ -65,11 +72,13 @@ class Listening:
                 async with aclosing(watch(road, Filter())) as events:
                     async for event in events:
                         until, tries = None, 0
-                        if event is None:  # subscribed: nothing is missed from here on
+                        if (
+                            event is None
+                        ):  # subscribed, nothing is missed from here on; or a look now and then
                             await self._catch_up(road)
                         else:
                             await self._handle(road, event)
-            except (DaemonUnreachable, ShuttingDown, Lagged) as error:
+            except (DaemonUnreachable, BrokerUnavailable, ShuttingDown, Lagged) as error:
                 gone: NovaError = error
             else:
                 gone = DaemonUnreachable("the daemon is stopping.", "novactl up")
@@ -88,8 +97,8 @@ class Listening:
             await self._hand_over(road, event.id)
 
     async def _catch_up(self, road: Road) -> None:
-        if self._replies:
-            for question in tuple(self._open):
+        if self._replies and self._open:
+            for question in await road.perhaps_answered(tuple(self._open)):
                 await self._hand_over(road, question)
 
     async def _hand_over(self, road: Road, question: str) -> None:
@@ -106,12 +115,13 @@ class Listening:
 
 
 async def watch(road: Road, wanted: Filter) -> AsyncGenerator[Event | None, None]:
-    """Yield None when the daemon listens, then every event that is wanted, until the daemon ends."""
-    first = True
+    """Yield None when the daemon listens, then every event that is wanted, until the daemon ends.
+
+    Without a daemon: when every node listens, and None each second besides.
+    """
     async with aclosing(road.stream("watch", wanted.to_args(), what=WHAT)) as items:
         async for item in items:
-            yield None if first else Event.from_json(item)
-            first = False
+            yield Event.from_json(item) if "event" in item else None
 
 
 async def _called(handler: Callable[[Any], Awaitable[None] | None], value: object) -> None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from nova_torch.communication.daemon_box import DaemonBox, only_a_daemon
+from nova_torch.communication.daemon_box import DaemonBox
 from nova_torch.communication.doors import Doors
 from nova_torch.communication.postbox import is_over
 from nova_torch.errors import (
@@ -23,6 +23,7 @@ from nova_torch.errors import (
 )
 from nova_torch.fleet import Presence
 from nova_torch.recent import Recent
+from nova_torch.registry import Query
 from nova_torch.values import AgentRecord, Message, Receipt, Reply
 
 if TYPE_CHECKING:
@@ -130,11 +131,16 @@ class Road:
             lambda box: box.reply(question_id, body, message_id=message_id, sender=sender, priority=priority)
         )
 
+    async def perhaps_answered(self, questions: Sequence[str]) -> list[str]:
+        """Return those of `questions` whose answer is worth asking for."""
+        box = await self.open()
+        return list(questions) if isinstance(box, DaemonBox) else await box.answered(questions)
+
     # -- the fleet --
 
-    async def agents(self) -> list[AgentRecord]:
-        """Return the agents of every node that lives."""
-        return await self._again(lambda box: box.agents())
+    async def agents(self, query: Query | None = None) -> list[AgentRecord]:
+        """Return the agents of the fleet that match, by name; those of a node that is away are `lost`."""
+        return await self._again(lambda box: box.find(query or Query()))
 
     async def presence(self, name: str) -> Presence:
         """Return what the fleet knows of an agent, or of a node (`node:NAME`)."""
@@ -144,23 +150,28 @@ class Road:
         """Return every hop of a message."""
         return await self._again(lambda box: box.trace(message_id), message_id)
 
-    async def call(self, name: str, args: Mapping[str, Any], *, what: str) -> Any:
-        """Make a call that only a daemon answers; `what` says so when there is none. It must be safe to repeat."""
+    async def call(
+        self, name: str, args: Mapping[str, Any], *, what: str, caller: bool = False, again: bool = True
+    ) -> Any:
+        """Make a call of the control protocol, which must be safe to repeat unless it is not made `again`.
+
+        Without a daemon the nodes of the fleet answer it; `what` says why, if only a daemon can. With `caller` the
+        daemon is told in whose pane this program runs.
+        """
 
         async def ask(box: Box) -> Any:
             if isinstance(box, DaemonBox):
-                return await box.call(name, args)
-            raise only_a_daemon(what)
+                return await box.call(name, {**args, **box.caller} if caller else args)
+            return await box.fleet.call(name, args, what=what)
 
-        return await self._again(ask)
+        return await (self._again(ask) if again else self._once(ask))
 
     async def stream(self, name: str, args: Mapping[str, Any], *, what: str) -> AsyncGenerator[Any, None]:
-        """Make a streaming call that only a daemon answers; it ends with the daemon."""
+        """Make a streaming call, as `call`; with a daemon it ends with that one."""
         box = await self.open()
-        if not isinstance(box, DaemonBox):
-            raise only_a_daemon(what)
+        calls = box if isinstance(box, DaemonBox) else box.fleet
         try:
-            async with aclosing(box.stream(name, args)) as items:
+            async with aclosing(calls.stream(name, args, what=what)) as items:
                 async for item in items:
                     yield item
         except GONE:
@@ -176,6 +187,15 @@ class Road:
         if message_id in self._direct and self._doors.broker is not None:
             return self._doors.broker
         return await self.open()
+
+    async def _once(self, ask: Callable[[Box], Awaitable[T]]) -> T:
+        """Ask; when the connection is lost meanwhile, whether it was done is not known."""
+        box = await self.open()
+        try:
+            return await ask(box)
+        except GONE:
+            await self._doors.lost(box)
+            raise
 
     async def _again(self, ask: Callable[[Box], Awaitable[T]], message_id: str = "") -> T:
         """Ask; when the connection is lost meanwhile, ask again on a new one."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar, Unpack
 
+from nova_torch.communication.asking import REQUEST_S
 from nova_torch.communication.listening import EventHandler, Listening, ReplyHandler
 from nova_torch.communication.options import MessageOptions
-from nova_torch.communication.orchestrator import REQUEST_S, AsyncNovaOrchestrator
+from nova_torch.communication.orchestrator import AsyncNovaOrchestrator
 from nova_torch.communication.road import GONE_S
 from nova_torch.events import Filter
 from nova_torch.fleet import Presence
@@ -55,12 +56,25 @@ class NovaOrchestrator:
         timeout_s: float | None = None,
         kind: str = Kind.MESSAGE,
         answer: str = "",
+        any_member: bool = False,
         **options: Unpack[MessageOptions],
     ) -> Receipt:
-        """Send `body` to the agent `target`; see AsyncNovaOrchestrator.send_message."""
+        """Send `body` to the agent `target`, or to one of a group; see AsyncNovaOrchestrator.send_message.
+
+        >>> from nova_torch import NovaOrchestrator
+        >>> NovaOrchestrator().send_message('role:developer,skill:sql', 'Mind the index.', any_member=True).agent
+        'agent_123'
+        """
         return self._run(
             lambda nova: nova.send_message(
-                target, body, wait=wait, timeout_s=timeout_s, kind=kind, answer=answer, **options
+                target,
+                body,
+                wait=wait,
+                timeout_s=timeout_s,
+                kind=kind,
+                answer=answer,
+                any_member=any_member,
+                **options,
             )
         )
 
@@ -71,19 +85,38 @@ class NovaOrchestrator:
         role: str | None = None,
         skills: Sequence[str] = (),
         node: str | None = None,
+        labels: Sequence[str] = (),
         wait: str | None = None,
         timeout_s: float | None = None,
+        minimum: int | None = None,
+        queue_offline: bool = False,
         **options: Unpack[MessageOptions],
     ) -> list[Receipt]:
         """Send `body` to many agents, one receipt each; see AsyncNovaOrchestrator.broadcast.
 
         >>> from nova_torch import NovaOrchestrator
-        >>> [receipt.agent for receipt in NovaOrchestrator().broadcast('Stand-up at ten.', role='developer')]
+        >>> nova = NovaOrchestrator()
+        >>> [receipt.agent for receipt in nova.broadcast('Stand-up at ten.', role='developer')]
         ['agent_123']
+
+        With a quorum it returns as soon as so many have it:
+
+        >>> told = nova.broadcast('Stand-up is over.', wait='submitted', minimum=1, timeout_s=30)
+        >>> sum(receipt.delivered for receipt in told) >= 1
+        True
         """
         return self._run(
             lambda nova: nova.broadcast(
-                body, role=role, skills=skills, node=node, wait=wait, timeout_s=timeout_s, **options
+                body,
+                role=role,
+                skills=skills,
+                node=node,
+                labels=labels,
+                wait=wait,
+                timeout_s=timeout_s,
+                minimum=minimum,
+                queue_offline=queue_offline,
+                **options,
             )
         )
 
@@ -127,7 +160,15 @@ class NovaOrchestrator:
         message_id: str | None = None,
         priority: str = Priority.NORMAL,
     ) -> Receipt:
-        """Answer a message; see AsyncNovaOrchestrator.reply."""
+        """Answer a message; see AsyncNovaOrchestrator.reply.
+
+        >>> from nova_torch import NovaOrchestrator
+        >>> nova = NovaOrchestrator()
+        >>> task = nova.send_message('agent_123', 'Count.', kind='task', wait='submitted', timeout_s=30)
+        >>> reply = nova.reply(task.id, 'There are 7.', sender='agent_123')
+        >>> nova.task_result(task.id, timeout_s=30).body
+        'There are 7.'
+        """
         return self._run(
             lambda nova: nova.reply(
                 question_id, body, sender=sender, message_id=message_id, priority=priority
@@ -191,7 +232,12 @@ class NovaOrchestrator:
     def history(
         self, *, agent: str | None = None, sender: str | None = None, limit: int = 50
     ) -> list[MessageRecord]:
-        """Return the last messages of an agent or a sender; see AsyncNovaOrchestrator.history."""
+        """Return the last messages of an agent or a sender; see AsyncNovaOrchestrator.history.
+
+        >>> from nova_torch import NovaOrchestrator
+        >>> [row.agent for row in NovaOrchestrator().history(agent='agent_123', limit=1)]
+        ['agent_123']
+        """
         return self._run(lambda nova: nova.history(agent=agent, sender=sender, limit=limit))
 
     def on_message(

@@ -1,4 +1,4 @@
-"""Know the agents and start them: `AgentRegistry` for scripts, `AsyncAgentRegistry` for programs. Loads lazily."""
+"""Agents and tasks: `AgentRegistry`, `TaskQueue` for scripts, `Async…` for programs. Loads lazily."""
 
 from __future__ import annotations
 
@@ -7,14 +7,23 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nova_torch.orchestration.agent_registry import AgentRegistry as AgentRegistry
     from nova_torch.orchestration.agent_registry import AsyncAgentRegistry as AsyncAgentRegistry
+    from nova_torch.orchestration.task_queue import AsyncTaskQueue as AsyncTaskQueue
+    from nova_torch.orchestration.task_queue_sync import TaskQueue as TaskQueue
 
-__all__ = ["AgentRegistry", "AsyncAgentRegistry"]
+_MODULES = {
+    "AgentRegistry": "agent_registry",
+    "AsyncAgentRegistry": "agent_registry",
+    "AsyncTaskQueue": "task_queue",
+    "TaskQueue": "task_queue_sync",
+}
+
+__all__ = ["AgentRegistry", "AsyncAgentRegistry", "AsyncTaskQueue", "TaskQueue"]
 
 
 def __getattr__(name: str) -> Any:
     # lazy, so that `python -m nova_torch.orchestration.agent_registry` finds its module not loaded yet
-    if name not in __all__:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from nova_torch.orchestration import agent_registry
+    import importlib
 
-    return getattr(agent_registry, name)
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -7,16 +7,18 @@ import shlex
 import sys
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
+from dataclasses import asdict
 from typing import Any, Self, TypeVar
 
 from nova_torch import arguments
 from nova_torch.communication.road import GONE_S, Road
 from nova_torch.errors import AgentNotFound, InvalidRequest, NovaError
-from nova_torch.fleet import Presence, matching
+from nova_torch.fleet import Presence
 from nova_torch.nearest import suggestion
 from nova_torch.plain import run
+from nova_torch.registry import Query
 from nova_torch.values import AgentRecord, AgentState
 
 T = TypeVar("T")
@@ -53,16 +55,44 @@ class AsyncAgentRegistry:
         role: str | None = None,
         skills: Sequence[str] = (),
         node: str | None = None,
+        labels: Sequence[str] = (),
         state: str | None = None,
+        free: bool = False,
     ) -> list[AgentRecord]:
-        """Return the agents that match all that is given, by name; all of `skills` must match."""
-        return matching(
-            await self._road.agents(),
-            role=arguments.optional_text("role", role),
-            skills=arguments.texts("skills", skills),
-            node=arguments.optional_text("node", node),
-            state=arguments.optional_text("state", state),
+        """Return the agents that match all that is given, by name; all of `skills` must match.
+
+        `labels` are those of the agents' nodes (`gpu`, `zone=eu`). `free`: only who could begin something now,
+        which is idle, has nothing waiting and is on a node that takes something new.
+        """
+        return await self._road.agents(
+            _query(role=role, skills=skills, node=node, labels=labels, state=state, free=free)
         )
+
+    async def watch(
+        self,
+        *,
+        role: str | None = None,
+        skills: Sequence[str] = (),
+        node: str | None = None,
+        labels: Sequence[str] = (),
+        state: str | None = None,
+        free: bool = False,
+    ) -> AsyncGenerator[tuple[str, AgentRecord], None]:
+        """Yield what happens to the agents that match, until the daemon ends: what, and the agent as it is then.
+
+        Without a daemon the registry in the broker is watched; it ends with BrokerUnavailable.
+
+        First `here` with each that is there; then `joined`, `left`, `lost` (its node is away), `back`, `moved` (to
+        another node) and `changed` (its state, role, skills, queue or task).
+        """
+        query = _query(role=role, skills=skills, node=node, labels=labels, state=state, free=free)
+        args = {**asdict(query), "skills": list(query.skills), "labels": list(query.labels)}
+        async with aclosing(
+            self._road.stream("agents_watch", args, what="a daemon watches the fleet")
+        ) as items:
+            async for item in items:
+                if item["event"] != "watching":
+                    yield item["event"], AgentRecord.from_json(item)
 
     async def find_available_agents(
         self, role: str | None = None, skills: Sequence[str] = ()
@@ -101,12 +131,16 @@ class AsyncAgentRegistry:
         session: str | None = None,
         restart: str | None = None,
         allow: Sequence[str] = (),
+        node: str | None = None,
+        labels: Sequence[str] = (),
     ) -> AgentRecord:
         """Have the daemon start an agent in a tmux window and return it as soon as it is ready.
 
         `role` is a template of the configuration, a driver or, with `driver` or `command`, any name; the other
-        arguments are those of `novactl spawn`. Raises what keeps it from becoming ready; it is not started twice
-        when the daemon goes away meanwhile.
+        arguments are those of `novactl spawn`: `node` says where, `auto` or `labels` have it placed where it fits
+        best. Without a daemon it is placed so in any case, unless `node` names one; directories and templates are
+        those of that node. Raises what keeps it from becoming ready, Conflict when no node takes it,
+        DaemonUnreachable when none lives; it is not started twice when the daemon goes away meanwhile.
         """
         args: dict[str, Any] = {
             "role": arguments.text("role", role),
@@ -120,6 +154,8 @@ class AsyncAgentRegistry:
             "session": arguments.optional_text("session", session),
             "restart": arguments.optional_text("restart", restart),
             "allow": list(arguments.texts("allow", allow)),
+            "node": arguments.optional_text("node", node),
+            "labels": list(arguments.texts("labels", labels)),
         }
         args = {name: value for name, value in args.items() if value not in (None, [])}
         last: dict[str, Any] = {}
@@ -130,6 +166,25 @@ class AsyncAgentRegistry:
             agent = last.get("agent_id", role)
             raise NovaError(f"the daemon ended while agent {agent} was starting.", "See: novactl agents")
         return AgentRecord.from_json(last)
+
+
+def _query(
+    *,
+    role: str | None,
+    skills: Sequence[str],
+    node: str | None,
+    labels: Sequence[str],
+    state: str | None,
+    free: bool,
+) -> Query:
+    return Query(
+        role=arguments.optional_text("role", role),
+        skills=arguments.texts("skills", skills),
+        node=arguments.optional_text("node", node),
+        labels=arguments.texts("labels", labels),
+        state=arguments.optional_text("state", state),
+        free=bool(free),
+    )
 
 
 class AgentRegistry:
@@ -155,10 +210,16 @@ class AgentRegistry:
         role: str | None = None,
         skills: Sequence[str] = (),
         node: str | None = None,
+        labels: Sequence[str] = (),
         state: str | None = None,
+        free: bool = False,
     ) -> list[AgentRecord]:
-        """Return the agents that match all that is given, by name."""
-        return self._run(lambda one: one.list_agents(role=role, skills=skills, node=node, state=state))
+        """Return the agents that match all that is given, by name; see AsyncAgentRegistry."""
+        return self._run(
+            lambda one: one.list_agents(
+                role=role, skills=skills, node=node, labels=labels, state=state, free=free
+            )
+        )
 
     def find_available_agents(self, role: str | None = None, skills: Sequence[str] = ()) -> list[AgentRecord]:
         """Return the agents that could begin something now; see AsyncAgentRegistry."""

@@ -13,6 +13,7 @@ import time
 
 from nova_torch.errors import BadFrame, FrameTooLarge, NovaError, TimedOut
 from nova_torch.protocol.frames import (
+    READING,
     REQUEST_BYTES,
     FrameReader,
     answer,
@@ -39,29 +40,34 @@ RETRY_S = 0.01  # a Unix socket cannot wait for room in the daemon's queue of co
 class Client:
     """A connection to the daemon. Make it with `Client.connect`; use it as a context manager."""
 
-    __slots__ = ("_ids", "_reader", "_request_bytes", "_socket", "path", "server_version", "timeout_s")
+    __slots__ = (
+        "_ids", "_reader", "_request_bytes", "_socket", "access", "path", "server_version", "timeout_s",
+    )  # fmt: skip
 
     def __init__(self, path: str, sock: _socket.socket, timeout_s: float) -> None:
         self.path = path
         self.timeout_s = timeout_s
         self.server_version = ""
+        self.access = ""
+        """`read` or `write`, as the daemon says; empty for one that does not say it yet."""
         self._socket: _socket.socket | None = sock
         self._reader = FrameReader()
         self._request_bytes = REQUEST_BYTES
         self._ids = 0
 
     @classmethod
-    def connect(cls, path: str | os.PathLike[str], timeout_s: float = 10.0) -> Self:
+    def connect(cls, path: str | os.PathLike[str], timeout_s: float = 10.0, *, reading: bool = False) -> Self:
         """Connect to the daemon at `path` and greet it.
 
-        `timeout_s` limits this and is the limit of every call that names none. Raises DaemonUnreachable with
-        the reason and the cure, ProtocolMismatch, NotAllowed, Busy.
+        `timeout_s` limits this and is the limit of every call that names none. With `reading` it asks to be
+        shown only what readers are: no body, no pane; whether that was understood is in `access`. Raises
+        DaemonUnreachable with the reason and the cure, ProtocolMismatch, NotAllowed, Busy.
         """
         path = os.fspath(path)
         deadline = time.monotonic() + timeout_s
         client = cls(path, _dial(path, deadline), timeout_s)
         try:
-            client._greet(deadline)
+            client._greet(deadline, READING if reading else "")
         except BaseException:
             client.close()
             raise
@@ -128,9 +134,9 @@ class Client:
             if not ended:
                 self._cancel(call_id)
 
-    def _greet(self, deadline: float) -> None:
+    def _greet(self, deadline: float, access: str) -> None:
         try:
-            self._say_hello(deadline)
+            self._say_hello(deadline, access)
             frame = self._receive(deadline)
             if "err" in frame:
                 answer(frame)
@@ -140,13 +146,14 @@ class Client:
         except (BadFrame, FrameTooLarge) as error:
             raise not_ours(self.path) from error
         self.server_version = str(said.get("version", ""))
+        self.access = str(said.get("access", ""))
         self._request_bytes = taken_bytes(said)
 
-    def _say_hello(self, deadline: float) -> None:
+    def _say_hello(self, deadline: float, access: str) -> None:
         sock = self._open()
         sock.settimeout(max(deadline - time.monotonic(), 0.001))
         try:
-            sock.sendall(pack(hello()), _socket.MSG_NOSIGNAL)
+            sock.sendall(pack(hello(access=access)), _socket.MSG_NOSIGNAL)
         except (BrokenPipeError, ConnectionResetError):
             return  # it closed already: why, can still be read
 

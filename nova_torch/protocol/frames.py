@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 PROTO_LOW = 1
 PROTO_HIGH = 1
+DAEMON = "nova-torchd"
+READING = "read"
 
 HEADER_BYTES = 4
 ENVELOPE_BYTES = 64 * 1024  # what a request may need around its body: names, headers, the path of a pane
@@ -114,11 +116,17 @@ class FrameReader:
         return error
 
 
-def hello(request_bytes: int | None = None) -> dict[str, Any]:
-    """Return the first frame of either side; the daemon adds the largest request that it takes."""
+def hello(request_bytes: int | None = None, *, access: str = "") -> dict[str, Any]:
+    """Return the first frame of either side.
+
+    The daemon adds the largest request that it takes, and the access that the other side has. That one may ask for
+    less than it could have: `read`, to be shown what is meant for others.
+    """
     said: dict[str, Any] = {"proto": [PROTO_LOW, PROTO_HIGH], "version": VERSION}
     if request_bytes is not None:
         said["request_bytes"] = request_bytes
+    if access:
+        said["access"] = access
     return {"hello": said}
 
 
@@ -139,10 +147,12 @@ def check_hello(frame: Mapping[str, Any], *, us: str, them: str) -> dict[str, An
         raise BadFrame("the first frame is not a hello.")
     low, high = proto
     if max(low, PROTO_LOW) > min(high, PROTO_HIGH):
+        older = us if high > PROTO_HIGH else them
+        cure = "upgrade it, then: novactl down && novactl up" if older == DAEMON else "upgrade it"
         raise ProtocolMismatch(
             f"{us} {VERSION} speaks protocol {_span(PROTO_LOW, PROTO_HIGH)}, "
             f"{them} {str(said.get('version', '(no version)'))[:40]} speaks {_span(low, high)}.",
-            "Use the same release on both sides, then restart the daemon: novactl down && novactl up",
+            f"{older[0].upper()}{older[1:]} is the older one: {cure}.",
         )
     return said
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import contextmanager
 
 from nova_torch import paths
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 AGENT_S = 240.0
 REMOVAL_S = 30.0  # its processes are asked to end, then made to
 KEPT = "canary"
+FOUND = "drivers.json"
 CURE = "Look at the screen; correct a copy of the driver (novactl driver show) in delivery.drivers_dir."
 
 
@@ -32,7 +34,7 @@ def check(values: Values) -> int:
     from nova_torch.config import load
 
     argv = [sys.executable, "-P", "-m", "noval_d.canary", "--until-eof"]
-    argv += ["--keep", os.path.join(paths.state_dir(), KEPT), "--limit", str(limit_s(values, AGENT_S))]
+    argv += ["--keep", os.path.join(paths.find_state_dir(), KEPT), "--limit", str(limit_s(values, AGENT_S))]
     drivers = load().delivery.drivers_dir
     argv += ["--drivers", os.path.abspath(drivers)] if drivers else []
     for name in ("agent", "program"):
@@ -43,6 +45,7 @@ def check(values: Values) -> int:
         for event in told:
             _take(event, trials, quiet=values["quiet"])
     findings = [_finding_of(trial) for trial in trials.values()]
+    remember(findings)
     if values["json"]:
         out.json_line(findings)
     else:
@@ -51,6 +54,29 @@ def check(values: Values) -> int:
             [(f["severity"], f["code"], f"{f['message']} {f['hint']}".rstrip()) for f in findings],
         )
     return int(any(finding["severity"] != "ok" for finding in findings))
+
+
+def remember(findings: list[dict[str, Any]]) -> None:
+    """Keep what came of the trials for `novactl health`; agents that were not tried now keep what they had."""
+    path = os.path.join(paths.find_state_dir(), FOUND)
+    try:
+        with open(path, "rb") as file:
+            known = json.load(file)
+    except (OSError, ValueError):
+        known = {}
+    known = known if isinstance(known, dict) else {}
+    for finding in findings:
+        row = {name: finding[name] for name in ("code", "severity", "message", "hint")}
+        known[finding["agent"]] = {**row, "at_ms": time.time_ns() // 1_000_000}
+    made = f"{path}.{os.getpid()}.new"
+    try:
+        with open(made, "x", encoding="utf-8") as file:
+            json.dump(known, file)
+        os.replace(made, path)
+    except FileNotFoundError:
+        pass  # there is no node of this user's
+    except OSError as error:
+        out.note(f"not kept for novactl health: {error.strerror}")
 
 
 def _word(value: str) -> str:

@@ -6,9 +6,9 @@ import os
 import time
 
 from nova_torch.durations import spoken
-from nova_torch.errors import InvalidRequest
+from nova_torch.errors import InvalidRequest, UnknownCall
 from novactl import out
-from novactl.session import ask, caller
+from novactl.session import CALL_S, ask, caller, connect, given, limit_s
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,9 +23,15 @@ def agents(values: Values) -> int:
         "role": values["role"],
         "skills": values["skill"],
         "node": values["node"],
+        "labels": values["label"],
         "state": values["state"],
+        "free": values["free"],
     }
-    found = ask(values, "agents", filters)
+    if values["watch"]:
+        from novactl.commands.watching import watch_agents
+
+        return watch_agents(values, filters)
+    found, why = _pages(values, filters)
     if values["json"]:
         out.json_line(found)
         return 0
@@ -65,7 +71,25 @@ def agents(values: Values) -> int:
     )
     if not found and not any(filters.values()):
         out.note("no agents yet. Register one: novactl register ID --pane %N", quiet=values["quiet"])
+    elif why:
+        out.note(out.safe(why), quiet=values["quiet"])
     return 0
+
+
+def _pages(values: Values, filters: dict[str, Any]) -> tuple[list[dict[str, Any]], str]:
+    """Return the agents that match, however many pages they are, and, of nobody, why."""
+    found: list[dict[str, Any]] = []
+    following = None
+    with connect(values, limit_s(values, CALL_S)) as client:
+        while True:
+            try:
+                page = client.call("agents_page", given({**filters, "after": following}))
+            except UnknownCall:  # a daemon of the version before, that was not restarted yet
+                return client.call("agents", given(filters)), ""
+            found += page["agents"]
+            following = page["next"]
+            if following is None:
+                return found, f"{page['why']} {page['cure']}".strip()
 
 
 def inbox(values: Values) -> int:

@@ -37,6 +37,8 @@ def trace(values: Values) -> int:
             for hop in hops
         ],
     )
+    if found.get("hint"):
+        out.note(out.safe(f"hint: {found['hint']}"), quiet=values["quiet"])
     answer = found.get("reply") or {}
     if answer.get("body") is not None:
         if out.on_terminal():

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 READY_S = 60.0
 STOP_S = 60.0  # quitting, SIGTERM and SIGKILL have limits of their own in the daemon
 SAID = {
+    "placed": "{reason}",
     "started": "started, waiting until it is ready",
     "answered": "answered its dialog {reason}, waiting until it is ready",
     "exited": "it ended ({reason}) and is started again",
@@ -42,9 +43,14 @@ def spawn(values: Values) -> int:
             "session": values["session"],
             "restart": values["restart"],
             "allow": values["allow"],
+            "node": values["node"],
+            "labels": values["label"],
+            "dry_run": values["dry_run"],
             **caller(),
         }
     )
+    if values["dry_run"]:
+        return _dry(values, args)
     agent = _followed(values, "spawn", args, values["id"] or values["role"])
     return _shown(values, agent, "spawned")
 
@@ -81,7 +87,9 @@ def _followed(values: Values, call: str, args: dict[str, Any], name: str) -> dic
             for step in client.stream(call, args, limit):
                 last = dict(step)
                 said = SAID.get(str(last.get("step")), "").format(reason=last.get("reason"))
-                if said:
+                if "candidates" in last:
+                    progress.show(f"{name} goes to node {last.get('node')}: {said}")
+                elif said:
                     progress.show(f"{last.get('agent_id')} (pane {last.get('pane')}): {said}")
     except TimedOut:
         agent = last.get("agent_id")
@@ -98,11 +106,27 @@ def _followed(values: Values, call: str, args: dict[str, Any], name: str) -> dic
     return last
 
 
+def _dry(values: Values, args: dict[str, Any]) -> int:
+    """Say where it would go, and what was looked at."""
+    with connect(values, limit_s(values, CALL_S)) as client:
+        (placed,) = client.stream("spawn", args, limit_s(values, CALL_S))
+    if values["json"]:
+        out.json_line({name: placed[name] for name in ("node", "reason", "candidates")})
+        return 0
+    out.table(
+        ("node", "fits", "why"),
+        [(one["node"], "yes" if one["fits"] else "no", one["why"]) for one in placed["candidates"]],
+    )
+    out.note(out.safe(f"it would go to {placed['node']}: {placed['reason']}"), quiet=values["quiet"])
+    return 0
+
+
 def _shown(values: Values, agent: dict[str, Any], done: str) -> int:
     if values["json"]:
         out.json_line(agent)
         return 0
-    about = f"pane {agent.get('pane')}, {agent.get('state')}, driver {agent.get('driver')}"
+    where = f"node {agent.get('node')}, " if values.get("node") or values.get("label") else ""
+    about = f"{where}pane {agent.get('pane')}, {agent.get('state')}, driver {agent.get('driver')}"
     out.line(out.safe(f"{done} {agent.get('agent_id')} ({about})"))
     return 0
 

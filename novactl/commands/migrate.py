@@ -27,7 +27,7 @@ SCRIPTS, AGENTS = "scripts", "agents"
 def migrate(values: Values) -> int:
     """Replace scripts and register agents, or undo it; the exit code is 1 when something could not be done."""
     _check(values)
-    directory = paths.state_dir()
+    directory = paths.find_state_dir()
     if values["revert"]:
         needed = values["only"] != SCRIPTS and bool(Journal(directory).of("agent"))
     else:

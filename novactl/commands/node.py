@@ -9,8 +9,9 @@ import sys
 import time
 
 from nova_torch.config import Config, load
-from nova_torch.errors import DaemonUnreachable, NovaError, TimedOut
+from nova_torch.errors import DaemonUnreachable, InvalidRequest, NovaError, TimedOut
 from nova_torch.protocol.client import Client
+from nova_torch.redaction import without_password
 from novactl import out
 from novactl.daemon import Starting
 from novactl.session import CALL_S, connect, limit_s
@@ -35,6 +36,11 @@ def up(values: Values) -> int:
         if value:
             os.environ[name] = os.path.abspath(value) if name == "NOVA_SOCKET" else value
     config = load(values["config"])
+    if values["broker"] and without_password(values["broker"]) != values["broker"]:
+        raise InvalidRequest(
+            "a password on a command line is seen by every user of the machine.",
+            "Put it into a file: NOVA_BROKER_PASSWORD_FILE, or broker.password_file in the configuration.",
+        )
     if values["foreground"]:
         sys.stdout.flush()
         os.execv(sys.executable, Starting.command(values["config"]))  # noqa: S606  # a list, no shell

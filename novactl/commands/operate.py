@@ -166,14 +166,15 @@ def _call(values: Values, args: dict[str, Any]) -> Any:
 
 
 def _arguments(text: str | None) -> dict[str, Any]:
-    import json
     import sys
+
+    from nova_torch.reading import json_value
 
     if text is None:
         return {}
     cure = """Write it as '{"name": "value"}'."""
     try:
-        args = json.loads(sys.stdin.buffer.read() if text == "-" else text)
+        args = json_value(sys.stdin.buffer.read() if text == "-" else text)
     except ValueError as error:
         raise InvalidRequest(f"the arguments are not JSON: {error}.", cure) from None
     if not isinstance(args, dict):

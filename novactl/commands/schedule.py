@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 
 from nova_torch.durations import seconds, spoken
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from novactl.options import Values
 
+AGAIN_CHARS = 200
 WAYS = "Give one of --in 15m, --at 17:30, --every 1h, --cron '0 9 * * MON-FRI'."
 
 
@@ -99,13 +101,41 @@ def show(values: Values) -> int:
         ("fired", found.get("fired")),
         ("last", found.get("last_id")),
         ("node", found.get("node")),
+        ("again", again(found)),
     ]
     for name, value in rows:
+        if value in (None, ""):
+            continue
         out.line(out.safe(f"{name:<7} {value}") if out.on_terminal() else f"{name}\t{out.safe(value)}")
     if found.get("body") is not None:
         out.line("")
         out.line(out.text(found["body"]))
     return 0
+
+
+def again(found: dict[str, Any]) -> str:
+    """Return the command that adds this schedule again, quoted for a shell; a long text comes by standard input."""
+    words = ["novactl", "schedule", "add"]
+    zone = found.get("tz") or "UTC"
+    match found.get("kind"):
+        case "every":
+            words += ["--every", f"{found.get('every_s') or 0:g}s"]
+        case "cron":
+            words += ["--cron", str(found.get("cron")), "--tz", zone]
+        case _:
+            at = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime((found.get("at_ms") or 0) / 1000))
+            words += ["--at", at]
+    words += ["--missed", str(found.get("missed")), "--late", f"{found.get('late_s') or 0:g}s"]
+    if found.get("priority") not in (None, "normal"):
+        words += ["--priority", str(found["priority"])]
+    if found.get("form") in ("raw", "command"):
+        words += [f"--{found['form']}"]
+    if found.get("ttl_s"):
+        words += ["--ttl", f"{found['ttl_s']:g}s"]
+    body = str(found.get("body") or "")
+    short = body and len(body) <= AGAIN_CHARS and body.isprintable()
+    words += ["--", str(found.get("target")), body if short else "-"]
+    return shlex.join(words)
 
 
 def cancel(values: Values) -> int:

@@ -16,6 +16,7 @@ from nova_torch.errors import (
     TimedOut,
 )
 from nova_torch.ulid import is_ulid, new_ulid
+from nova_torch.words import PROVEN, UNDELIVERED
 from novactl import out
 from novactl.session import CALL_S, caller, connect, given, limit_s
 
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 WAIT_S = 120.0
 AGAIN_S = 0.2
 ABSENT_S = 10.0  # how long a daemon that restarts under a --wait may be away
-PROVEN = ("submitted", "acknowledged", "replied")  # each one says more than the one before
-UNDELIVERED = ("unconfirmed", "failed", "expired", "dead")
 
 
 def send(values: Values) -> int:
@@ -43,6 +42,9 @@ def send(values: Values) -> int:
         return later(values, body(values))
     if values["tz"] is not None:
         raise InvalidRequest("--tz goes with --at.", "Give --at, or leave it out.")
+    group = is_group(values["target"])
+    if not group:
+        _refuse_group_options(values)
     limit = limit_s(values, WAIT_S if wait else CALL_S)
     args = given(
         {
@@ -56,6 +58,13 @@ def send(values: Values) -> int:
             **caller(),
         }
     )
+    if group and not values["any"]:
+        from novactl.commands.groupsend import send_group
+
+        return send_group(values, args, limit)
+    if values["any"]:
+        _refuse_group_options(values, but="any")
+        args["any"] = True
     if wait:
         receipt = waited(values, args, limit)
         if receipt["state"] == "replied":
@@ -69,6 +78,23 @@ def send(values: Values) -> int:
     if receipt.get("state") in UNDELIVERED:
         raise _undelivered(receipt)
     return 0
+
+
+def is_group(target: str) -> bool:
+    """Tell whether a target is a group, as nova_torch.communication.group does, which is not light."""
+    return target == "all" or target.partition(":")[0] in ("role", "skill", "node", "label")
+
+
+def _refuse_group_options(values: Values, but: str = "") -> None:
+    for name in ("any", "dry_run", "queue_offline", "min"):
+        if values[name] and name != but:
+            option = name.replace("_", "-")
+            if but:
+                raise InvalidRequest(f"--{option} and --{but} exclude each other.", "Use one of them.")
+            raise InvalidRequest(
+                f"--{option} is for groups, and {values['target']} is one agent.",
+                "A group is all, role:R, skill:S, node:N or label:L.",
+            )
 
 
 def sent(values: Values, call: str, args: dict[str, Any], limit: float) -> Receipt:

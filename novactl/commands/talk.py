@@ -7,7 +7,7 @@ import time
 from nova_torch.durations import seconds
 from nova_torch.errors import DaemonUnreachable, ShuttingDown
 from novactl import out
-from novactl.commands.send import ABSENT_S, AGAIN_S, body, judged, message_id, sent, show, waited
+from novactl.commands.send import ABSENT_S, AGAIN_S, body, is_group, judged, message_id, sent, show, waited
 from novactl.session import CALL_S, caller, connect, given, limit_s
 
 TYPE_CHECKING = False
@@ -30,6 +30,7 @@ def ask(values: Values) -> int:
             "priority": values["priority"],
             "ttl_s": None if values["ttl"] is None else seconds(values["ttl"]),
             "wait": "replied",
+            "any": is_group(values["target"]),
             **caller(),
         }
     )

@@ -44,9 +44,12 @@ AGENTS = (
             ),
             Param("words", kind=LIST, metavar="COMMAND", help="What to start, behind --: no shell reads it."),
             option("--id", metavar="ID", help="Its name (default: ROLE and eight digits)."),
+            option("--node", metavar="NODE", help="Where: a node's name, or auto for the best of the fleet."),
+            option("--label", LIST, metavar="LABEL", help="A label the node must have; as with --node auto."),
+            option("--dry-run", FLAG, help="Only say which node would be taken, and why."),
             SKILL,
             option("--driver", metavar="DRIVER", help="How it is typed into (default: by the command)."),
-            option("--cwd", metavar="DIR", help="Where it works (default: here)."),
+            option("--cwd", metavar="DIR", help="Where it works (default: here; elsewhere: home)."),
             option("--session", metavar="SESSION", help="The tmux session of its window (default: nova)."),
             option("--prompt", metavar="TEXT", help="Its first prompt."),
             option(
@@ -61,6 +64,7 @@ AGENTS = (
         ),
         examples=(
             "novactl spawn reviewer",
+            "novactl spawn reviewer --node auto --label zone=eu",
             'novactl spawn claude --allow trust --prompt "Read the README, then wait."',
             "novactl spawn builder --driver claude --restart on-failure -- claude --model opus",
         ),

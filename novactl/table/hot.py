@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from novactl.options import CHOICE, FLAG, LIST, Command, Param, option
+from novactl.options import CHOICE, FLAG, INTEGER, LIST, Command, Param, option
 from novactl.table.shared import AT, COMMAND, IN, LAST, PRIORITY, RAW, ZONE
 
 WAITS = ("submitted", "acknowledged", "replied")
@@ -19,7 +19,7 @@ HOT = (
                 required=True,
                 metavar="TARGET",
                 completes="agents",
-                help="An agent's name, or session:window[.pane] of a local pane.",
+                help="An agent, session:window[.pane] here, or a group: all, role:R, skill:S, node:N, label:L.",
             ),
             Param("text", metavar="TEXT|-", help="The message; - or nothing: read from standard input."),
             option("--file", metavar="FILE", help="Read the message from a file."),
@@ -34,6 +34,10 @@ HOT = (
             PRIORITY,
             option("--id", metavar="ULID", help="Its id; sending one id again sends nothing twice."),
             option("--ttl", metavar="DURATION", help="Give it up when it is not typed by then."),
+            option("--any", FLAG, help="Of a group one: who is idle and has least to do."),
+            option("--min", INTEGER, metavar="N", help="With --wait: until so many of a group are there."),
+            option("--queue-offline", FLAG, help="Of a group also those who are away: it waits for them."),
+            option("--dry-run", FLAG, help="Only say who of a group would get it."),
             IN,
             AT,
             ZONE,
@@ -45,6 +49,9 @@ HOT = (
             "git diff | novactl send reviewer --wait=acknowledged --timeout 5m",
             "novactl send claude-1 --command /compact",
             'novactl send claude-1 --in 15m "Is the build through?"',
+            'novactl send role:reviewer,skill:python "Please rebase" --wait=acknowledged --min 2',
+            'novactl send role:reviewer --any "Review branch fix-42"',
+            "novactl send all --dry-run hello",
         ),
     ),
     Command(
@@ -57,7 +64,7 @@ HOT = (
                 required=True,
                 metavar="TARGET",
                 completes="agents",
-                help="Who is asked, as for send.",
+                help="Who is asked, as for send; of a group one: who is idle and has least to do.",
             ),
             Param("text", metavar="TEXT|-", help="The question; - or nothing: read from standard input."),
             option("--file", metavar="FILE", help="Read the question from a file."),
@@ -122,9 +129,17 @@ HOT = (
                 "--skill", LIST, metavar="SKILL", help="Only those with this skill; several: all must match."
             ),
             option("--node", metavar="NODE", help="Only those of this node."),
+            option("--label", LIST, metavar="LABEL", help="Only those on nodes with this label."),
             option("--state", CHOICE, choices=STATES, help="Only those in this state."),
+            option("--free", FLAG, help="Only who could begin something now: idle, and nothing waits."),
+            option("--watch -w", FLAG, help="Go on and show who comes, goes, moves and changes."),
         ),
-        examples=("novactl agents", "novactl agents --role reviewer --skill python --json"),
+        examples=(
+            "novactl agents",
+            "novactl agents --role reviewer --skill python --json",
+            "novactl agents --label zone=eu --free",
+            "novactl agents --watch",
+        ),
     ),
     Command(
         "hook",

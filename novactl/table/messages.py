@@ -11,7 +11,7 @@ MESSAGES = (
     Command(
         "trace",
         "novactl.commands.flow:trace",
-        "Show every hop of one message, with times and reasons.",
+        "Show every hop of one message, with times and reasons, and what may keep it at another node.",
         (MESSAGE,),
         examples=("novactl trace 01JD3ZK8Q5W9X2Y4V6B8N0M1P3",),
     ),

@@ -29,6 +29,29 @@ NODE = (
         examples=("novactl down",),
     ),
     Command(
+        "install-service",
+        "novactl.commands.service:install",
+        "Write the systemd units of this installation, and say what comes next and how to go back.",
+        (
+            option("--user", FLAG, help="For yourself (systemctl --user) instead of the machine."),
+            option("--run-as", metavar="USER", help="The user whose tmux server is served (default: nova)."),
+            option("--print", FLAG, help="Only print the units, with the paths of this installation."),
+            option("--dry-run", FLAG, help="Only say what would be written or removed."),
+            option(
+                "--force", FLAG, help="Replace units that somebody changed; what was there is kept beside."
+            ),
+            option("--remove", FLAG, help="Take the units away again."),
+            option("--into", metavar="DIR", help="Another directory than systemd's, for packages."),
+        ),
+        examples=(
+            "sudo novactl install-service",
+            "novactl install-service --user",
+            "novactl install-service --user --dry-run",
+            "novactl install-service --print --run-as build",
+            "novactl install-service --user --remove",
+        ),
+    ),
+    Command(
         "status",
         "novactl.commands.node:status",
         "Show node, broker, tmux, agents, and what is held and why.",

@@ -39,6 +39,25 @@ OPERATE = (
         examples=("novactl health", "novactl health --json"),
     ),
     Command(
+        "bugreport",
+        "novactl.commands.bugreport:bugreport",
+        "Write one file with what a maintainer needs to know, without bodies, screens and secrets.",
+        (
+            option(
+                "--output -o",
+                metavar="FILE",
+                help="The file, or its directory (default: nova-torch-bugreport-UTC.tar.gz here).",
+            ),
+            option("--force", FLAG, help="Write over a file that is there."),
+            option("--list", FLAG, help="Only say what would be in it; write nothing."),
+        ),
+        examples=(
+            "novactl bugreport",
+            "novactl bugreport --list",
+            "novactl bugreport -o /tmp/report.tar.gz --json",
+        ),
+    ),
+    Command(
         "config show",
         "novactl.commands.operate:config_show",
         "Show the configuration in effect, without secrets.",

@@ -18,7 +18,9 @@ SCHEDULES = (
             IN,
             AT,
             option("--every", metavar="DURATION", help="Send it again and again, so far apart."),
-            option("--cron", metavar="EXPR", help="Send it at these times, such as '0 9 * * MON-FRI'."),
+            option(
+                "--cron", metavar="EXPR", help="Send it at these times, such as '0 9 * * MON-FRI' or @daily."
+            ),
             ZONE,
             option("--here", FLAG, help="The target is the agent in this pane; the first word is the text."),
             option(

@@ -1,131 +1,39 @@
-"""One registered agent: where its pane is, what its hooks and its screen last told. State, and how to look."""
+"""One registered agent: takes over what its pane, its hooks, its API and its screen tell, and looks at it."""
 
 from __future__ import annotations
 
-import asyncio
-import os
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 
 from nova_torch.errors import PaneNotFound
-from nova_torch.values import AgentId, AgentSpec, AgentState, MessageId
-from noval_d.agents.attention import Attention, attention
-from noval_d.agents.driver import Driver
-from noval_d.agents.readiness import past_start
-from noval_d.agents.recognition import described, is_interpreter, is_present
+from nova_torch.values import MessageId
+from noval_d.agents.condition import Condition
+from noval_d.agents.opening import Opening
+from noval_d.agents.prompt import before_cursor
+from noval_d.agents.recognition import described, is_interpreter
 from noval_d.agents.reports import Meaning, Report
-from noval_d.agents.sight import Sight, echoes, look
-from noval_d.agents.states import Signs, Source, Standing, Transition, stand
+from noval_d.agents.sight import HEAD_CHARS, echoes, look
 from noval_d.agents.transcript import Transcript
 from noval_d.api.endpoint import Endpoint
 from noval_d.delivery.processed import Taken, Work, judge
 from noval_d.delivery.view import AgentView
 from noval_d.tmux import tty
 from noval_d.tmux.control import ControlClient
-from noval_d.tmux.front import Front, read_front
+from noval_d.tmux.front import read_front
 from noval_d.tmux.panes import PaneFacts, observe
-from noval_d.tmux.screen import Screen
 
 ASKING_S = 3.0  # a permission that a hook announced shows its dialog within this, or was settled without one
+RESTS_S = 0.3  # an aider reads what was typed ahead as its prompt comes back, and asks about an address in it
 STILL_S = 3.0  # a working agent shows that it works; one that does not for this long has stopped
-OVERRULES_S = 0.3  # a screen is drawn anew within this after the hook that told of a change
-
-SHOWS_WORK_S = 10.0  # so long an agent that has taken a message is looked at often: a turn may be short
 WORK = (Meaning.FINISHED, Meaning.PERMISSION, Meaning.COMPACTING)  # hooks that tell of work, not of a prompt
-
-UNKNOWN = Standing(state=AgentState.STARTING, source=Source.TMUX)
 
 
 @dataclass(slots=True, kw_only=True)
-class Agent:
-    """One agent of this node. Changes only on the loop."""
-
-    spec: AgentSpec
-    driver: Driver
-    clock: Callable[[], float]
-    clock_ms: Callable[[], int]
-    facts: PaneFacts | None = None
-    front: Front | None = None
-    """Who leads the foreground of its pane, where the command alone does not say who that is."""
-    server: str = ""
-    """Identity of the tmux server that `facts` came from."""
-    paused: bool = False
-    launching: bool = False
-    """It is being started: what is in front of its pane now is not yet the agent."""
-    ending: bool = False
-    """It is being ended by order: nothing more is typed into it."""
-    session: str = ""
-    """Its own conversation, once its hooks have told of a prompt in it."""
-    hooked: bool | None = None
-    """Whether the agent's hooks report; None until one did, or one should have and did not."""
-    api: Endpoint | None = None
-    """Its own HTTP API, while its events are followed: they are its hooks then."""
-    started: bool = False
-    started_at: float = -1e9
-    """When its hook told of its start."""
-    working: bool = False
-    asking_since: float | None = None
-    asked: str = ""
-    """What it asks for, as its API told."""
-    limit: str = ""
-    """What its API told of a usage limit that is reached."""
-    dialog_shown: bool = False
-    compacting: bool = False
-    prompt_since: float | None = None
-    was_ready: bool = False
-    """Its start is over: a dialog that hides the input box for a while begins none."""
-    still_since: float | None = None
-    """Since when the screen has shown no work although the hooks said that there is some."""
-    standing: Standing = UNKNOWN
-    state_since_ms: int = 0
-    attention: Attention | None = None
-    attention_since_ms: int = 0
-    typing: bool = False
-    """This node has text of a message in the input box."""
-    told_at: float = -1e9
-    """When a hook last told what the agent does: a look before that says nothing any more."""
-    seen_ms: int = 0
-    sight: Sight | None = None
-    screen: Screen | None = None
-    transcript: Transcript | None = None
-    looked_at: float = -1e9
-    wake: asyncio.Event = field(default_factory=asyncio.Event)
-    taken: Taken | None = None
-    """The first message that it has acknowledged and of which no work was seen yet."""
-    worked_hook_at: float = -1e9
-    worked_seen_at: float = -1e9
-    hands: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held by whoever presses keys in the pane: a delivery, or an answer to a dialog."""
-    waiting: Callable[[], int] = lambda: 0
-    """How many messages are in hand for it."""
-    tell: Callable[[Transition | Attention | None], None] = lambda _news: None
-    """Called with each change of its state, and of what it needs a person for (None: nothing any more)."""
+class Agent(Condition):
+    """One agent of this node: its condition, and all that changes it."""
 
     def __repr__(self) -> str:
         pane = self.facts.pane_id if self.facts else "no pane"
         return f"<Agent {self.spec.agent_id} {pane} {self.spec.driver} {self.state}>"
-
-    @property
-    def id(self) -> AgentId:
-        """The agent's name."""
-        return self.spec.agent_id
-
-    @property
-    def state(self) -> AgentState:
-        """What it is doing."""
-        return self.standing.state
-
-    @property
-    def pane_key(self) -> str:
-        """Name of this very pane on this very server: what a paste was aimed at."""
-        return f"{self.server}/{self.facts.pane_id}/{self.facts.pid}" if self.facts else ""
-
-    @property
-    def present(self) -> bool:
-        """Whether the agent itself, not the shell it left, is in the foreground of its pane."""
-        if self.facts is None or self.facts.dead:
-            return False
-        return is_present(self.driver, self.spec, self.facts.command, self.front.argv if self.front else ())
 
     def moved(self, facts: PaneFacts | None, server: str) -> None:
         """Take over new facts of the pane; another pane or another program forgets what hooks told."""
@@ -141,8 +49,10 @@ class Agent:
         self.front = read_front(facts.pid) if facts is not None and general else None
         another = front is not None and not front.is_same(self.front)
         if self.pane_key != before or (was_present and not self.present) or another:
-            self.started = self.working = self.compacting = self.was_ready = False
+            self.started = self.working = self.compacting = self.was_ready = self.told_prompt = False
             self.hooked = self.asking_since = self.prompt_since = self.sight = None
+            self.opening = Opening()
+            self.prompt.forget()
 
     def heard(self, report: Report) -> None:
         """Take over what a hook reported."""
@@ -166,13 +76,14 @@ class Agent:
                 self.started_at = self.clock()
             case Meaning.PROMPT:
                 self.started, self.working, self.asking_since = True, True, None
+                self.prompted, self.told_prompt = False, True
             case Meaning.FINISHED:
                 self.working, self.asking_since = False, None
             case Meaning.PERMISSION:
                 self.asking_since, self.dialog_shown = self.clock(), False
                 self.asked = report.detail if self.api is not None else ""
             case Meaning.ENDED:
-                self.started = self.working = self.was_ready = False
+                self.started = self.working = self.was_ready = self.told_prompt = False
                 self.hooked = self.asking_since = self.prompt_since = None
             case Meaning.NOTICE | Meaning.COMPACTING:
                 pass
@@ -189,23 +100,6 @@ class Agent:
         self.wake.set()
         self.restate()
 
-    @property
-    def tells(self) -> bool:
-        """Whether it says itself which prompts it has taken, by hooks or by its API."""
-        return (bool(self.driver.hooks) or self.api is not None) and self.hooked is not False
-
-    @property
-    def unsettled(self) -> bool:
-        """Whether its state may end by time alone, so that somebody has to look again soon."""
-        if self.state is AgentState.STARTING:
-            return True
-        sight = self.sight
-        asking = self.asking_since is not None and not self.dialog_shown
-        taken = self.taken
-        if taken is not None and self.clock() - taken.at < SHOWS_WORK_S:
-            return True
-        return asking or (self.working and sight is not None and not sight.busy and sight.dialog is None)
-
     def acknowledged(self, message: MessageId, at: float) -> None:
         """Note that it has taken a message: from now on some work should be seen."""
         if self.taken is None:
@@ -221,9 +115,9 @@ class Agent:
         self.taken = judge(before, work, self.clock(), limit_s)
         return self.taken is not None and self.taken.warned and not before.warned
 
-    def echoes(self, typed: str) -> int:
-        """Return how often `typed` stood above the composer at the last look."""
-        return echoes(self.driver, self.screen, typed) if self.screen is not None else 0
+    def echoes(self, typed: str, chars: int = HEAD_CHARS) -> int:
+        """Return how often `typed`, by `chars` letters of it, stood above the composer at the last look."""
+        return echoes(self.driver, self.screen, typed, chars) if self.screen is not None else 0
 
     def handed_over(self) -> list[str]:
         """Return the prompts that the agent's transcript says the model got within a turn, since last asked."""
@@ -231,12 +125,15 @@ class Agent:
             return []
         return self.transcript.new_prompts(self.driver.transcript_where, self.driver.transcript_prompt)
 
-    async def view(self, client: ControlClient) -> AgentView:
-        """Look at the pane now: one control line, and the terminal's own count of unread bytes."""
+    async def view(self, client: ControlClient, *, to_type: bool = False) -> AgentView:
+        """Look at the pane now: one control line, and the terminal's own count of unread bytes.
+
+        Of a line-based program the line with the cursor is looked at only before something is typed (`to_type`).
+        """
         seen = None
         while (facts := self.facts) is not None:
             aimed_at = self.pane_key
-            seen = await observe(client, facts.pane_id, capture=self.driver.kind != "line")
+            seen = await observe(client, facts.pane_id, capture=to_type or self.driver.kind != "line")
             if self.pane_key != aimed_at:
                 seen = None
                 continue  # it moved to another pane meanwhile: what was seen is not the agent's
@@ -255,10 +152,13 @@ class Agent:
             )
         self._take(seen.facts, self.server)
         self.seen_ms, self.looked_at = self.clock_ms(), self.clock()
-        self.screen = seen.screen
-        self.sight = look(self.driver, seen.screen) if seen.screen is not None else None
-        if self.sight is not None and (self.sight.busy or self.sight.dialog is not None):
-            self.worked_seen_at = self.looked_at
+        line = before_cursor(seen.screen) if seen.screen is not None and self.driver.kind == "line" else ""
+        self.screen = seen.screen if self.driver.kind != "line" else None
+        self.sight = look(self.driver, self.screen) if self.screen is not None else None
+        if self.sight is not None:
+            self.opening.saw(self.sight, self.looked_at)
+            if self.sight.busy or self.sight.dialog is not None:
+                self.worked_seen_at = self.looked_at
         self._follow_screen()
         self.restate()
         terminal = self._terminal(seen.facts)
@@ -269,11 +169,16 @@ class Agent:
             sight=self.sight,
             present=self.present,
             running=described(seen.facts.command, self.front.argv if self.front else ()),
-            ready=self._ready(),
+            ready=self.ready(),
+            opening=self.opening.lasts(self.looked_at),
             paused=self.paused,
             unread_bytes=unread,
             line_buffered=buffered,
             terminal=terminal is not None,
+            line=line,
+            at_prompt=self.prompt.shown(line),
+            half_typed=self.prompt.behind(line),
+            rested=self.rested_since is not None and self.looked_at - self.rested_since >= RESTS_S,
             working=self.working,
             asking=self.asking_since is not None,
             launching=self.launching,
@@ -293,10 +198,18 @@ class Agent:
         except (PaneNotFound, OSError):
             return None  # it ended between the look and this, or is not ours to open
 
+    def unread_bytes(self, facts: PaneFacts) -> int:
+        """Return how many bytes of its terminal it has not read yet; 0 where that cannot be asked."""
+        return (self._terminal(facts) or (0, False))[0]
+
     def _follow_screen(self) -> None:
         sight, now = self.sight, self.clock()
         if sight is None:
             return
+        if sight.composer is None or sight.busy:
+            self.rested_since = None
+        elif self.rested_since is None:
+            self.rested_since = now
         at_work = sight.busy and self.driver.busy_cursor_hidden  # its input box is gone meanwhile
         if (sight.composer is None and not at_work) or not self.present:
             self.prompt_since = None
@@ -314,70 +227,3 @@ class Agent:
             shown_and_gone = self.dialog_shown
             if shown_and_gone or now - self.asking_since > ASKING_S:
                 self.asking_since = None
-
-    def _ready(self) -> bool:
-        if self.driver.kind == "line" or self.was_ready:
-            return True
-        now, stood_since = self.clock(), self.prompt_since
-        ready = past_start(
-            self.driver,
-            stood_s=now - stood_since if stood_since is not None else None,
-            told_s=now - self.started_at if self.started else None,
-            age_s=self._process_age_s() if stood_since is not None else 0.0,
-        )
-        self.was_ready = ready and stood_since is not None
-        return ready
-
-    def _process_age_s(self) -> float:
-        """Return how long the pane's foreground process group has run; 0 when that cannot be read."""
-        if self.facts is None:
-            return 0.0
-        try:
-            with open(f"/proc/{self.facts.pid}/stat", encoding="ascii", errors="replace") as file:
-                leader = int(file.read().rpartition(")")[2].split()[5])
-            with open(f"/proc/{leader}/stat", encoding="ascii", errors="replace") as file:
-                started = int(file.read().rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
-            with open("/proc/uptime", encoding="ascii") as file:
-                return float(file.read().split()[0]) - started
-        except (OSError, ValueError, IndexError):
-            return 0.0
-
-    def restate(self) -> None:
-        """Note, and tell, what state the agent is in now and whether it needs a person."""
-        before, now = self.standing, stand(self._signs())
-        if now.state is before.state and self.state_since_ms:
-            self.standing = replace(now, source=before.source)  # whoever told of the state first
-        else:
-            self.standing, self.state_since_ms = now, self.clock_ms()
-            self.tell(Transition(before=before.state, now=now))
-        self._attend()
-
-    def _attend(self) -> None:
-        before, self.attention = self.attention, attention(self.standing, self.waiting())
-        if self.attention != before:
-            self.attention_since_ms = self.clock_ms()
-            self.tell(self.attention)
-
-    def _signs(self) -> Signs:
-        facts = self.facts
-        if facts is None:
-            return Signs(pane=False, launching=self.launching)
-        overruled = self.looked_at < self.told_at + OVERRULES_S
-        return Signs(
-            pane=True,
-            dead=facts.dead,
-            present=self.present,
-            command=facts.command,
-            launching=self.launching,
-            paused=self.paused,
-            line=self.driver.kind == "line",
-            ready=self._ready(),
-            working=self.working,
-            asking=self.asking_since is not None,
-            asked=self.asked,
-            limit=self.limit,
-            teller=Source.API if self.api is not None else Source.HOOK,
-            compacting=self.compacting,
-            typing=self.typing,
-            sight=None if overruled else self.sight,
-        )

@@ -53,6 +53,9 @@ class Driver:
     placeholder: re.Pattern[str] | None = None  # the whole of what the empty composer shows
     ghosts: frozenset[str] = frozenset()  # colours of text nobody typed; dim text is ghost anyway
     empty: tuple[str, ...] = ()  # cursor_line: whole lines that are an empty composer; registering adds one
+    home: re.Pattern[str] | None = (
+        None  # a row above the composer of a start screen, which a prompt takes away
+    )
     cursor_visible: bool | None = None  # the composer has the cursor only when tmux says this
 
     # Section dialog.
@@ -84,10 +87,12 @@ class Driver:
     limit_waits: tuple[re.Pattern[str], ...] = ()  # below the composer: it works, and waits for its limit
     limit_rows: int = 12  # only so many rows, blank ones not counted
     compacting: tuple[re.Pattern[str], ...] = ()  # it compacts its conversation
+    compacting_alone: bool = False  # that row alone says that it works
 
     # Section paste.
     settle_s: float = 0.2
     landed_within_s: float = 2.0
+    retypes_lost: bool = False  # it acts on its input in order: what a space overtakes never comes
     marker: re.Pattern[str] | None = None  # stands for a long paste; groups `lines` (feeds), `chars`
 
     # Section enter.
@@ -101,6 +106,9 @@ class Driver:
     # Section ready.
     ready_after_s: float = 3.0  # a composer seen for so long is ready without a hook
     ready_after_hook_s: float = 0.0  # with a hook that says so, a composer seen for so long since then
+    ready_sign: re.Pattern[str] | None = None  # a row around the composer, once the start is over
+    ready_resumed: re.Pattern[str] | None = None  # a command line that goes on with a conversation
+    ready_resumed_sign: re.Pattern[str] | None = None  # instead of `ready_sign` then
 
     # Section text.
     prefix: str = ""

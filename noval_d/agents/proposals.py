@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from nova_torch.adopt import AdoptRule
 from noval_d.agents.adoption import Adopt, Candidate, Leave, decide, owned, rule_for
 from noval_d.agents.driver import Driver
-from noval_d.agents.recognition import claimants
+from noval_d.agents.recognition import claimants, is_shell
 from noval_d.tmux.panes import PaneFacts
 
 TEMPORARY = "temporary"
@@ -57,6 +57,18 @@ def propose(
             known.add(decided.agent_id)
         found.append(decided)
     return found
+
+
+def register_command(
+    candidate: Candidate, drivers: Mapping[str, Driver], taken: Iterable[str], *, line_buffered: bool
+) -> str:
+    """Return the command that makes a pane an agent, its name proposed as above."""
+    rule = _by_names(candidate, drivers, set(taken))
+    pane = candidate.pane
+    command = f"novactl register {rule.id} --pane {pane.pane_id}"
+    if len(claimants(drivers.values(), pane.command, candidate.argv)) == 1:
+        return command
+    return f"{command} --driver {'line' if line_buffered or is_shell(pane.command) else 'generic'}"
 
 
 def is_temporary(window: str) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nova_torch.errors import InvalidRequest, PaneNotFound
+from nova_torch.reading import json_value
 from nova_torch.values import PaneId
 from noval_d.agents.driver import Driver
 from noval_d.agents.sight import Sight, look
@@ -26,6 +27,7 @@ EXPECTED = (
     "pasted",
     "cut",
     "starting",
+    "home",
     "reason",
 )
 
@@ -120,7 +122,7 @@ def read_recording(text: str) -> Recording:
     """Return the recording that a `.screen` file holds. Raises InvalidRequest."""
     first, *lines = text.split("\n")
     try:
-        head = json.loads(first)
+        head = json_value(first)
         return Recording(lines=tuple(line.encode() for line in lines[: head["rows"]]), **head)
     except (ValueError, TypeError, KeyError) as error:
         raise InvalidRequest(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from nova_torch.errors import InvalidRequest
+from nova_torch.reading import json_value
 
 
 class Meaning(StrEnum):
@@ -64,7 +64,7 @@ def _object(payload: bytes) -> Mapping[str, Any]:
     if not payload.strip():
         return {}
     try:
-        data = json.loads(payload)
+        data = json_value(payload)
     except ValueError as error:
         raise InvalidRequest(f"the hook's input is not JSON: {error}.") from None
     if not isinstance(data, dict):

@@ -8,11 +8,12 @@ failing.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import replace
 
 from nova_torch.errors import AgentNotFound, Conflict, InvalidRequest, NotFound, PaneNotFound
 from nova_torch.nearest import suggestion
+from nova_torch.performance import Performance
 from nova_torch.values import AGENT_ID, AgentId, AgentRecord, AgentSpec, NodeId, PaneId
 from noval_d.agents.agent import Agent
 from noval_d.agents.attention import Attention
@@ -25,6 +26,7 @@ from noval_d.tmux.control import ControlClient
 from noval_d.tmux.panes import PaneFacts, list_panes, set_pane_options
 
 log = logging.getLogger("nova.agents")
+EVERYBODY = "all"  # as a target
 
 AGENT_OPTION = "@nova_agent"
 NODE_OPTION = "@nova_node"
@@ -44,7 +46,9 @@ class Roster:
         clock_ms: Callable[[], int],
         make_worker: Callable[[Agent], Worker],
         tell: Callable[[Agent, Transition | Attention | None], None] = lambda _agent, _news: None,
-        task_of: Callable[[AgentId], str] = lambda _agent: "",
+        task_of: Callable[[AgentId, bool], str] = lambda _agent, _asked: "",
+        in_question: Callable[[], Container[AgentId]] = tuple,
+        performance_of: Callable[[AgentId], Performance] = lambda _agent: Performance(),
     ) -> None:
         self._node = node
         self._store = store
@@ -54,6 +58,8 @@ class Roster:
         self._make_worker = make_worker
         self._tell = tell
         self._task_of = task_of
+        self._in_question = in_question
+        self._performance_of = performance_of
         self.agents: dict[AgentId, Agent] = {}
         self.workers: dict[AgentId, Worker] = {}
         self.server = ""
@@ -214,10 +220,14 @@ class Roster:
 
     def records(self) -> list[AgentRecord]:
         """Return the rows of all agents."""
-        return [self.record(agent, self.workers[agent.id].in_hand) for agent in self.agents.values()]
+        asked = self._in_question()  # once, since each beat comes by here
+        return [
+            self.record(agent, self.workers[agent.id].in_hand, asked=agent.id in asked)
+            for agent in self.agents.values()
+        ]
 
-    def record(self, agent: Agent, queued: int) -> AgentRecord:
-        """Return the row that `novactl agents` shows."""
+    def record(self, agent: Agent, queued: int, *, asked: bool = True) -> AgentRecord:
+        """Return the row that `novactl agents` shows. Not `asked`: it is known that no question waits for it."""
         facts = agent.facts
         return AgentRecord(
             agent_id=agent.id,
@@ -232,10 +242,11 @@ class Roster:
             state_since_ms=agent.state_since_ms,
             queued=queued,
             last_seen_ms=agent.seen_ms,
-            current_task=self._task_of(agent.id),
+            current_task=self._task_of(agent.id, asked),
             state_source=agent.standing.source.value,
             detail=agent.standing.detail,
             attention=agent.attention.reason if agent.attention is not None else "",
+            performance=self._performance_of(agent.id),
         )
 
     def _add(self, spec: AgentSpec) -> Agent:
@@ -254,6 +265,8 @@ class Roster:
                 f"{spec.agent_id!r} is not an agent's name.",
                 "Use letters, digits, '_', '.', '-', 64 at most.",
             )
+        if spec.agent_id == EVERYBODY:
+            raise InvalidRequest(f"{EVERYBODY!r} means every agent.", "Take another name.")
         if spec.driver not in self.drivers:
             known = suggestion(
                 spec.driver, self.drivers, otherwise=f"Known: {', '.join(sorted(self.drivers))}."

@@ -41,13 +41,14 @@ class Sight:
     limit: str = ""  # what the agent says of a usage limit that is reached
     compacting: bool = False  # it compacts its conversation, and says so
     starting: bool = False  # nothing is drawn yet
+    home: bool = False  # the composer is that of a start screen, and goes away with the first prompt
     reason: str = ""  # why there is no composer
     absent_marks: tuple[str, ...] = ()  # marks of dialogs that are nowhere on the screen
 
     def __repr__(self) -> str:
         states = [
             name
-            for name in ("pasted", "cut", "busy", "pending", "compacting", "starting")
+            for name in ("pasted", "cut", "busy", "pending", "compacting", "starting", "home")
             if getattr(self, name)
         ]
         box = "-" if self.composer is None else f"{len(self.composer)} chars"
@@ -67,8 +68,9 @@ def look(driver: Driver, screen: Screen) -> Sight:
     busy = bool(driver.title_busy and driver.title_busy.search(screen.title))
     busy = busy or any(_any(driver.busy, row.text) for row in around)
     at_work = driver.busy_cursor_hidden and not screen.cursor_visible
-    busy = busy or at_work
     above = _above(driver, screen, composer)
+    compacting = any(_any(driver.compacting, row) for row in above)
+    busy = busy or at_work or (compacting and driver.compacting_alone)
     return Sight(
         composer=composer.text if composer else None,
         pasted=bool(composer and driver.marker and driver.marker.search(composer.text)),
@@ -78,8 +80,9 @@ def look(driver: Driver, screen: Screen) -> Sight:
         busy=busy,
         pending=busy and composer is not None and _pending(driver, screen, composer),
         limit=_waits(driver, screen, around if composer else ()) if busy else _limit(driver, above),
-        compacting=busy and any(_any(driver.compacting, row) for row in above),
+        compacting=busy and compacting,
         starting=composer is None and not whole.strip(),
+        home=composer is not None and _home(driver, screen, composer),
         reason=found if isinstance(found, str) else "",
         absent_marks=tuple(mark for mark in driver.dialog_marks if mark not in whole),
     )
@@ -128,7 +131,7 @@ def _landed_on_line(line: str, near: str, typed: str) -> bool:
     return False
 
 
-def echoes(driver: Driver, screen: Screen, typed: str) -> int:
+def echoes(driver: Driver, screen: Screen, typed: str, chars: int = HEAD_CHARS) -> int:
     """Return how often the beginning or the end of `typed` stands above the composer: sent, or queued there.
 
     It is what tells a text that was sent and stayed in the composer from one whose Enter was swallowed.
@@ -140,8 +143,22 @@ def echoes(driver: Driver, screen: Screen, typed: str) -> int:
     wanted = _letters(typed)
     if not wanted:
         return 0
-    head, tail = wanted[:HEAD_CHARS], wanted[-HEAD_CHARS:]
+    head, tail = wanted[:chars], wanted[-chars:]
     return max(above.count(head), above.count(tail))
+
+
+def begun(driver: Driver, screen: Screen, argv: Sequence[str]) -> bool:
+    """Tell whether a row around the composer shows that the start, with its dialogs, is over.
+
+    `argv` is the agent's command line: where it goes on with a conversation, another sign may be needed.
+    """
+    resumes = driver.ready_resumed is not None and driver.ready_resumed.search(" ".join(argv))
+    sign = driver.ready_resumed_sign if resumes else driver.ready_sign
+    composer = _composer(driver, screen)
+    if sign is None or isinstance(composer, str):
+        return False
+    around = (*screen.rows[: composer.first], *screen.rows[composer.end :])
+    return any(sign.search(row.text) for row in around)
 
 
 def is_rest(driver: Driver, sight: Sight, typed: str, *, begun: bool = False) -> bool:
@@ -155,6 +172,46 @@ def is_rest(driver: Driver, sight: Sight, typed: str, *, begun: bool = False) ->
     wanted, seen = _letters(typed), _letters(sight.composer)
     part = wanted.startswith(seen) or wanted.endswith(seen)
     return bool(seen) and (part if begun else wanted == seen)
+
+
+def is_mixed(driver: Driver, sight: Sight, typed: str) -> bool:
+    """Tell whether the composer positively holds `typed`, and something else that was typed before or behind it.
+
+    A box that shows a piece of it only (it scrolls) holds nothing else; a line with the cursor that holds more than
+    ours is none in which it has landed.
+    """
+    if not sight.composer or driver.strategy == "cursor_line":
+        return False
+    if sight.pasted and driver.marker is not None and _stands_for(driver, sight.composer, typed):
+        beside, markers = driver.marker.subn("", "".join(sight.composer.split("\n")))
+        return markers > 1 or bool(_letters(beside))
+    essence = _letters if _letters(typed) else _visible
+    # aider draws a tab as two visible characters
+    composer = sight.composer.replace("^I", "") if "\t" in typed else sight.composer
+    wanted, seen = essence(typed), essence(composer)
+    if not wanted or seen in wanted or _hinted(seen, wanted):
+        return False
+    head, tail = seen.find(wanted[:HEAD_CHARS]), seen.rfind(wanted[-TAIL_CHARS:])
+    if wanted in seen or head > 0 or 0 <= tail < len(seen) - len(wanted[-TAIL_CHARS:]):
+        return True
+    return max(head, tail) >= 0 and len(seen) > len(wanted)
+
+
+def is_typed_behind(screen: Screen, typed: str) -> bool:
+    """Tell whether between the end of `typed` and the cursor of its row there is something else.
+
+    For programs of which nobody knows where their input is: False whenever that cannot be seen.
+    """
+    if not screen.cursor_visible or screen.cursor_y >= len(screen.rows):
+        return False
+    shown, columns = "", 0
+    for cell in screen.rows[screen.cursor_y].cells:
+        if columns >= screen.cursor_x:
+            break
+        shown, columns = shown + cell.char, columns + cell.width
+    before, end = _letters(shown), _letters(typed)[-LINE_TAIL_CHARS:]
+    found = before.rfind(end) if end else -1
+    return found >= 0 and found + len(end) < len(before)
 
 
 def guard_text(sight: Sight, typed: str) -> str | None:
@@ -229,6 +286,11 @@ def _above(driver: Driver, screen: Screen, composer: Composer | None) -> list[st
     rows = screen.rows[: composer.first] if composer else screen.rows
     texts = [text for row in reversed(rows) if not is_rule(row, driver) and (text := row.text.rstrip())]
     return texts[: driver.limit_rows]
+
+
+def _home(driver: Driver, screen: Screen, composer: Composer) -> bool:
+    home = driver.home
+    return home is not None and any(home.search(row.text) for row in screen.rows[: composer.first])
 
 
 def _pending(driver: Driver, screen: Screen, composer: Composer) -> bool:

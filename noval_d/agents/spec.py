@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+from nova_torch.reading import json_value
 from nova_torch.values import AGENT_ID, AgentId, AgentSpec
 from noval_d.agents.driver import Driver
 
@@ -35,7 +36,7 @@ def write_spec(spec: AgentSpec) -> str:
 def read_spec(agent_id: str, packed: str | bytes) -> AgentSpec | None:
     """Return what `write_spec` wrote, or None when it is not that."""
     try:
-        data = json.loads(packed)
+        data = json_value(packed)
         skills = data["skills"]
         if not AGENT_ID.match(agent_id) or not all(isinstance(skill, str) for skill in skills):
             return None

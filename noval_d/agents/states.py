@@ -9,6 +9,7 @@ from nova_torch.values import AgentState
 from noval_d.agents.sight import Sight
 
 COMPACTS = "it compacts its conversation"
+MIXED = "your text and a message stand in its input box together: take yours away, or send both"
 
 
 class Source(StrEnum):
@@ -52,6 +53,8 @@ class Signs:
     """A hook announced that it compacts its conversation."""
     typing: bool = False
     """What stands in its input box was typed by this node, just now."""
+    mixed: bool = False
+    """Something that somebody else typed stands there together with it."""
     sight: Sight | None = None
     """The last look, unless a hook has told something newer since."""
 
@@ -129,6 +132,14 @@ def _working(signs: Signs) -> Standing:
     sight = signs.sight
     if not signs.ready:
         return Standing(state=AgentState.STARTING, source=Source.SCREEN)
+    if signs.mixed and sight is not None and sight.composer:
+        return Standing(
+            state=AgentState.DRAFT,
+            source=Source.SCREEN,
+            detail=MIXED,
+            shown=repr(sight.composer[:60]),
+            limit=sight.limit,
+        )
     if signs.compacting or (sight is not None and sight.compacting):
         source = signs.teller if signs.compacting else Source.SCREEN
         return Standing(state=AgentState.BUSY, source=source, detail=COMPACTS)

@@ -6,11 +6,12 @@ appended after the first look counts.
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from nova_torch.reading import json_value
 
 READ_BYTES = 8 << 20  # at once; a longer rest is read with the next look
 
@@ -61,7 +62,7 @@ class Transcript:
 
 def _prompt(line: bytes, where: Sequence[str], prompt: str) -> str:
     try:
-        entry = json.loads(line)
+        entry = json_value(line)
     except ValueError:
         return ""
     if not all(_at(entry, path) == wanted for path, _, wanted in (rule.partition("=") for rule in where)):

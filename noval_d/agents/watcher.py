@@ -14,6 +14,7 @@ from nova_torch.errors import TmuxNotAnswering, TmuxUnavailable
 from nova_torch.values import AgentId
 from noval_d.agents.agent import Agent
 from noval_d.agents.rounds import Due, Known, due
+from noval_d.node.pulse import idle
 from noval_d.tmux.link import TmuxLink
 from noval_d.tmux.watch import PaneState
 
@@ -97,7 +98,7 @@ class Watcher:
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._news.wait()
+                await idle(self._news.wait)
 
     def _next(self) -> tuple[Agent | None, Due]:
         """Return who is looked at next: of those whose time has come the urgent ones first."""

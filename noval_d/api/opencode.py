@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from nova_torch.ulid import ALPHABET
+from nova_torch.ulid import is_ulid, stamp_ms
+from nova_torch.values import MessageId
 from noval_d.agents.reports import Meaning, Report
 
 SHOWN_CHARS = 40  # of a conversation's title in the terminal's: longer ones are cut to 37 and an ellipsis
@@ -46,10 +47,7 @@ class Conversation:
 
 def message_id(ulid: str) -> str:
     """Return the id under which opencode keeps a message of ours: always the same one, of opencode's own form."""
-    stamp_ms = 0
-    for letter in ulid[:10]:
-        stamp_ms = stamp_ms * 32 + ALPHABET.index(letter)
-    return f"msg_{(stamp_ms * 0x1000) & ((1 << 48) - 1):012x}{ulid[10:]}"
+    return f"msg_{(stamp_ms(ulid) * 0x1000) & ((1 << 48) - 1):012x}{ulid[10:]}"
 
 
 def part_id(ulid: str) -> str:
@@ -132,14 +130,21 @@ def holds(body: bytes, ulid: str, text: str) -> bool:
     info, parts = _mapping(message, "info"), message.get("parts")
     if _text(info, "id") != message_id(ulid) or _text(info, "role") != "user":
         raise Unreadable("that is another message")
-    texts = [_text(part, "text") for part in parts if isinstance(part, Mapping)] if parts else []
-    return text in texts
+    return isinstance(parts, list) and text in [_text(part, "text") for part in parts]
 
 
-def waits(body: bytes, message: str) -> bool:
-    """Tell whether the last message of a conversation is that one: nothing has come of it. Raises Unreadable."""
-    newest = _list(body)[-1:]
-    return any(_text(_mapping(one, "info"), "id") == message for one in newest)
+def waiting(body: bytes) -> tuple[MessageId, str] | None:
+    """Return the last message of a conversation if it is one of ours, with its text: nothing has come of it.
+
+    Its text's id says which one it is, whoever handed it over. Raises Unreadable.
+    """
+    for newest in _list(body)[-1:]:
+        parts = newest.get("parts") if isinstance(newest, Mapping) else None
+        for part in parts if isinstance(parts, list) else []:
+            ulid = _text(part, "id").removeprefix(OURS)
+            if is_ulid(ulid) and _text(_mapping(newest, "info"), "id") == message_id(ulid):
+                return MessageId(ulid), _text(part, "text")
+    return None
 
 
 def beats(data: bytes) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from nova_torch.values import Kind, Priority
 
@@ -25,6 +26,10 @@ class Draft:
     """Its sender can expect an answer."""
     answers: bool = False
     """It is an answer itself: nobody is told what became of it."""
+    task: str = ""
+    """The task that it is, or that it is about, of those that may move."""
+    takes_back: str = ""
+    """The message that it takes back; if that one was never typed, this one is not either."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +46,28 @@ class Ignored:
     reason: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """A foreign program gives a task to another assignee, to nobody (""), or cancels it."""
+
+    task: str
+    assignee: str = ""
+    cancelled: bool = False
+    sender: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """A foreign program asks for one task, or for those that match."""
+
+    operation: str
+    asked: Mapping[str, Any]
+    correlation: str = ""
+
+
 Decoded = Draft | Refusal | Ignored
+Task = Decoded | Change | Query
+"""What an entry of central task management may be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,12 +11,13 @@ import msgpack
 
 from nova_torch.bridging import Rule
 from nova_torch.communication.compose import compose
-from nova_torch.errors import Conflict, InvalidRequest
+from nova_torch.errors import Conflict, InvalidRequest, NotAllowed
 from nova_torch.values import AgentId, MessageId
 from noval_d.bridges.address import replies_to, sender_of
 from noval_d.bridges.draft import Draft, Origin
 from noval_d.bridges.records import Bridged
 from noval_d.bridges.tally import Tally
+from noval_d.delivery.standing import BRIDGED_TASK, TAKES_BACK
 
 if TYPE_CHECKING:
     from noval_d.node.node import Node
@@ -87,6 +88,8 @@ class Intake:
                     "agent": agent,
                     "answers": node.talk.box,
                     "bridge": f"{rule.dialect} {arrival.source}",
+                    **({BRIDGED_TASK: draft.task} if draft.task else {}),
+                    **({TAKES_BACK: draft.takes_back} if draft.takes_back else {}),
                 },
                 max_bytes=node.config.delivery.max_body_bytes,
             )
@@ -112,6 +115,8 @@ class Intake:
             log.warning("bridge.known", extra={"id": message_id, "problem": error.message})
             tally.known += 1
             return ""
+        except NotAllowed as error:
+            return f"{error.message} {error.hint}"
         tally.taken += 1
         log.info("bridge.taken", extra={"id": message_id, "source": arrival.source, "agent": agent})
         return ""

@@ -19,9 +19,10 @@ from noval_d.bridges.address import Station, content_of, recipients, stream_mess
 from noval_d.bridges.boomerang import DIALECT, decode_task
 from noval_d.bridges.decode import decode_fields
 from noval_d.bridges.dialect import dialects
-from noval_d.bridges.draft import Decoded, Draft, Ignored, Refusal
+from noval_d.bridges.draft import Change, Draft, Ignored, Query, Refusal, Task
 from noval_d.bridges.fleet import Fleet, find_again
 from noval_d.bridges.intake import Arrival, Intake
+from noval_d.bridges.tasking import Tasking
 
 if TYPE_CHECKING:
     from noval_d.node.node import Node
@@ -37,6 +38,7 @@ CLAIM_IDLE_S = 20.0
 BAD_S = 30.0
 """A key that is no stream is looked at again after this."""
 TROUBLED_S = 0.2
+REFUSED = 5  # refusals one after the other that are no coincidence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,11 +55,14 @@ class Streams:
         self._rules = rules
         self._intake = intake
         self._fleet = fleet
+        config = node.config.bridges.boomerang
+        self._tasking = Tasking(node, config, intake) if config is not None else None
         self._joined: set[str] = set()
         self._unsure: set[str] = set()
         """Streams of which something may be pending for this node."""
         self._bad: dict[str, float] = {}
         self._claim_at = 0.0
+        self._refused = 0
 
     def __repr__(self) -> str:
         return f"<Streams {len(self._joined)} joined, {len(self._bad)} bad>"
@@ -68,11 +73,16 @@ class Streams:
             broker = await self._node.broker.wait_up()
             try:
                 await self._round(broker)
+                self._refused = 0
             except BrokerUnavailable as error:
                 self._node.broker.failed(error)
                 await self._start_over()
             except ForeignRefused as error:
                 log.info("bridge.streams_changed", extra={"problem": error.message})
+                self._refused += 1
+                if self._refused >= REFUSED:  # not one that was deleted, which is made again
+                    for rule in self._rules:
+                        self._intake.tally(rule).problem = error.message.rstrip(".")
                 await self._start_over()
             except StoreFailed as error:
                 log.warning("bridge.store_failed", extra={"problem": error.message})
@@ -97,8 +107,7 @@ class Streams:
             self._claim_at = now
             claimed = await broker.claim_entries(self._node.name, sorted(wanted), idle_s=CLAIM_IDLE_S)
             await self._take(broker, claimed, wanted, nodes)
-        read = broker.read_streams(self._node.name, sorted(wanted), count=COUNT, block_s=BLOCK_S)
-        entries = await self._node.broker.while_up(read)
+        entries = await broker.read_streams(self._node.name, sorted(wanted), count=COUNT, block_s=BLOCK_S)
         if entries:  # whoever is registered now may be meant
             await self._take(broker, entries, wanted, await self._fleet.look(broker))
 
@@ -169,6 +178,10 @@ class Streams:
         if isinstance(decoded, Ignored):
             self._intake.ignored(arrival)
             return
+        if isinstance(decoded, Change | Query):
+            assert self._tasking is not None
+            await self._tasking.take(broker, arrival, decoded, nodes)
+            return
         found = recipients(rule, source.subject, decoded.target, nodes)
         if isinstance(found, str):
             found = await find_again(broker, self._fleet, rule, source.subject, decoded.target)
@@ -186,9 +199,9 @@ class Streams:
         for reason in refused - {""}:
             await self._intake.refuse(arrival, reason)
 
-    def _decode(self, entry: ForeignEntry, rule: Rule) -> Decoded:
+    def _decode(self, entry: ForeignEntry, rule: Rule) -> Task:
         most_bytes = self._node.config.bridges.max_body_bytes
-        decoded: Decoded
+        decoded: Task
         if rule.dialect == DIALECT:
             decoded = decode_task(entry.fields, entry.id, most_bytes=most_bytes)
         else:

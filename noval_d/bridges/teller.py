@@ -19,7 +19,9 @@ from noval_d.bridges.draft import Outward
 from noval_d.bridges.encode import Telling, encode, published
 from noval_d.bridges.intake import Intake
 from noval_d.bridges.records import Bridged, Row
+from noval_d.bridges.tasks import latest
 from noval_d.bridges.telling import Due, due
+from noval_d.node.pulse import idle
 
 if TYPE_CHECKING:
     from noval_d.node.node import Node
@@ -55,7 +57,7 @@ class Teller:
         while True:
             if not self._due:
                 self._news.clear()
-                await self._news.wait()
+                await idle(self._news.wait)
             message = next(iter(self._due))
             del self._due[message]
             try:
@@ -84,6 +86,8 @@ class Teller:
 
     async def _once(self, broker: Broker, row: Row, each: Due, receipt: Receipt) -> Row:
         key, state, reason = each
+        if row.origin.dialect == DIALECT and not await self._counts(broker, row):
+            return await self._rows.told(row, key)
         body: str | None = None
         if state is State.REPLIED:
             try:
@@ -111,6 +115,11 @@ class Teller:
             else:
                 self._intake.tally_of(row.origin).told += 1
         return await self._rows.told(row, key)
+
+    async def _counts(self, broker: Broker, row: Row) -> bool:
+        """Tell whether a task is still this message's; one that moved on is told of by its new agent only."""
+        counts = latest(await broker.task_moves(row.origin.entry))
+        return counts is None or counts == row.message
 
     def _encoded(self, row: Row, telling: Telling) -> list[Outward]:
         config = self._node.config.bridges.boomerang

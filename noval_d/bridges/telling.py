@@ -20,6 +20,8 @@ def due(origin: Origin, receipt: Receipt, hops: Sequence[Hop], told: Sequence[st
     """
     now = (receipt.state, receipt.reason)
     if origin.dialect == DIALECT:
+        if origin.receipts == "none":  # what an agent says to a notice is nobody's
+            return []
         key = tells_of(receipt.state)
         return [(key, *now)] if key and key not in told else []
     states: list[tuple[State, str]] = []

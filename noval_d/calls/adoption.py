@@ -95,9 +95,6 @@ class Adoption(Fleet):
         agents = self._node.roster.agents.values()
         return {agent.id: agent.facts.pane_id if agent.facts else "" for agent in agents}
 
-    async def _names_elsewhere(self) -> frozenset[str]:
-        return frozenset(str(record["agent_id"]) for record in await self._elsewhere())
-
 
 _REGISTERED = ("agent_id", "pane", "driver", "role", "skills")
 

@@ -7,14 +7,16 @@ import logging
 import os
 from typing import Any
 
-from nova_torch.errors import (
-    BrokerUnavailable,
-    Conflict,
-    TmuxUnavailable,
-)
-from nova_torch.fleet import NodeView, read_blob
+from nova_torch.errors import Conflict, TmuxUnavailable
+from nova_torch.fleet import NodeView, everybody
+from nova_torch.policy import Party
+from nova_torch.values import AgentId, AgentRecord
 from noval_d.agents.agent import Agent
+from noval_d.calls.people import person
 from noval_d.control.args import Args
+from noval_d.control.calls import Peer
+from noval_d.fleet.card import card, mine
+from noval_d.fleet.others import FRESH_S, SIGNING_FRESH_S, read_order
 from noval_d.node.node import Node
 
 log = logging.getLogger("nova.answers")
@@ -34,6 +36,17 @@ class Base:
         if pane is None or not self._same_server(asked.optional_text("tmux")):
             return None
         return self._node.roster.of_pane(pane)
+
+    def _caller(self, peer: Peer, asked: Args) -> str:
+        """Return who calls: the agent in whose pane, by the kernel's word or the caller's own, else the person."""
+        behind = self._node.guard.agent_behind(peer.pid)
+        agent = None if behind else self._agent_of(asked)
+        return behind or (agent.id if agent is not None else person(peer))
+
+    def _demand(self, action: str, peer: Peer, asked: Args, to: Party) -> None:
+        """Raise NotAllowed when the policy denies the caller an action; without rules about it nobody is asked."""
+        if self._node.guard.policy.about(action):
+            self._node.guard.demand(action, self._caller(peer, asked), to)
 
     def _same_server(self, tmux: str | None) -> bool:
         """Tell whether the caller's $TMUX (socket,pid,session) is the server of this node."""
@@ -57,37 +70,42 @@ class Base:
             {**self._record(agent), **({"shown": agent.standing.shown} if shown else {})} for agent in agents
         ]
 
-    async def _views(self) -> list[NodeView]:
-        """Return the other nodes, as they last beat; none while the broker is down."""
-        broker = self._node.broker.broker
-        if broker is None:
-            return []
-        try:
-            leases = await broker.nodes()
-        except BrokerUnavailable as error:
-            self._node.broker.failed(error)
-            return []
-        found: list[NodeView] = []
-        for lease in leases:
-            if lease.node == self._node.name:
-                continue
-            view = read_blob(lease.node, lease.blob, alive=lease.alive)
-            if view is None:
-                log.warning("answers.unreadable_node", extra={"node": lease.node})
-            else:
-                found.append(view)
-        return found
+    def _here(self) -> NodeView:
+        """Return this node as it is now."""
+        node = self._node
+        ordered = node.others.ordered
+        return NodeView(
+            node=node.name,
+            alive=True,
+            last_seen_ms=node.clock_ms(),
+            agents=tuple(mine(node)),
+            card=card(node),
+            order="" if ordered == node.draining.done else read_order(ordered)[0],
+        )
 
-    async def _elsewhere(self) -> list[dict[str, Any]]:
-        """Return the agents of the other live nodes, as they last beat; none while the broker is down."""
-        return [record.to_json() for view in await self._views() if view.alive for record in view.agents]
+    async def _fleet_views(self, *, fresh_s: float = FRESH_S) -> list[NodeView]:
+        """Return every node, this one as it is now; only this one while the broker is down."""
+        others = await self._node.others.views(fresh_s=fresh_s)
+        return sorted([self._here(), *others], key=lambda view: view.node)
+
+    async def _elsewhere(self) -> list[AgentRecord]:
+        """Return the agents of the other live nodes, as they last told; none while the broker is down."""
+        return everybody(view for view in await self._node.others.views() if view.alive)
+
+    async def _names_elsewhere(self) -> frozenset[AgentId]:
+        """Return the agents of the other live nodes; while the broker is down those that were there last.
+
+        So a message for one of them is accepted all the same: it waits in the outbox.
+        """
+        await self._node.others.views()
+        return self._node.others.names
 
     async def _refuse_foreign(self, agent_id: str) -> None:
         """Raise Conflict when another node has an agent of this name."""
         for record in await self._elsewhere():
-            if record["agent_id"] == agent_id:
+            if record.agent_id == agent_id:
                 raise Conflict(
-                    f"agent {agent_id} is registered on node {record['node']}.", "Unregister it there first."
+                    f"agent {agent_id} is registered on node {record.node}.", "Unregister it there first."
                 )
 
     async def _refresh(self) -> None:
@@ -98,6 +116,8 @@ class Base:
                 for agent in list(self._node.roster.agents.values()):
                     if now - agent.looked_at > STALE_S:
                         await self._look(agent)
+                if not self._node.guard.seals.signs:
+                    await self._node.others.views(fresh_s=SIGNING_FRESH_S)  # whether anybody demands a key
         except TimeoutError:
             log.info("answers.refresh_cut_short")
 

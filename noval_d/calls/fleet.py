@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from nova_torch.errors import (
@@ -10,9 +10,12 @@ from nova_torch.errors import (
     InvalidRequest,
     PaneNotFound,
 )
-from nova_torch.fleet import NodeView, presence
+from nova_torch.fleet import presence
+from nova_torch.policy import Party
+from nova_torch.registry import PAGE, PAGE_MOST, Query, changes, find, page_of, why_none
 from nova_torch.values import (
     AgentId,
+    AgentRecord,
     AgentSpec,
     PaneId,
 )
@@ -21,43 +24,75 @@ from noval_d.agents.recognition import claimants, described, may_be_a_shell, scr
 from noval_d.calls.base import Base
 from noval_d.control.args import Args
 from noval_d.control.calls import Access, Peer
+from noval_d.fleet.others import FRESH_S
+from noval_d.fleet.watch import watched
 from noval_d.life.wish import refuse_broken
 from noval_d.node.retire import claim, retire
 from noval_d.tmux.front import read_front
 from noval_d.tmux.panes import PaneFacts, observe
+
+PAGES_S = 5.0
+"""Pages behind the first one may be this much older: they belong to one look."""
 
 
 class Fleet(Base):
     """One method a call."""
 
     async def agents(self, peer: Peer, args: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Return the agents of the fleet that match."""
-        asked = Args(args)
-        role, node, state = (asked.optional_text(name) for name in ("role", "node", "state"))
-        skills = set(asked.texts("skills"))
+        """Return the agents of the fleet that match, by name; those of a node that is away are `lost`."""
         await self._refresh()
-        found = [
-            record
-            for record in [*self._local(shown=peer.access >= Access.WRITE), *await self._elsewhere()]
-            if (role is None or record["role"] == role)
-            and (node is None or record["node"] == node)
-            and (state is None or record["state"] == state)
-            and skills <= set(record["skills"])
-        ]
-        return sorted(found, key=lambda record: str(record["agent_id"]))
+        return self._agent_rows(peer, find(await self._fleet_views(), query_of(Args(args))))
+
+    async def agents_page(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the agents that match, page by page; of nobody the reason."""
+        asked = Args(args)
+        query, after = query_of(asked), asked.optional_text("after")
+        if after is None:
+            await self._refresh()
+        views = await self._fleet_views(fresh_s=FRESH_S if after is None else PAGES_S)
+        found = find(views, query)
+        page, following = page_of(
+            found,
+            after=after,
+            limit=asked.optional_integer("limit", least=1, most=PAGE_MOST) or PAGE,
+        )
+        why, cure = why_none(views, query) if query.narrows and not found else ("", "")
+        rows = self._agent_rows(peer, page)
+        return {"agents": rows, "total": len(found), "next": following, "why": why, "cure": cure}
+
+    async def agents_watch(self, peer: Peer, args: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
+        """Stream what happens to the agents that match: first everybody (`here`), then every change."""
+        query = query_of(Args(args))
+        node = self._node
+        async with watched(node) as stirred:
+            known = {str(record.agent_id): record for record in find(await self._fleet_views(), query)}
+            for row in self._agent_rows(peer, list(known.values())):
+                yield {"event": "here", **row}
+            yield {"event": "watching", "agents": len(known)}
+            async for _ in stirred:
+                now = {str(record.agent_id): record for record in find(await self._fleet_views(), query)}
+                for change in changes(known, now):
+                    yield change.to_json()
+                known = now
+
+    def _agent_rows(self, peer: Peer, records: Sequence[AgentRecord]) -> list[dict[str, Any]]:
+        shown = peer.access >= Access.WRITE
+        return [self._agent_row(record, shown=shown) for record in records]
+
+    def _agent_row(self, record: AgentRecord, *, shown: bool) -> dict[str, Any]:
+        here = self._node.roster.agents.get(record.agent_id)
+        if shown and here is not None and record.node == self._node.name:
+            return {**record.to_json(), "shown": here.standing.shown}
+        return record.to_json()
 
     async def presence(self, _peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
         """Return what the fleet knows of an agent, or of a node (`node:NAME`)."""
         name = Args(args).text("name")
-        node = self._node
-        if (agent := node.roster.agents.get(AgentId(name))) is not None:
+        if (agent := self._node.roster.agents.get(AgentId(name))) is not None:
             await self._look(agent)
-        here = NodeView(
-            node=node.name, alive=True, last_seen_ms=node.clock_ms(), agents=tuple(node.roster.records())
-        )
-        return presence(name, [here, *await self._views()]).to_json()
+        return presence(name, await self._fleet_views()).to_json()
 
-    async def register(self, _peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
+    async def register(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
         """Make a pane an agent."""
         asked = Args(args)
         node = self._node
@@ -80,6 +115,9 @@ class Fleet(Base):
             script=script_of(pane.command, argv),
             empty=await self._empty_line(name, pane),
         )
+        self._demand("adopt", peer, asked, Party(name=spec.agent_id, role=spec.role, node=node.name))
+        if spec.agent_id not in node.roster.agents:
+            node.draining.refuse(f"agent {spec.agent_id}")
         await self._refuse_foreign(spec.agent_id)
         node.lives.refuse(spec.agent_id, pane.pane_id)
         agent = await node.roster.register(spec, pane, node.tmux.client)
@@ -87,20 +125,26 @@ class Fleet(Base):
         await self._look(agent)
         return self._record(agent)
 
-    async def unregister(self, _peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
+    async def unregister(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
         """Forget an agent; what was not typed fails, what may be typed is unconfirmed."""
-        agent = self._node.roster.get(Args(args).text("agent_id"))
+        asked = Args(args)
+        agent = self._node.roster.get(asked.text("agent_id"))
+        self._demand("stop", peer, asked, self._node.guard.party(agent.id))
         await self._node.lives.forget(agent.id)
         retired = await retire(self._node, agent.id, f"agent {agent.id} was unregistered")
         return {"agent_id": agent.id, "dropped": retired.failed}
 
-    async def pause(self, _peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
+    async def pause(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
         """Hold an agent's messages."""
-        return self._record(await self._node.roster.pause(Args(args).text("agent_id"), True))
+        asked = Args(args)
+        self._demand("operate", peer, asked, self._node.guard.party(asked.text("agent_id")))
+        return self._record(await self._node.roster.pause(asked.text("agent_id"), True))
 
-    async def resume(self, _peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
+    async def resume(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
         """Hold an agent's messages no longer."""
-        agent = await self._node.roster.pause(Args(args).text("agent_id"), False)
+        asked = Args(args)
+        self._demand("operate", peer, asked, self._node.guard.party(asked.text("agent_id")))
+        agent = await self._node.roster.pause(asked.text("agent_id"), False)
         await self._look(agent)
         return self._record(agent)
 
@@ -145,3 +189,15 @@ class Fleet(Base):
             f"pane {pane.pane_id} runs {described(pane.command, argv)!r}, which {claimed}.",
             f"Say how it is typed into: --driver {'|'.join(sorted(self._node.roster.drivers))}",
         )
+
+
+def query_of(asked: Args) -> Query:
+    """Return who is looked for."""
+    return Query(
+        role=asked.optional_text("role"),
+        skills=asked.texts("skills"),
+        node=asked.optional_text("node"),
+        labels=asked.texts("labels"),
+        state=asked.optional_text("state"),
+        free=asked.flag("free"),
+    )

@@ -7,29 +7,42 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from nova_torch.communication.compose import ANSWERS
+from nova_torch.communication.group import choose, is_group, least_loaded, parse_group
 from nova_torch.errors import (
     AgentNotFound,
+    InvalidRequest,
     MessageNotFound,
+    PaneNotFound,
     ShuttingDown,
 )
 from nova_torch.events import Filter
+from nova_torch.fleet import everybody
 from nova_torch.nearest import suggestion
 from nova_torch.values import (
+    AGENT_ID,
     UNDELIVERED,
     AgentId,
     Kind,
     Message,
     MessageId,
+    PaneId,
     Priority,
+    Receipt,
     State,
 )
+from noval_d.agents.adoption import Candidate
+from noval_d.agents.proposals import register_command
 from noval_d.calls.talks import Talks
 from noval_d.control.args import Args
 from noval_d.control.calls import Access, Peer
 from noval_d.delivery.template import is_agent
 from noval_d.mailroom.history import remembered
 from noval_d.mailroom.ledger import Ledger, Phase
+from noval_d.mailroom.waiting import hint
 from noval_d.node.news import public
+from noval_d.tmux import tty
+from noval_d.tmux.front import read_front
+from noval_d.tmux.panes import observe
 
 DEAD_ROWS = 100
 HISTORY_ROWS = 50
@@ -47,6 +60,7 @@ class Messages(Talks):
         asked = Args(args)
         wait = asked.optional_text("wait")
         message = await self._message(peer, asked, wait)
+        self._node.guard.demand_send(message, AgentId(message.headers["agent"]))
         waiting = self._node.talk.waiting(message.id) if wait == "replied" else contextlib.nullcontext()
         with waiting:
             async for receipt in self._node.orchestrator.updates(message, wait):
@@ -68,9 +82,23 @@ class Messages(Talks):
         ]
         known = self._node.ledger.find(message)
         typed = {"attempt": known.attempt, "pane": known.pane} if known is not None else {}
-        told = {**receipt.to_json(), "hops": hops, "typed": typed}
+        told = {**receipt.to_json(), "hops": hops, "typed": typed, "hint": await self._hint(receipt, hops)}
         return (
             told if receipt.state is not State.REPLIED else {**told, "reply": self._reply_of(peer, receipt)}
+        )
+
+    async def _hint(self, receipt: Receipt, hops: list[dict[str, Any]]) -> str:
+        """Return what may keep a message elsewhere."""
+        node = self._node
+        if receipt.final or receipt.agent is None or receipt.agent in node.roster.agents:
+            return ""
+        return hint(
+            receipt.state,
+            owner=receipt.node or "",
+            here=node.name,
+            silent_s=(node.clock_ms() - max(hop["at_ms"] for hop in hops)) / 1000,
+            strict="" if node.guard.seals.signs else await node.others.strict(receipt.agent),
+            mute=node.guard.seals.strict and await node.others.mute(receipt.node or ""),
         )
 
     async def watch(self, peer: Peer, args: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
@@ -129,6 +157,7 @@ class Messages(Talks):
         if entry.agent not in node.roster.agents:
             raise AgentNotFound(f"agent {entry.agent} is no longer registered here.", "Register it first.")
         await node.desk.reopen(entry.message)
+        node.performances.reopened(entry.agent)
         node.inbox.restore()
         return {"id": message, "state": State.QUEUED.value}
 
@@ -142,8 +171,8 @@ class Messages(Talks):
         target = asked.text("target")
         named = asked.optional_text("id")
         known = self._node.outbox.agent_of(MessageId(named)) if named is not None else None
-        agent = known or await self._resolve(target)  # what was taken once is known, whoever is gone now
         sender = self._sender(peer, asked)
+        agent = known or await self._resolve(target, sender, one=asked.flag("any"))  # what was taken is known
         answer = asked.optional_choice("answer", ANSWERS) or ("wanted" if wait == "replied" else "")
         return self._node.orchestrator.compose(
             target,
@@ -164,29 +193,61 @@ class Messages(Talks):
         """Return the mailbox for answers to `sender`: an agent's own, or this node's for everybody else."""
         if sender in self._node.roster.agents:
             return AgentId(sender)
-        if is_agent(sender) and sender in {record["agent_id"] for record in await self._elsewhere()}:
+        if is_agent(sender) and await self._node.others.has(AgentId(sender)):
             return AgentId(sender)
         return self._node.talk.box
 
-    async def _resolve(self, target: str) -> AgentId:
-        """Return the agent that `target` names: an id here or elsewhere, or a local pane as session:window."""
+    async def _resolve(self, target: str, sender: str = "", *, one: bool = False) -> AgentId:
+        """Return the agent that `target` names: an id here or elsewhere, or a local pane as session:window.
+
+        With `one` a group names the one of it who has least to do.
+        """
         roster = self._node.roster
         if target in roster.agents:
             return AgentId(target)
-        if ":" in target and not target.startswith(("role:", "skill:", "node:")):
+        if is_group(target):
+            if not one:
+                raise InvalidRequest(
+                    f"{target} may be several agents.", "Send to all (send_group), or to one of them: --any"
+                )
+            views = await self._fleet_views()
+            return least_loaded(choose(parse_group(target), views, sender=sender), views).agent_id
+        if target.startswith("%") or ":" in target:
             pane_id = await self._target(target)
             agent = roster.of_pane(pane_id)
             if agent is None:
-                raise AgentNotFound(
-                    f"pane {target} is no registered agent.", f"First: novactl register NAME --pane {target}"
-                )
+                first = await self._registering(pane_id)
+                raise AgentNotFound(f"pane {target} is no registered agent.", f"First: {first}")
             return agent.id
-        others = {str(record["agent_id"]) for record in await self._elsewhere()}
-        if target in others:
+        if AGENT_ID.match(target) and await self._node.others.has(AgentId(target)):
             return AgentId(target)
-        known = [*roster.agents, *others]
+        views, others = await self._fleet_views(fresh_s=0), self._node.others.names
+        if target in others:  # its node has not claimed its mailbox yet, or has to do so again
+            return AgentId(target)
+        known = {record.agent_id for record in everybody(views)} | others
         cure = suggestion(target, known, otherwise="See them all: novactl agents")
+        if self._node.broker.state != "up":
+            raise AgentNotFound(
+                f"no agent {target!r} is registered here, and the broker, which knows of other nodes, is down.",
+                cure,
+            )
         raise AgentNotFound(f"no agent {target!r} is registered.", cure)
+
+    async def _registering(self, pane_id: str) -> str:
+        """Return the command that registers a pane."""
+        node = self._node
+        seen = await observe(node.tmux.client, PaneId(pane_id), capture=False)
+        if seen is None:
+            return f"novactl register NAME --pane {pane_id}"
+        front = read_front(seen.facts.pid)
+        candidate = Candidate(pane=seen.facts, argv=tuple(front.argv) if front is not None else ())
+        try:
+            line_buffered = tty.is_line_buffered(seen.facts.tty)
+        except (PaneNotFound, OSError):
+            line_buffered = False
+        return register_command(
+            candidate, node.roster.drivers, node.roster.agents, line_buffered=line_buffered
+        )
 
     def _dead(self, text: str) -> MessageId:
         message = MessageId(text)

@@ -9,13 +9,13 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from nova_torch.errors import Conflict, InvalidRequest, NotAllowed, PaneNotFound, TmuxNotAnswering
+from nova_torch.policy import Request
+from nova_torch.values import AgentId
 from noval_d.agents.agent import Agent
 from noval_d.agents.dialogs import Dialog
 from noval_d.calls.base import Base
-from noval_d.calls.people import person
 from noval_d.control.args import Args
 from noval_d.control.calls import Peer
-from noval_d.control.origin import agent_behind
 from noval_d.delivery import answer as answering
 from noval_d.node.news import answer_event
 from noval_d.tmux.panes import observe
@@ -33,7 +33,7 @@ class Panes(Base):
     async def peek(self, _peer: Peer, args: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
         """Return what an agent's pane shows; as a stream, again whenever that changes."""
         asked = Args(args)
-        agent = self._node.roster.get(asked.text("agent_id"))
+        agent = await self._here_in(asked.text("agent_id"), "peek")
         lines = asked.optional_integer("lines", least=1, most=1000)
         shown = await self._shown(agent, lines)
         yield shown
@@ -53,16 +53,27 @@ class Panes(Base):
                     await stirred.wait()
             quiet = 0
 
+    async def occupies(self, _peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
+        """Tell whether a pane that carries an agent's name, and the name of `node`, is where that agent is.
+
+        An agent of this node without a pane may come back into it, and what no live node denies is believed of
+        another node's.
+        """
+        asked = Args(args)
+        name, pane = asked.text("agent_id"), asked.text("pane")
+        agent = self._node.roster.agents.get(AgentId(name))
+        if agent is not None:
+            here = self._same_server(asked.optional_text("tmux"))
+            return {"occupies": here and (agent.facts is None or agent.facts.pane_id == pane)}
+        node = asked.optional_text("node") or ""
+        if node in ("", self._node.name):
+            return {"occupies": False}
+        records = [record for record in await self._elsewhere() if record.agent_id == name]
+        return {"occupies": not records or any((r.pane, r.node) == (pane, node) for r in records)}
+
     async def place(self, _peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
         """Return where an agent's pane is, for a terminal that is to show it."""
-        name = Args(args).text("agent_id")
-        if name not in self._node.roster.agents:
-            for record in await self._elsewhere():
-                if record["agent_id"] == name:
-                    raise Conflict(
-                        f"agent {name} is on node {record['node']}.", f"There: novactl attach {name}"
-                    )
-        agent = self._node.roster.get(name)
+        agent = await self._here_in(Args(args).text("agent_id"), "attach")
         facts = self._facts(agent)
         return {
             "agent_id": agent.id,
@@ -75,7 +86,7 @@ class Panes(Base):
     async def dialog_answer(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
         """Show the dialog of an agent, or answer it on the caller's order."""
         asked = Args(args)
-        agent = self._node.roster.get(asked.text("agent_id"))
+        agent = await self._here_in(asked.text("agent_id"), "answer")
         choice, fingerprint = asked.optional_text("choice"), asked.optional_text("fingerprint")
         self._facts(agent)
         if choice is None:
@@ -83,7 +94,7 @@ class Panes(Base):
                 raise InvalidRequest("a fingerprint without a choice answers nothing.", "Say which option.")
             dialog = await answering.show(agent, self._node.tmux)
             return {"agent_id": agent.id, "state": agent.state.value, "dialog": shown_dialog(dialog)}
-        by = self._allowed(peer, asked)
+        by = self._allowed(peer, asked, agent)
         try:
             done = await answering.answer(
                 agent, self._node.tmux, self._node.injector, choice, fingerprint=fingerprint
@@ -107,18 +118,32 @@ class Panes(Base):
             "dialog": shown_dialog(done.now),
         }
 
-    def _allowed(self, peer: Peer, asked: Args) -> str:
-        """Return who answers. Raises NotAllowed for an agent that may not."""
-        roster = self._node.roster
-        caller = agent_behind(peer.pid, roster.agents.values()) or self._agent_of(asked)
-        if caller is None:
-            return person(peer)
-        if caller.id not in self._node.config.delivery.may_answer:
+    async def _here_in(self, name: str, command: str) -> Agent:
+        """Return an agent whose pane is this node's. Raises Conflict with the node that has it, AgentNotFound."""
+        if name not in self._node.roster.agents:
+            for record in await self._elsewhere():
+                if record.agent_id == name:
+                    raise Conflict(
+                        f"agent {name} is on node {record.node}.", f"There: novactl {command} {name}"
+                    )
+        return self._node.roster.get(name)
+
+    def _allowed(self, peer: Peer, asked: Args, agent: Agent) -> str:
+        """Return who answers. Raises NotAllowed for who may not."""
+        guard, by = self._node.guard, self._caller(peer, asked)
+        request = Request(action="answer", by=guard.party(by), to=guard.party(agent.id))
+        ruling = guard.policy.decide(request)
+        if ruling.allow:
+            return by
+        if ruling.rule == 0:
             raise NotAllowed(
-                f"agent {caller.id} may not answer dialogs.",
-                f'A person may, or allow it in the configuration: [delivery] may_answer = ["{caller.id}"]',
+                f"agent {by} may not answer dialogs.",
+                f'A person may, or allow it in the configuration: [delivery] may_answer = ["{by}"]',
             )
-        return caller.id
+        raise NotAllowed(
+            f"{by} may not answer the dialogs of {agent.id}: {ruling.why}.",
+            f"See: novactl policy check {by} {agent.id} --do answer",
+        )
 
     async def _shown(self, agent: Agent, lines: int | None) -> dict[str, Any]:
         facts = self._facts(agent)

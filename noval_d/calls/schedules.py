@@ -70,7 +70,8 @@ class Schedules(Messages):
         schedule = await self._schedule(Args(args).text("id"), fleet)
         private = peer.access >= Access.WRITE
         body = (schedule.body or self._node.schedules.book.body(schedule.id) or None) if private else None
-        return {**self._told(schedule, fleet), "body": body}
+        how = {"priority": schedule.priority.value, "form": schedule.form.value, "ttl_s": schedule.ttl_s}
+        return {**self._told(schedule, fleet), **how, "at_ms": schedule.when.at_ms, "body": body}
 
     async def schedule_cancel(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
         """End a schedule; what it has sent already goes on."""
@@ -123,7 +124,10 @@ class Schedules(Messages):
             priority=asked.optional_text("priority") or Priority.NORMAL,
             form=asked.optional_text("form") or Form.AUTO,
             ttl_s=ttl_s,
+            headers={"origin": node.name},
         )
+        node.guard.demand_send(message, agent)
+        await node.rejections.demand(agent)
         late_s = asked.optional_number("late_s", least=0, most=7 * 86400)
         return Schedule(
             id=ScheduleId(named or new_ulid(now_ms)),
@@ -226,8 +230,7 @@ class Schedules(Messages):
         )
 
     async def _fleet(self) -> frozenset[AgentId]:
-        elsewhere = {AgentId(str(record["agent_id"])) for record in await self._elsewhere()}
-        return frozenset(self._node.roster.agents.keys() | elsewhere)
+        return frozenset(self._node.roster.agents) | await self._names_elsewhere()
 
     def _told(self, schedule: Schedule, fleet: Collection[AgentId]) -> dict[str, Any]:
         when, mark = schedule.when, schedule.mark

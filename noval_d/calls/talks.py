@@ -81,9 +81,18 @@ class Talks(Base):
         return [_row(e.message, e.state, e.reason) for e in entries if e.message.target == who][-limit:]
 
     def _sender(self, peer: Peer, asked: Args) -> str:
-        """Return who speaks: who is named, else the agent in whose pane the caller runs, else the person."""
+        """Return who speaks: who is named, else the agent in whose pane the caller runs, else the person.
+
+        Raises NotAllowed when the policy does not let the caller, as the kernel knows it, speak in that name.
+        """
         caller = self._agent_of(asked)
-        return asked.optional_text("sender") or (caller.id if caller is not None else person(peer))
+        sender = asked.optional_text("sender") or (caller.id if caller is not None else person(peer))
+        guard = self._node.guard
+        if guard.policy.about("speak"):
+            by = guard.agent_behind(peer.pid) or person(peer)
+            if by != sender:
+                guard.demand("speak", by, guard.party(sender))
+        return sender
 
     def _reply_of(self, peer: Peer, receipt: Receipt) -> dict[str, Any]:
         """Return what is known of the answer to a message; its body is for those who may write."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -95,13 +95,13 @@ def not_run(check: Check, why: str, screen: Screen | None = None) -> Result:
 
 
 def claimed(
-    check: Check, wanted: str, receipt: Mapping[str, Any], received: int, screen: Screen | None
+    check: Check, wanted: Sequence[str], receipt: Mapping[str, Any], received: int, screen: Screen | None
 ) -> Result:
     """Compare a message's receipt with what the model got: it must be proven, and there once."""
-    if receipt["state"] == wanted and received == 1:
+    if receipt["state"] in wanted and received == 1:
         return ok(check)
     seen = f"{spoken(receipt)}, and {received} times at the model"
-    return drift(check, f"{wanted}, and once at the model", seen, screen)
+    return drift(check, f"{' or '.join(wanted)}, and once at the model", seen, screen)
 
 
 def spoken(receipt: Mapping[str, Any]) -> str:

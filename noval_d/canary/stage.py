@@ -48,6 +48,8 @@ class Stage:
     stub: StubModel
     until: float
     """When the trial's time is over, by the monotonic clock."""
+    slow: float = 1.0
+    """How many times longer than on an idle machine the agent took to be ready: so much longer is waited."""
     drivers: str = ""
     program_path: str = ""
     """Where the agent's program is: its hooks are installed by it."""
@@ -137,11 +139,11 @@ class Stage:
         return "" if done.returncode == 0 else done.stderr.strip() or f"exit code {done.returncode}"
 
     def left(self, limit_s: float) -> float:
-        """Return `limit_s`, or what is left of the trial's time when that is less. Raises OutOfTime."""
+        """Return `limit_s`, longer where all is slow, or what is left of the trial's time. Raises OutOfTime."""
         left = self.until - time.monotonic()
         if left <= 0:
             raise OutOfTime
-        return min(limit_s, left)
+        return min(limit_s * self.slow, left)
 
     def wait(self, look: Callable[[], T], wanted: Callable[[T], bool], limit_s: float) -> T:
         """Look until what is seen is wanted, at most `limit_s`; return what was seen last. Raises OutOfTime."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +15,7 @@ from noval_d.canary.results import Check, Outcome, Result, Screen, claimed, drif
 from noval_d.canary.stage import OutOfTime, Stage
 
 START_LIMIT_S = 60.0
+READY_S = 4.0  # an idle machine has any of them ready within about this; limits grow with what it takes more
 SEEN_LIMIT_S = 10.0
 PROOF_LIMIT_S = 45.0
 HELD_S = 1.0  # so long nothing happens to a message that is held
@@ -26,6 +28,14 @@ Told = Callable[[Check], None]
 
 class Stop(Exception):
     """What follows cannot be checked. Says why."""
+
+
+def slowness(ready_s: float) -> float:
+    """Return how many times longer to wait for what an agent does which took `ready_s` to be ready; 1 at least.
+
+    An opencode that a busy machine had ready after 38 s asked the model first 10 s after its prompt was gone.
+    """
+    return max(1.0, ready_s / READY_S)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -75,8 +85,10 @@ class Trial:
             "allow": [dialog.name for dialog in driver.start.dialogs],
         }
         expected = "an empty input box"
+        began = time.monotonic()
         try:
             on.follow("spawn", spawned, START_LIMIT_S)
+            on.slow = slowness(time.monotonic() - began)
             self.pane = self._record()["pane"]
         except NovaError as error:
             yield self._unready(error, expected)
@@ -127,19 +139,18 @@ class Trial:
     def _queue(self) -> Result:
         on = self.on
         marker, message = self._send("One more thing.")
-        if not self.driver.queues_while_busy:
-            receipt = on.wait(
-                lambda: self._receipt(message), lambda seen: seen["reason"] == "busy", SEEN_LIMIT_S
-            )
-            if receipt["reason"] != "busy":
-                return drift(Check.QUEUE, "held: busy", spoken(receipt), self._screen())
-        else:
-            gone = ("typed", "submitted", self._wanted, *UNPROVEN)
-            receipt = on.wait(
-                lambda: self._receipt(message), lambda seen: seen["state"] in gone, SEEN_LIMIT_S
-            )
-            if receipt["state"] not in gone:
-                return drift(Check.QUEUE, "typed while it works", spoken(receipt), self._screen())
+        gone = ("typed", "submitted", *self._wanted, *UNPROVEN)
+        queues, api = self.driver.queues_while_busy, bool(self.driver.api_kind)
+
+        def as_expected(seen: Mapping[str, Any]) -> bool:
+            """Its API takes one at any time, its input box as the driver says."""
+            typed, held = seen["state"] in gone, seen["reason"] == "busy"
+            return typed or held if api else typed if queues else held
+
+        receipt = on.wait(lambda: self._receipt(message), as_expected, SEEN_LIMIT_S)
+        if not as_expected(receipt):
+            expected = "typed while it works" if queues else "held: busy"
+            return drift(Check.QUEUE, expected, spoken(receipt), self._screen())
         on.stub.delay_s = 0.0
         return self._claimed(Check.QUEUE, marker, message)
 
@@ -174,9 +185,11 @@ class Trial:
     # -- what they are made of --
 
     @property
-    def _wanted(self) -> str:
-        """The state of a proven message: by the agent's own hook where it has any."""
-        return "acknowledged" if self.kind.hooked and not self.hooks else "submitted"
+    def _wanted(self) -> tuple[str, ...]:
+        """The states of a proven message: by its own hook where it has any, by its API once that is found."""
+        if self.kind.hooked and not self.hooks:
+            return ("acknowledged",)
+        return ("submitted", "acknowledged") if self.driver.api_kind else ("submitted",)
 
     def _send(self, text: str) -> tuple[str, str]:
         """Send a marked message; return the marker, and the message's id."""
@@ -201,7 +214,7 @@ class Trial:
 
     def _settled(self, message: str) -> dict[str, Any]:
         """Wait until a message is proven, or will never be."""
-        done = UNPROVEN | {self._wanted}
+        done = UNPROVEN.union(self._wanted)
         return self.on.wait(lambda: self._receipt(message), lambda seen: seen["state"] in done, PROOF_LIMIT_S)
 
     def _claimed(self, check: Check, marker: str, message: str) -> Result:

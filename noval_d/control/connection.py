@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 from nova_torch.errors import BadFrame, FrameTooLarge, NovaError, ProtocolMismatch, TimedOut
-from nova_torch.protocol.frames import REQUEST_ITEMS, FrameReader, check_hello, hello, pack
-from noval_d.control.calls import Call, Limits, Peer
+from nova_torch.protocol.frames import READING, REQUEST_ITEMS, FrameReader, check_hello, hello, pack
+from noval_d.control.audit import Audit
+from noval_d.control.calls import Access, Call, Limits, Peer
 from noval_d.control.desk import Desk, Gone
 
 log = logging.getLogger("nova.control")
@@ -25,9 +27,12 @@ class Connection(asyncio.Protocol):
         calls: Mapping[str, Call],
         limits: Limits,
         on_lost: Callable[[Connection], None],
+        audit: Audit | None = None,
     ) -> None:
         self.peer = peer
-        self.desk = Desk(peer=peer, calls=calls, limits=limits, send=self._send, on_done=self._one_done)
+        self.desk = Desk(
+            peer=peer, calls=calls, limits=limits, send=self._send, on_done=self._one_done, audit=audit
+        )
         self._limits = limits
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
@@ -145,13 +150,15 @@ class Connection(asyncio.Protocol):
 
     def _greet(self, frame: Mapping[str, Any]) -> None:
         try:
-            check_hello(frame, us="nova-torchd", them="the program")
+            said = check_hello(frame, us="nova-torchd", them="the program")
         except ProtocolMismatch:
             self._say(hello(self._limits.request_bytes))  # so that it can name both itself
             raise
         self._greeted = True
         self._hello_until = None
-        self._say(hello(self._limits.request_bytes))
+        if said.get("access") == READING:
+            self.peer = self.desk.peer = replace(self.peer, access=Access.READ)
+        self._say(hello(self._limits.request_bytes, access=self.peer.access.name.lower()))
 
     def _one_done(self) -> None:
         self._idle_until = self._loop.time() + self._limits.idle_s

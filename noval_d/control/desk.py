@@ -21,6 +21,7 @@ from nova_torch.errors import (
 )
 from nova_torch.nearest import suggestion
 from nova_torch.protocol.frames import pack
+from noval_d.control.audit import Audit, Caller
 from noval_d.control.calls import Call, Limits, Peer
 
 log = logging.getLogger("nova.control")
@@ -43,8 +44,11 @@ class Desk:
         limits: Limits,
         send: Callable[[bytes], Awaitable[None]],
         on_done: Callable[[], None],
+        audit: Audit | None = None,
     ) -> None:
-        self._peer = peer
+        self.peer = peer
+        self._audit = audit
+        self._caller: Caller | None = None
         self._calls = calls
         self._limits = limits
         self._send = send
@@ -139,13 +143,15 @@ class Desk:
         self, call_id: int | str, name: str, args: Mapping[str, Any], *, more: bool, busy: bool
     ) -> dict[str, Any]:
         """Run the handler and return the last frame of the call."""
+        note = self._note(name, args)
         try:
             call = self._find(name, more=more, busy=busy)
             if more:
-                await self._run_stream(call_id, name, call, args)
+                await self._run_stream(call_id, name, call, args, note)
                 return {"id": call_id, "end": True}
-            return {"id": call_id, "ok": await self._run_plain(call, args)}
+            result = await self._run_plain(call, args)
         except NovaError as error:
+            note(error.code)
             return _failed(call_id, error, more=more)
         except Gone:
             raise
@@ -156,11 +162,33 @@ class Desk:
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
-            log.exception("control.call_failed", extra={"call": name, "peer_pid": self._peer.pid})
+            log.exception("control.call_failed", extra={"call": name, "peer_pid": self.peer.pid})
+            note(InternalError.code)
             return _failed(call_id, _internal(name), more=more)
         except Exception:
-            log.exception("control.call_failed", extra={"call": name, "peer_pid": self._peer.pid})
+            log.exception("control.call_failed", extra={"call": name, "peer_pid": self.peer.pid})
+            note(InternalError.code)
             return _failed(call_id, _internal(name), more=more)
+        note("ok", result)
+        return {"id": call_id, "ok": result}
+
+    def _note(self, name: str, args: Mapping[str, Any]) -> Callable[..., None]:
+        """Return what writes the call into the audit log: once, with the code of its result."""
+        audit, call = self._audit, self._calls.get(name)
+        if audit is None:
+            return lambda code, result=None: None
+        if self._caller is None and audit.wants(name, call, "ok"):
+            self._caller = audit.caller(self.peer)
+        written = False
+
+        def note(code: str, result: object = None) -> None:
+            nonlocal written
+            if not written and audit.wants(name, call, code):
+                self._caller = self._caller or audit.caller(self.peer)
+                audit.call(self._caller, name, args, code, result)
+            written = True
+
+        return note
 
     def _find(self, name: str, *, more: bool, busy: bool) -> Call:
         if self._stopping:
@@ -170,9 +198,9 @@ class Desk:
             shown = name[:NAME_CHARS]
             cure = suggestion(shown, self._calls, otherwise="Both sides may be of different releases.")
             raise UnknownCall(f"nova-torchd has no call {shown!r}.", cure)
-        if self._peer.access < call.access:
+        if self.peer.access < call.access:
             raise NotAllowed(
-                f"{name} needs write access, user {self._peer.uid} may only read.",
+                f"{name} needs write access, user {self.peer.uid} may only read.",
                 "Run this as the daemon's user, or be named in its configuration.",
             )
         if more and not call.streams:
@@ -182,7 +210,7 @@ class Desk:
         return call
 
     async def _run_plain(self, call: Call, args: Mapping[str, Any]) -> Any:
-        found = call.handler(self._peer, args)
+        found = call.handler(self.peer, args)
         if not call.streams:
             return await cast("Awaitable[Any]", found)
         stream = cast("AsyncIterator[Any]", found)
@@ -191,11 +219,14 @@ class Desk:
         finally:
             await _close(stream)
 
-    async def _run_stream(self, call_id: int | str, name: str, call: Call, args: Mapping[str, Any]) -> None:
-        stream = cast("AsyncIterator[Any]", call.handler(self._peer, args))
+    async def _run_stream(
+        self, call_id: int | str, name: str, call: Call, args: Mapping[str, Any], note: Callable[..., None]
+    ) -> None:
+        stream = cast("AsyncIterator[Any]", call.handler(self.peer, args))
         kind = "snapshot"
         try:
             async for item in stream:
+                note("ok", item)
                 await self._send(self._packed(name, {"id": call_id, "more": kind, "ok": item}))
                 kind = "delta"
         finally:

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 from nova_torch.errors import Lagged
+from noval_d.node.pulse import idle
 
 T = TypeVar("T")
 
@@ -103,8 +104,12 @@ class Subscription(Generic[T]):
             if self._ended:
                 raise StopAsyncIteration
             self._news.clear()
-            await self._news.wait()
+            await idle(self._news.wait)
         return self._items.popleft()
+
+    def waiting(self, most: int) -> list[T]:
+        """Take up to `most` items that wait already."""
+        return [self._items.popleft() for _ in range(min(most, len(self._items)))]
 
     def offer(self, item: T) -> bool:
         """Take an item if it is wanted; return False when it made the reader lag."""

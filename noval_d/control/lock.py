@@ -29,6 +29,11 @@ class Listener:
     lock_fd: int
     inode: tuple[int, int] | None  # of the socket file to remove at the end; None: systemd keeps it
 
+    @property
+    def in_place(self) -> bool:
+        """Whether callers still find this socket at its path."""
+        return self.inode is None or _inode(self.path) == self.inode
+
     def stop_listening(self) -> None:
         """Take no more connections and remove the socket file if it is still ours; again is fine."""
         self.sock.close()
@@ -73,6 +78,24 @@ def listen(path: str, may: Permissions) -> Listener:
         os.close(lock_fd)
         raise
     return Listener(sock=sock, path=path, lock_fd=lock_fd, inode=_inode(path))
+
+
+def listen_again(lost: Listener, may: Permissions) -> Listener:
+    """Return a new socket at the path of a listener whose file was removed; close the old one.
+
+    Raises Conflict when another daemon is there by now, StoreFailed when the directory cannot be used.
+    """
+    lock = f"{lost.path}.lock"
+    held = os.fstat(lost.lock_fd)
+    if _inode(lock) == (held.st_dev, held.st_ino):
+        _clear(lost.path)
+        sock = _bind(lost.path, may)
+        made = Listener(sock=sock, path=lost.path, lock_fd=lost.lock_fd, inode=_inode(lost.path))
+        lost.lock_fd = -1
+    else:
+        made = listen(lost.path, may)
+    lost.close()
+    return made
 
 
 def _lock(path: str) -> int:

@@ -12,14 +12,16 @@ from typing import Self
 
 from nova_torch.errors import Busy, NovaError
 from nova_torch.protocol.frames import pack
+from noval_d.control.audit import Audit
 from noval_d.control.calls import Access, Call, Limits, Peer
 from noval_d.control.connection import Connection
-from noval_d.control.lock import BACKLOG, Listener, listen
+from noval_d.control.lock import BACKLOG, Listener, listen, listen_again
 from noval_d.control.peers import Credentials, Permissions, read_credentials
 
 log = logging.getLogger("nova.control")
 
 NO_ROOM_S = 1.0  # how long to leave waiting connections alone when the process has no file descriptor left
+LOOK_S = 2.0  # how often it is looked whether the socket's file is still there: a stat
 FLUSH_S = 1.0  # for the last answers to leave when the server stops
 
 
@@ -33,6 +35,7 @@ class ControlServer:
         may: Permissions,
         *,
         limits: Limits | None = None,
+        audit: Audit | None = None,
         credentials: Callable[[socket.socket], Credentials] = read_credentials,
     ) -> None:
         self.path = os.fspath(path)
@@ -40,6 +43,7 @@ class ControlServer:
         self._calls = calls
         self._may = may
         self._limits = limits or Limits()
+        self._audit = audit
         self._credentials = credentials
         self._listener: Listener | None = None
         self._connections: set[Connection] = set()
@@ -47,6 +51,8 @@ class ControlServer:
         self._work: set[asyncio.Task[None]] = set()
         self._empty = asyncio.Event()
         self._resume: asyncio.TimerHandle | None = None
+        self._look: asyncio.TimerHandle | None = None
+        self._problem = ""
 
     def __repr__(self) -> str:
         state = "closed" if self._listener is None else "open"
@@ -63,7 +69,9 @@ class ControlServer:
         """Listen. Raises Conflict, StoreFailed, ConfigInvalid (see `lock.listen`)."""
         self._listener = listen(self.path, self._may)
         self.path = self._listener.path
-        asyncio.get_running_loop().add_reader(self._listener.sock.fileno(), self._accept)
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._listener.sock.fileno(), self._accept)
+        self._look = loop.call_later(LOOK_S, self._keep_in_place)
         log.info("control.listening", extra={"path": self.path, "mode": oct(self._may.mode)})
 
     async def stop(self) -> None:
@@ -72,8 +80,9 @@ class ControlServer:
             return
         listener, self._listener = self._listener, None
         try:
-            if self._resume is not None:
-                self._resume.cancel()
+            for timer in (self._resume, self._look):
+                if timer is not None:
+                    timer.cancel()
             asyncio.get_running_loop().remove_reader(listener.sock.fileno())
             listener.stop_listening()
             await self._finish_calls()
@@ -126,6 +135,26 @@ class ControlServer:
             found.update(connection.desk.tasks)
         return found
 
+    def _keep_in_place(self) -> None:
+        """Make the socket's file again when somebody removed it: nobody could reach the daemon otherwise."""
+        listener = self._listener
+        if listener is None:
+            return
+        loop = asyncio.get_running_loop()
+        self._look = loop.call_later(LOOK_S, self._keep_in_place)
+        if listener.in_place:
+            return
+        loop.remove_reader(listener.sock.fileno())
+        try:
+            self._listener = listener = listen_again(listener, self._may)
+            self._problem = ""
+            log.warning("control.listening_again", extra={"path": self.path})
+        except NovaError as error:
+            if error.message != self._problem:
+                log.warning("control.lost", extra={"path": self.path, "problem": error.message})
+            self._problem = error.message
+        loop.add_reader(listener.sock.fileno(), self._accept)
+
     # -- connections
 
     def _accept(self) -> None:
@@ -143,16 +172,19 @@ class ControlServer:
                 return
             sock.setblocking(False)
             try:
-                peer = self._admit(sock)
-            except NovaError as error:
-                self._turn_away(sock, error)
+                who = self._credentials(sock)
             except OSError:  # gone before it could be asked who it is
                 sock.close()
+                continue
+            try:
+                peer = self._admit(who)
+            except NovaError as error:
+                self._turn_away(sock, who, error)
             else:
                 self._open(sock, peer)
 
-    def _admit(self, sock: socket.socket) -> Peer:
-        peer = self._may.admit(self._credentials(sock))
+    def _admit(self, who: Credentials) -> Peer:
+        peer = self._may.admit(who)
         limits = self._limits
         readers = sum(connection.peer.access is Access.READ for connection in self._connections)
         full = len(self._connections) >= limits.connections
@@ -163,8 +195,10 @@ class ControlServer:
             )
         return peer
 
-    def _turn_away(self, sock: socket.socket, error: NovaError) -> None:
+    def _turn_away(self, sock: socket.socket, who: Credentials, error: NovaError) -> None:
         self.refused += 1
+        if self._audit is not None:
+            self._audit.turned_away(who.uid, who.pid, error.code)
         if self.refused & (self.refused - 1) == 0:  # the 1st, 2nd, 4th, ...: nobody fills the disk this way
             log.warning("control.turned_away", extra={"code": error.code, "count": self.refused})
         with contextlib.suppress(OSError):
@@ -172,7 +206,9 @@ class ControlServer:
         sock.close()
 
     def _open(self, sock: socket.socket, peer: Peer) -> None:
-        connection = Connection(peer=peer, calls=self._calls, limits=self._limits, on_lost=self._lost)
+        connection = Connection(
+            peer=peer, calls=self._calls, limits=self._limits, on_lost=self._lost, audit=self._audit
+        )
         self._connections.add(connection)
         task = asyncio.create_task(self._attach(sock, connection), name="control accept")
         self._opening.add(task)

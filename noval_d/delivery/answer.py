@@ -69,7 +69,7 @@ async def answer(
         ) from None
     try:
         view = await agent.view(link.client)
-        dialog = _dialog_in_front(agent, view)
+        dialog = _dialog_in_front(agent, view, fingerprint)
         if fingerprint is not None and fingerprint != dialog.fingerprint:
             raise Conflict(
                 f"another dialog is open in {agent.id} now ({dialog.fingerprint}, not {fingerprint}):"
@@ -144,7 +144,7 @@ def _open(agent: Agent) -> Dialog | None:
     return read_dialog(agent.driver, agent.screen) if agent.screen is not None else None
 
 
-def _dialog_in_front(agent: Agent, view: AgentView) -> Dialog:
+def _dialog_in_front(agent: Agent, view: AgentView, fingerprint: str | None) -> Dialog:
     """Return the dialog that may be answered now. Raises PaneNotFound, Conflict."""
     facts, name = view.facts, agent.id
     if facts is None:
@@ -162,7 +162,10 @@ def _dialog_in_front(agent: Agent, view: AgentView) -> Dialog:
         raise Conflict(f"{name} leaves {view.unread_bytes} bytes unread.", "Try again when it reads.")
     dialog = _open(agent)
     if dialog is None:
-        raise Conflict(f"no dialog is open in {name}: it is {agent.state.value}.", f"novactl peek {name}")
+        gone = f"the dialog {fingerprint} is gone, " if fingerprint is not None else ""
+        raise Conflict(
+            f"{gone}no dialog is open in {name}: it is {agent.state.value}.", f"Look: novactl peek {name}"
+        )
     if not agent.driver.dialog_answer:
         raise Conflict(
             f"the driver {agent.driver.name} does not say how its dialogs are answered.",

@@ -37,6 +37,11 @@ class Refuse:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Denied(Refuse):
+    """The policy of this node does not allow it."""
+
+
 Decision = Type | Hold | Refuse
 
 
@@ -55,10 +60,10 @@ def _refusal(message: Message, view: AgentView, now_ms: int) -> Refuse | None:
         return Refuse(
             State.FAILED, f"the driver {view.driver.name} knows no commands: send it without --command"
         )
-    if view.driver.strategy == "cursor_line" and (looks_like := _like_a_dialog(message, view)):
+    if view.driver.strategy == "cursor_line" and (number := _like_a_dialog(message, view)):
         return Refuse(
-            State.FAILED,
-            f"its line {looks_like!r} looks like a dialog, and the driver {view.driver.name} cannot tell them"
+            State.FAILED,  # the line itself is not said: a reason is for readers too
+            f"its line {number} looks like a dialog, and the driver {view.driver.name} cannot tell them"
             " apart: put it in other words",
         )
     if view.line_buffered:
@@ -71,10 +76,10 @@ def _refusal(message: Message, view: AgentView, now_ms: int) -> Refuse | None:
     return None
 
 
-def _like_a_dialog(message: Message, view: AgentView) -> str:
-    """Return the line of a body that, in the composer, would be taken for a dialog and never entered."""
-    lines = (line.strip() for line in clean(message.body).split("\n"))
-    return next((line[:60] for line in lines if any(p.search(line) for p in view.driver.dialogs)), "")
+def _like_a_dialog(message: Message, view: AgentView) -> int:
+    """Return which line of a body, from 1, would be taken for a dialog and never be entered; else 0."""
+    lines = enumerate(clean(message.body).split("\n"), start=1)
+    return next((n for n, line in lines if any(p.search(line.strip()) for p in view.driver.dialogs)), 0)
 
 
 def _pane_hold(view: AgentView) -> Hold | None:
@@ -82,7 +87,7 @@ def _pane_hold(view: AgentView) -> Hold | None:
     if view.paused:
         return Hold(HoldReason.PAUSED, "paused by its operator: novactl resume", 3600.0)
     if not view.lease_ok:
-        return Hold(HoldReason.NODE_LOST, "this node's lease is over until the broker answers", 0.5)
+        return Hold(HoldReason.NODE_LOST, "its agent may be another node's now: novactl status", 0.5)
     facts = view.facts
     if view.ending:
         return Hold(HoldReason.NO_AGENT, "it is being ended by order", 0.25)
@@ -113,10 +118,10 @@ def _absence(view: AgentView, command: str) -> str:
 
 
 def _screen_hold(view: AgentView) -> Hold | None:
-    """Return why the screen says that a paste would go wrong now; a `line` agent has no screen to ask."""
+    """Return why the screen says that a paste would go wrong now; of a `line` agent only its prompt is known."""
     sight = view.sight
     if sight is None:
-        return None
+        return _line_hold(view)
     if sight.dialog is not None or view.asking:
         return Hold(HoldReason.DIALOG, "a dialog is open", 0.5, sight.dialog or "it asks for a permission")
     if not view.ready:
@@ -127,9 +132,20 @@ def _screen_hold(view: AgentView) -> Hold | None:
         return Hold(HoldReason.BUSY, "it works and has no input box meanwhile", 0.25)
     if sight.composer is None:
         return Hold(HoldReason.DIALOG, "its input box is not on the screen (another view is open)", 0.5)
+    if view.opening:
+        return Hold(HoldReason.STARTING, "its first prompt opens the conversation", 0.1)
     if sight.composer:
         draft = repr(sight.composer[:60])
         return Hold(HoldReason.DRAFT, "a half-typed line is in its input box", 0.5, draft)
+    if view.driver.busy_cursor_hidden and not view.rested:
+        return Hold(HoldReason.BUSY, "its input box has just come back", 0.1)
     if (sight.busy or view.working) and not view.driver.queues_while_busy:
         return Hold(HoldReason.BUSY, "it works and takes no text meanwhile", 0.25)
     return None
+
+
+def _line_hold(view: AgentView) -> Hold | None:
+    if not view.half_typed:
+        return None
+    draft = repr(view.half_typed[:60])
+    return Hold(HoldReason.DRAFT, "a half-typed line is behind its prompt", 0.5, draft)

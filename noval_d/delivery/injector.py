@@ -15,7 +15,8 @@ from pathlib import Path
 from nova_torch.errors import StoreFailed, TmuxNotAnswering, TmuxUnavailable
 from noval_d.agents.driver import Driver
 from noval_d.agents.recognition import is_interpreter
-from noval_d.delivery.lines import all_of, enter_key, guard
+from noval_d.delivery.lines import all_of, cursor_as_seen, enter_key, guard
+from noval_d.failpoints import failpoint
 from noval_d.tmux.clock import SET_CLOCK, in_time
 from noval_d.tmux.control import Answer, ControlClient, quote
 from noval_d.tmux.link import TmuxLink
@@ -56,8 +57,19 @@ class Injector:
         if error is not None:
             raise TmuxUnavailable(f"tmux refused the clock of the Enter guard: {error}.")
 
-    async def paste(self, pane: PaneFacts, text: str, token: str, *, enter: Driver | None = None) -> bool:
+    async def paste(
+        self,
+        pane: PaneFacts,
+        text: str,
+        token: str,
+        *,
+        enter: Driver | None = None,
+        at_cursor: bool = True,
+    ) -> bool:
         """Paste `text` and set the marker to `token`; with `enter` its Enter is part of the same line.
+
+        With `at_cursor` only while the cursor stands where it was seen: somebody else's keys move it. So does what
+        a program prints, which is no reason to keep a line from one that is at work.
 
         Returns True when it ran, False when the guard refused it. Raises TmuxNotAnswering or TmuxUnavailable
         when that is not known: the marker tells later.
@@ -71,13 +83,15 @@ class Injector:
             inner.append(enter_key(enter, pane))
             token += ENTERED
         inner += [f"set-option -p -t {target} {MARKER} {quote(token)}", "display-message -p OK"]
-        conditions = [guard(pane)]
+        conditions = [guard(pane), *([cursor_as_seen(pane)] if at_cursor else [])]
         if is_interpreter(pane.command):  # the guard sees its name only: what was looked at must be fresh
             conditions.append(in_time(int(self._wall() + LATE_S)))
+        failpoint("paste.before")
         answer = await self._run(
             f"load-buffer -b {buffer} {quote(str(file))} ; "
             + _if(pane, all_of(conditions), inner, [f"delete-buffer -b {buffer}", "display-message -p NO"])
         )
+        failpoint("paste.after")
         # kept while it is not known whether the line ran; the next start sweeps it
         file.unlink(missing_ok=True)
         return b"OK" in answer.lines
@@ -98,19 +112,30 @@ class Injector:
     async def enter(
         self, pane: PaneFacts, driver: Driver, token: str, text: str | None, absent: Sequence[str]
     ) -> bool:
-        """Press Enter if `text` is on the screen, none of `absent` is, and tmux gets to it in time."""
-        conditions = [guard(pane), in_time(int(self._wall() + LATE_S))]
+        """Press Enter if `text` is on the screen, none of `absent` is, and tmux gets to it in time.
+
+        The cursor must still be where it was seen: whatever somebody else types moves it.
+        """
+        conditions = [guard(pane), in_time(int(self._wall() + LATE_S)), cursor_as_seen(pane)]
         if text:
             conditions.append(f"#{{C:{text}}}")
         conditions += [f"#{{?#{{C:{mark}}},0,1}}" for mark in absent]
         target = pane.pane_id
         inner = [enter_key(driver, pane), f"set-option -p -t {target} {MARKER} {quote(token + ENTERED)}"]
+        failpoint("enter.before")
         answer = await self._run(_if(pane, all_of(conditions), [*inner, "display-message -p OK"], _NO))
+        failpoint("enter.after")
         return b"OK" in answer.lines
 
-    async def keys(self, pane: PaneFacts, keys: str, absent: Sequence[str]) -> bool:
-        """Press harmless keys by tmux's names (a space, clearing keys), guarded like Enter."""
+    async def keys(
+        self, pane: PaneFacts, keys: str, absent: Sequence[str], *, at_cursor: bool = False
+    ) -> bool:
+        """Press harmless keys by tmux's names (a space, clearing keys), guarded like Enter.
+
+        With `at_cursor` only while the cursor stands where it was seen: nobody else's keys came meanwhile.
+        """
         conditions = [guard(pane), in_time(int(self._wall() + LATE_S))]
+        conditions += [cursor_as_seen(pane)] if at_cursor else []
         conditions += [f"#{{?#{{C:{mark}}},0,1}}" for mark in absent]
         inner = [f"send-keys -t {pane.pane_id} {keys}", "display-message -p OK"]
         answer = await self._run(_if(pane, all_of(conditions), inner, _NO))
@@ -125,10 +150,7 @@ class Injector:
         """
         conditions = [guard(pane), in_time(int(self._wall() + LATE_S))]
         if at_cursor:
-            seen = f"{pane.cursor_x} {pane.cursor_y} {int(pane.cursor_visible)} {pane.history_rows}"
-            conditions.append(
-                f"#{{==:#{{cursor_x}} #{{cursor_y}} #{{cursor_flag}} #{{history_size}},{seen}}}"
-            )
+            conditions += [cursor_as_seen(pane), f"#{{==:#{{history_size}},{pane.history_rows}}}"]
         conditions += [f"#{{C:{piece}}}" for piece in pieces]
         pressed = " ".join(quote(key) for key in keys)
         inner = [f"send-keys -t {pane.pane_id} {pressed}", "display-message -p OK"]

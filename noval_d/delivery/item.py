@@ -26,9 +26,18 @@ class Item:
     """The text as it was pasted; what a hook's prompt is matched with."""
     acknowledged: bool = False
     acknowledged_at: float = 0.0
+    beside: str = ""
+    """That its prompt held more than messages, for people."""
+    arrived_at: float = 0.0
     entered_at: float = 0.0
     front: Front | None = None
     """Who led the foreground at its paste, where that was asked."""
+    elsewhere: bool = False
+    """A piece of its text was in a prompt since its paste that did not prove it."""
+    retyped: bool = False
+    """The agent lost its paste, and it was given back to be typed once more."""
+    shown_before: int = 0
+    """How often its text stood above the composer at its paste."""
     echoes: int | None = None
     """How often its text stood above the composer when Enter was pressed."""
     told: tuple[str, str] = ("", "")
@@ -37,8 +46,12 @@ class Item:
     """The ledger has a row for it."""
     refusals: int = 0
     """How often the guard refused a paste that the gate had allowed."""
+    begun: bool = False
+    """It is being written down that it is typed: it is not given back any more."""
     pasting: bool = False
     """Its paste is on its way: no prompt can be its own yet."""
+    asked_at: float | None = None
+    """When it was asked last whether it is still meant for its agent."""
     settling: bool = False
     """Its verdict is being written."""
     defects: int = 0

@@ -21,6 +21,12 @@ def guard(pane: PaneFacts) -> str:
     return f"#{{==:{seen} #{{pane_current_command}},{known} {command}}}"
 
 
+def cursor_as_seen(pane: PaneFacts) -> str:
+    """Return the tmux condition that the pane's cursor is where it was when it was looked at."""
+    seen = f"{pane.cursor_x} {pane.cursor_y} {int(pane.cursor_visible)}"
+    return f"#{{==:#{{cursor_x}} #{{cursor_y}} #{{cursor_flag}},{seen}}}"
+
+
 def all_of(conditions: Sequence[str]) -> str:
     """Return the condition that all of `conditions` are true."""
     joined = conditions[0]

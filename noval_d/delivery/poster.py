@@ -8,8 +8,10 @@ handed to; it is written down before the first byte is sent.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from nova_torch.ulid import stamp_ms
 from nova_torch.values import Form, HoldReason, MessageId, State
 from noval_d.agents.agent import Agent
 from noval_d.api import opencode
@@ -33,6 +35,7 @@ HOPE_S = 15.0  # an opencode that loads, under load, answers nothing for some se
 AIM_S = 1.0  # between two tries to tell the conversation that the pane shows
 FORGOTTEN_S = 20.0  # so long an agent that is there again may take until its API can be asked
 GONE_S = 60.0  # the same for one without a pane
+STALE_MS = 3600_000  # what a daemon before this one handed over so long ago is not begun any more
 TAKEN = (200, 204)
 REFUSED_TRIES = 3  # then it goes by keys
 LOST_TRIES = 20
@@ -56,19 +59,21 @@ class Last:
     """What was handed over last, until it was seen that something came of it."""
 
     message: MessageId
-    text: str
     conversation: str
 
 
 class Poster:
     """Hands messages to one agent over its API."""
 
-    def __init__(self, agent: Agent, *, desk: Desk) -> None:
+    def __init__(self, agent: Agent, *, desk: Desk, may: Callable[[Item], bool]) -> None:
         self.agent = agent
         self._desk = desk
+        self._may = may
         self._aimed_at = -1e9
         self._in_vain = ""
         self._last: Last | None = None
+        self._looked_into = ""
+        """The process that was asked once whether it has one that a daemon before this one handed over."""
         self._doubtful: tuple[Item, float] | None = None
         self._hoped: tuple[Front | None, float] = (None, 0.0)
 
@@ -148,6 +153,9 @@ class Poster:
         """Hand over a message that the gate let through, and prove it."""
         item.typed = plain(item.message)
         await self._desk.typing(item, aim.place)
+        if not self._may(item):  # this process stood still, and its lease ended meanwhile
+            await self._desk.untyped(item)
+            return Postponed(0.0)
         return await self._hand_over(item, aim)
 
     async def _hand_over(self, item: Item, aim: Aim, *, again: bool = False) -> Outcome:
@@ -160,7 +168,7 @@ class Poster:
                 if not again:
                     await self._desk.untyped(item)
                 return Postponed(AGAIN_S)
-            self._last = Last(ulid, item.typed, aim.conversation.id)
+            self._last = Last(ulid, aim.conversation.id)
             body = opencode.prompt_body(ulid, item.typed, aim.conversation)
             path = opencode.prompt_path(aim.conversation.id)
             answer = await aim.endpoint.ask("POST", path, body, within_s=POST_S)
@@ -240,24 +248,36 @@ class Poster:
     async def rests(self) -> None:
         """Have the last message taken up that was queued behind a turn which was broken off, or never ended.
 
-        opencode does not read on by itself then; the same request once more changes nothing but that.
+        opencode does not read on by itself then; the same request once more changes nothing but that. Each process
+        is asked once, too, for what was handed over before this daemon began.
         """
         agent, last = self.agent, self._last
-        if last is None or agent.working or agent.asking_since is not None:
+        if agent.api is None or agent.working or agent.asking_since is not None:
+            return
+        if last is None and self._looked_into == agent.api.name:
             return
         try:
             aim = await self._aim(agent.facts.title if agent.facts is not None else "")
-            if aim is None or aim.conversation.id != last.conversation:
+            if aim is None or (last is not None and aim.conversation.id != last.conversation):
                 return  # it is not what the pane shows, or not yet: nothing begins out of sight
-            newest = await aim.endpoint.get(opencode.newest_path(last.conversation))
-            if opencode.waits(newest, opencode.message_id(last.message)):
-                body = opencode.prompt_body(last.message, last.text, aim.conversation)
-                await aim.endpoint.ask("POST", opencode.prompt_path(last.conversation), body, within_s=POST_S)
-                log.info("api.taken_up", extra={"message_id": last.message})
+            newest = await aim.endpoint.get(opencode.newest_path(aim.conversation.id))
+            found = opencode.waiting(newest)
+            if found is not None and self._begins(found[0]):
+                body = opencode.prompt_body(*found, aim.conversation)
+                path = opencode.prompt_path(aim.conversation.id)
+                await aim.endpoint.ask("POST", path, body, within_s=POST_S)
+                log.info("api.taken_up", extra={"message_id": found[0]})
+            self._looked_into = aim.endpoint.name
             if self._last is last:  # one that was not answered is sent again with the next heartbeat
                 self._last = None
         except (ApiFailed, opencode.Unreadable) as error:
-            log.warning("api.failed", extra={"message_id": last.message, "problem": str(error)})
+            log.warning("api.failed", extra={"agent": agent.id, "problem": str(error)})
+
+    def _begins(self, waiting: MessageId) -> bool:
+        """Tell whether a message that waits in a conversation is to be begun now."""
+        if self._last is not None:
+            return self._last.message == waiting
+        return self.agent.clock_ms() - stamp_ms(waiting) < STALE_MS
 
 
 def _front(agent: Agent) -> Front | None:

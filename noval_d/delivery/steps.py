@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 
 from nova_torch.values import State
 from noval_d.agents.driver import Driver
+from noval_d.delivery import lost
+from noval_d.delivery.lost import Erase, Probe
 
 MAX_ENTERS = 3
 MAX_SPACES = 8
@@ -21,7 +23,10 @@ STAYS_S = 10.0  # how long a busy agent may take to show what became of a text t
 SWALLOWED_S = 0.5  # an empty composer for this long after a dialog closed: the dialog ate the paste
 VANISHED_S = 10.0  # how long a hook may come after the text left the composer before our Enter
 NEVER_SEEN = "the text never appeared in the input box"
+MIXED = "mixed"  # why it waits: somebody else's text stands in the input box together with ours
+MIXED_GONE = "somebody else typed into the same line, and it left the input box without our Enter"
 LOOK_S = 0.006  # between two looks while something is about to happen
+MIXED_LOOK_S = 0.05  # between two looks while somebody else's text stands beside ours
 IDLE_LOOK_S = 0.1  # between two looks while a person has to act
 
 
@@ -39,6 +44,8 @@ class Rules:
     hides: bool = False
     """The agent has no composer while it works: one that goes away with an Enter was submitted."""
     unsent_if_kept: bool = False
+    retypes_lost: bool = False
+    """What was typed before a space that is seen to work has been acted on, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +66,15 @@ class Progress:
     busy_seen: bool = False
     """The agent worked when Enter was pressed or since: a text that stays in the composer may be sent."""
     echoed_at: float | None = None
+    mixed: bool = False
+    """Somebody else's text was seen in the composer together with ours."""
     resumed: bool = False
     """The paste was made by a daemon that has died; what happened since is not known."""
+    retyped: bool = False
+    """It is typed a second time: the first paste was lost."""
+    missing: bool = False
+    """It should have shown long ago: whether it is lost is being found out."""
+    probing: lost.Probing | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +85,8 @@ class Look:
     """Our text (or its `[Pasted …]` stand-in) is in the composer."""
     composer: str | None
     dialog: bool
+    mixed: bool = False
+    """Something else that was typed stands in the composer together with our text."""
     unread_bytes: int = 0
     running: bool = True
     """The pane is the same, alive, and the agent is in the foreground."""
@@ -84,6 +100,14 @@ class Look:
     """It shows texts that were sent and that it has not taken yet."""
     echoed: bool = False
     """Our text stands above the composer once more than before Enter: it was sent, or queued there."""
+    column: int | None = None
+    """Where the cursor is."""
+    tells: bool = False
+    """Its prompt hook was heard since it started."""
+    elsewhere: bool = False
+    """A piece of our text was in a prompt since the paste, or stands above the composer as it did not before."""
+    idle: bool = False
+    """Neither its screen nor its hooks tell of a turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +130,10 @@ class Enter:
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """The paste was swallowed whole by a dialog; nothing of it is left: type it anew."""
+    """The paste was swallowed whole, by a dialog or by the agent; nothing of it is left: type it anew."""
+
+    lost: bool = False
+    """No dialog was there: the agent lost it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +144,7 @@ class Done:
     reason: str = ""
 
 
-Step = Wait | Space | Enter | Again | Done
+Step = Wait | Space | Enter | Probe | Erase | Again | Done
 
 
 def rules_of(driver: Driver) -> Rules:
@@ -131,6 +158,7 @@ def rules_of(driver: Driver) -> Rules:
         queues=driver.queues_while_busy,
         hides=driver.busy_cursor_hidden,
         unsent_if_kept=driver.unsent_if_kept,
+        retypes_lost=driver.retypes_lost,
     )
 
 
@@ -153,6 +181,17 @@ def spaced(progress: Progress, now: float) -> Progress:
     return replace(progress, spaces=progress.spaces + 1, spaced_at=now)
 
 
+def probed(progress: Progress, look: Look, now: float) -> Progress:
+    """Return the progress after the space of a `Probe` that tmux confirmed; `now` is when it was sent."""
+    return replace(progress, probing=lost.probed(look, now))
+
+
+def erased(progress: Progress, now: float) -> Progress:
+    """Return the progress after an `Erase` that tmux confirmed."""
+    probing = progress.probing
+    return replace(progress, probing=lost.erased(probing, now) if probing is not None else None)
+
+
 def untouched(progress: Progress, look: Look) -> bool:
     """Tell whether our text certainly stands in the composer as it was pasted, with no Enter of ours."""
     return look.here and progress.enters == 0 and not progress.resumed
@@ -168,7 +207,7 @@ def next_step(rules: Rules, progress: Progress, look: Look, now: float) -> tuple
         return replace(progress, gone_at=None), Wait(LOOK_S, "not_reading")
     taken = rules.hides and progress.enters > 0
     if look.dialog or (look.composer is None and not taken):
-        seen = progress.dialog_seen or look.dialog
+        seen = progress.dialog_seen or (look.dialog and not progress.missing)
         return replace(progress, dialog_seen=seen, calm=False, spaced_at=None, gone_at=None), Wait(
             IDLE_LOOK_S, "dialog"
         )
@@ -176,7 +215,13 @@ def next_step(rules: Rules, progress: Progress, look: Look, now: float) -> tuple
         return replace(progress, calm=False, spaced_at=None), Wait(IDLE_LOOK_S, "copy_mode")
     if look.here:
         landed_at = now if progress.landed_at is None else progress.landed_at
-        return _landed(rules, replace(progress, landed_at=landed_at, gone_at=None), look, now)
+        mixed = progress.mixed or look.mixed
+        progress = replace(progress, landed_at=landed_at, gone_at=None, mixed=mixed)
+        progress, step = _landed(rules, progress, look, now)
+        if look.mixed and isinstance(step, Enter | Space):
+            # our Enter would send what somebody else has not finished
+            return replace(progress, calm=False, spaced_at=None), Wait(MIXED_LOOK_S, MIXED)
+        return progress, step
     gone_at = now if progress.gone_at is None else progress.gone_at
     return _gone(rules, replace(progress, gone_at=gone_at), look, now)
 
@@ -246,13 +291,34 @@ def _gone(rules: Rules, progress: Progress, look: Look, now: float) -> tuple[Pro
         if gone_for >= (SWALLOWED_S if progress.dialog_seen else EMPTIED_S):
             return progress, Done(State.SUBMITTED)
         return progress, Wait(LOOK_S)
+    if progress.mixed:
+        if gone_for >= (VANISHED_S if look.hooked else SWALLOWED_S):
+            return progress, Done(State.UNCONFIRMED, MIXED_GONE)
+        return progress, Wait(IDLE_LOOK_S, MIXED)
     if progress.landed_at is not None or progress.resumed:
         if gone_for >= (VANISHED_S if look.hooked else SWALLOWED_S):
             return progress, Done(State.UNCONFIRMED, "the text left the input box before Enter was pressed")
         return progress, Wait(IDLE_LOOK_S)
     if progress.dialog_seen and look.composer == "" and gone_for >= SWALLOWED_S:
         return progress, Again()
-    if gone_for >= rules.landed_within_s:
-        why = "after a dialog the input box shows another text" if progress.dialog_seen else NEVER_SEEN
-        return progress, Done(State.UNCONFIRMED, why)
+    if progress.dialog_seen and gone_for >= rules.landed_within_s:
+        return progress, Done(State.UNCONFIRMED, "after a dialog the input box shows another text")
+    if not progress.dialog_seen and (gone_for >= rules.landed_within_s or progress.missing):
+        return _never_seen(rules, progress, look, now)
     return progress, Wait(LOOK_S)
+
+
+def _never_seen(rules: Rules, progress: Progress, look: Look, now: float) -> tuple[Progress, Step]:
+    """The text should have been in the composer long ago: lost for good, or nobody knows where it is."""
+    if not rules.retypes_lost or progress.retyped:
+        return progress, Done(State.UNCONFIRMED, NEVER_SEEN)
+    probing, found = lost.judge(progress.probing, look, now, now - progress.pasted_at)
+    progress = replace(progress, missing=True, probing=probing)
+    match found:
+        case lost.Doubt():
+            return progress, Done(State.UNCONFIRMED, NEVER_SEEN)
+        case lost.Lost():
+            return progress, Again(lost=True)
+        case lost.Patience(seconds, why):
+            return progress, Wait(seconds, why)
+    return progress, found

@@ -8,24 +8,28 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
 
 from nova_torch.errors import TmuxNotAnswering, TmuxUnavailable
 from nova_torch.values import State
 from noval_d.agents.agent import Agent
-from noval_d.agents.sight import guard_text, landed
+from noval_d.agents.sight import guard_text, is_mixed, landed
 from noval_d.delivery import steps
 from noval_d.delivery.injector import ENTERED, Injector
 from noval_d.delivery.item import Item
 from noval_d.delivery.leftover import LOOK_S, Forget, Keep, Later, Left, tidy, which
 from noval_d.delivery.line import LineProver
+from noval_d.delivery.lost import Erase, Probe
 from noval_d.delivery.template import dress
 from noval_d.delivery.view import AgentView
+from noval_d.failpoints import failpoint
 from noval_d.mailroom.desk import Desk
 from noval_d.tmux.link import TmuxLink
 
 HANDS_S = 0.05  # before the next look while somebody else presses keys in the pane
+SHOWN_CHARS = 80  # letters of a text by which it is known above the box; fewer are many messages' own
+LOST = "the agent lost it: it is typed once more"
 TELL_S = 1.0  # a typed message that waits for a person this long is reported with the reason
 
 
@@ -58,12 +62,16 @@ class Typist:
         injector: Injector,
         desk: Desk,
         server_alive: Callable[[str], bool],
+        may: Callable[[Item], bool],
+        news: Callable[[], Awaitable[None]],
     ) -> None:
         self.agent = agent
         self._link = link
         self._injector = injector
         self._desk = desk
         self._server_alive = server_alive
+        self._may = may
+        self._news = news
         self._prover = LineProver(link)
         self.stopping = False
         self.left: tuple[Left, ...] = ()
@@ -84,7 +92,7 @@ class Typist:
         try:
             yield
         finally:
-            self.agent.typing = False
+            self.agent.typing = self.agent.mixed = False
 
     async def _type(self, item: Item, view: AgentView) -> Outcome:
         agent, facts = self.agent, view.facts
@@ -97,9 +105,18 @@ class Typist:
         try:
             async with agent.hands:
                 await self._desk.typing(item, agent.pane_key)
+                if not self._may(item):  # this process stood still, and its lease ended meanwhile
+                    await self._desk.untyped(item)
+                    return Postponed(0.0)
+                if agent.unread_bytes(facts) > 0:  # keys that came since the look, or nobody reads
+                    await self._desk.untyped(item)
+                    return Postponed(0.01)
                 sent_at = agent.clock()
-                item.front = agent.front
-                ran = await self._injector.paste(facts, item.typed, item.token, enter=line_driver)
+                item.front, item.elsewhere = agent.front, False
+                item.shown_before = agent.echoes(item.typed, SHOWN_CHARS)
+                ran = await self._injector.paste(
+                    facts, item.typed, item.token, enter=line_driver, at_cursor=view.at_prompt
+                )
         except TmuxUnavailable:
             return Postponed(0.0)  # whether it ran is not known: `recover` asks the marker
         finally:
@@ -110,12 +127,14 @@ class Typist:
             return Postponed(0.01 if item.refusals < 10 else 0.5)
         item.refusals = 0
         if line_driver is not None:
+            agent.prompt.typed_at(view.line, item.typed)
             return await self._prove_line(item)
         await self._desk.tell(item, State.TYPED)
-        return await self._bring_home(item, steps.Progress(pasted_at=sent_at))
+        return await self._bring_home(item, steps.Progress(pasted_at=sent_at, retyped=item.retyped))
 
     async def _prove_line(self, item: Item) -> Outcome:
         """Wait until the program has read everything: its proof (DELIVERY 4.3)."""
+        failpoint("proof.before")
         async for finding in self._prover.follow(self.agent, item.pane, len(item.typed.encode()) + 1):
             if finding.verdict is not None:
                 return Verdict(finding.verdict, finding.reason)
@@ -140,18 +159,16 @@ class Typist:
                 case steps.Done(state, reason):
                     if look.here and state is State.SUBMITTED and not agent.hooked:
                         self.taken(item)  # an acknowledged one is noted by the worker
-                    return Verdict(state, reason)
-                case steps.Again():
-                    item.attempt += 1
-                    await self._desk.untyped(item)
-                    return Postponed(0.0)
+                    return Verdict(state, reason or (item.beside if state is State.ACKNOWLEDGED else ""))
+                case steps.Again(lost):
+                    return await self._again(item, lost=lost)
                 case steps.Enter():
                     after = await self._enter(item, progress)
                     if after is None:  # whether it was pressed is not known: `recover` asks the marker
                         return Postponed(0.1)
                     progress, waiting_since = after, agent.clock()
-                case steps.Space():
-                    progress = await self._space(progress)
+                case steps.Space() | Probe() | Erase():
+                    progress, waiting_since = await self._touch(progress, look, step), agent.clock()
                 case steps.Wait(seconds, why):
                     if self.stopping and why:  # that may last; the node ends this after a grace anyway
                         return Postponed(0.0)
@@ -174,8 +191,11 @@ class Typist:
         sight, facts = view.sight, view.facts
         same = facts is not None and agent.pane_key == item.pane
         same = same and (item.front is None or item.front.is_same(agent.front))
+        mixed = sight is not None and is_mixed(agent.driver, sight, item.typed)
         seen = steps.Look(
-            here=sight is not None and landed(agent.driver, sight, item.typed),
+            here=sight is not None
+            and (landed(agent.driver, sight, item.typed) or (mixed and not progress.enters)),
+            mixed=mixed,
             composer=sight.composer if sight is not None else None,
             dialog=view.asking or (sight is not None and sight.dialog is not None),
             unread_bytes=view.unread_bytes,
@@ -186,9 +206,15 @@ class Typist:
             busy=sight is not None and sight.busy,
             pending=sight is not None and sight.pending,
             echoed=item.echoes is not None and agent.echoes(item.typed) > item.echoes,
+            column=facts.cursor_x if facts is not None else None,
+            tells=agent.told_prompt and bool(agent.hooked),
+            elsewhere=item.elsewhere or agent.echoes(item.typed, SHOWN_CHARS) > item.shown_before,
+            idle=sight is not None and not (sight.busy or sight.pending or agent.working),
         )
+        agent.mixed = mixed and not progress.enters
         if item.acknowledged and steps.untouched(progress, seen):
-            item.acknowledged = False  # somebody else's prompt of the same words
+            if not (mixed and item.beside):  # else both went in together, and are not drawn away yet
+                item.acknowledged = False  # somebody else's prompt of the same words
             seen = replace(seen, acknowledged=False)
         return seen
 
@@ -205,30 +231,65 @@ class Typist:
         item.echoes = agent.echoes(item.typed)
         try:
             async with agent.hands:
+                if agent.unread_bytes(facts) > 0:  # keys that came since the look: not ours
+                    return replace(progress, calm=False, spaced_at=None)
                 ran = await self._injector.enter(facts, agent.driver, item.token, text, self._absent())
         except TmuxUnavailable:
             return None
         if ran:
+            failpoint("proof.before")
             return steps.entered(progress, agent.clock(), busy=sight.busy)
         if agent.clock() - progress.pasted_at > agent.driver.enter_window_s:
             await pause(agent, 0.05)
         return replace(progress, calm=False, spaced_at=None)
 
-    async def _space(self, progress: steps.Progress) -> steps.Progress:
-        assert self.agent.facts is not None
-        if self.agent.hands.locked():
-            await pause(self.agent, HANDS_S)
-            return progress
-        sent_at = self.agent.clock()
+    async def _again(self, item: Item, *, lost: bool) -> Outcome:
+        """Give it back to be typed anew, unless what the agent has written down says where it went."""
+        if lost:
+            await self._news()
+            if item.acknowledged or item.elsewhere:
+                return Postponed(0.0)  # `recover` finds out the rest
+            item.retyped = True
+            await self._desk.tell(item, State.TYPED, LOST)
+        item.attempt += 1
+        await self._desk.untyped(item)
+        if lost:
+            failpoint("lost.after")
+        return Postponed(0.0)
+
+    async def _touch(
+        self, progress: steps.Progress, look: steps.Look, step: steps.Space | Probe | Erase
+    ) -> steps.Progress:
+        """Press a key that starts nothing; return the progress, the same one when it was not pressed."""
+        match step:
+            case steps.Space():
+                sent_at = await self._key("Space")
+                return progress if sent_at is None else steps.spaced(progress, sent_at)
+            case Probe():
+                sent_at = await self._key("Space", at_cursor=True)
+                return progress if sent_at is None else steps.probed(progress, look, sent_at)
+            case Erase():
+                sent_at = await self._key("BSpace", at_cursor=True)
+                failpoint("lost.before")
+                return progress if sent_at is None else steps.erased(progress, sent_at)
+
+    async def _key(self, key: str, *, at_cursor: bool = False) -> float | None:
+        """Press a harmless key; return when it was sent, None when it was not or nobody knows."""
+        agent = self.agent
+        assert agent.facts is not None
+        if agent.hands.locked():
+            await pause(agent, HANDS_S)
+            return None
+        sent_at = agent.clock()
         try:
-            async with self.agent.hands:
-                ran = await self._injector.keys(self.agent.facts, "Space", self._absent())
+            async with agent.hands:
+                ran = await self._injector.keys(agent.facts, key, self._absent(), at_cursor=at_cursor)
         except TmuxUnavailable:
             ran = False
         if ran:
-            return steps.spaced(progress, sent_at)
-        await pause(self.agent, 0.05)
-        return progress
+            return sent_at
+        await pause(agent, 0.05)
+        return None
 
     def _absent(self) -> tuple[str, ...]:
         """Return the dialog's marks that the screen does not show now: none may appear before an Enter runs."""
@@ -244,7 +305,7 @@ class Typist:
         agent = self.agent
         item.typed = item.typed or dress(agent.driver, item.message)
         if item.acknowledged:
-            return Verdict(State.ACKNOWLEDGED)
+            return Verdict(State.ACKNOWLEDGED, item.beside)
         try:
             view = await agent.view(self._link.client)
         except TmuxUnavailable:

@@ -22,12 +22,22 @@ class AgentView:
     """What is in the foreground, for people."""
     ready: bool = True
     """It has said that it started, or its prompt was seen long enough."""
+    opening: bool = False
+    """Its first prompt is opening its conversation: what is pasted now is lost with the start screen."""
     paused: bool = False
     unread_bytes: int = 0
     """What the terminal holds that the program has not read (FIONREAD)."""
     line_buffered: bool = False
     terminal: bool = True
     """The terminal could be asked; if not, the two above say nothing."""
+    line: str = ""
+    """What stands before the cursor of a line-based program."""
+    at_prompt: bool = False
+    """That is its prompt."""
+    half_typed: str = ""
+    """That is its prompt, and this behind it."""
+    rested: bool = True
+    """Its input box has stood for a moment since it worked: what was typed ahead has been read by now."""
     working: bool = False
     """A hook reported a prompt, and none the end of its turn."""
     asking: bool = False

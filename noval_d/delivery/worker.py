@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from nova_torch.errors import NovaError, TmuxNotAnswering, TmuxUnavailable
-from nova_torch.values import HoldReason, MessageId, State
+from nova_torch.values import HoldReason, Message, MessageId, State
 from noval_d.agents.agent import Agent
 from noval_d.agents.reports import Meaning, Report
 from noval_d.delivery import proof
@@ -21,9 +21,12 @@ from noval_d.delivery.injector import Injector
 from noval_d.delivery.item import Item
 from noval_d.delivery.leftover import AGAIN_S
 from noval_d.delivery.poster import Poster
+from noval_d.delivery.standing import MAY_MOVE, TAKES_BACK
 from noval_d.delivery.template import dress
+from noval_d.delivery.turns import Turns
 from noval_d.delivery.typist import Outcome, Postponed, Typist, pause
 from noval_d.delivery.view import AgentView
+from noval_d.failpoints import failpoint
 from noval_d.mailroom.desk import Desk
 from noval_d.mailroom.ledger import Phase
 from noval_d.talk.talk import Talk
@@ -38,18 +41,10 @@ SILENT_HOOK_S = 30.0  # an idle agent whose hook has not told of a submitted mes
 OUTLIVED = "its agent was gone before a hook told of it"
 FIRST_HOOK_S = 2.0  # an agent of which no hook was heard yet has none, if a submitted message brings none
 TRANSCRIPT_S = 1.0  # between two looks into the transcript while submitted messages wait for a hook
+STANDS_S = 1.0  # so long the answer holds that a task is still its agent's
 TROUBLED_S = 0.5  # before the next try when the state file or something of ours failed
 MAX_DEFECTS = 5
 MAX_REFUSALS = 50  # of the guard, although the look before had found nothing in the way
-
-
-@dataclass(frozen=True, slots=True)
-class Limited:
-    """A message that is kept back by the limits of conversations, why, and since when."""
-
-    item: Item
-    hold: Hold
-    since_ms: int
 
 
 class Worker:
@@ -63,29 +58,37 @@ class Worker:
         injector: Injector,
         desk: Desk,
         lease_ok: Callable[[Item], bool],
+        overtaken: Callable[[Message], Awaitable[str]],
         max_attempts: int,
         server_alive: Callable[[str], bool],
         talk: Talk | None = None,
     ) -> None:
         self.agent = agent
-        self._talk = talk
         self._link = link
         self._desk = desk
         self._lease_ok = lease_ok
+        self._overtaken = overtaken
+        self._takes_back = False
+        """A message has come that takes back another."""
         self.max_attempts = max_attempts
-        self._typist = Typist(agent, link=link, injector=injector, desk=desk, server_alive=server_alive)
-        self.poster = Poster(agent, desk=desk)
+        self._typist = Typist(
+            agent,
+            link=link,
+            injector=injector,
+            desk=desk,
+            server_alive=server_alive,
+            may=lease_ok,
+            news=self._read_transcript,
+        )
+        self.poster = Poster(agent, desk=desk, may=lease_ok)
         self._waiting: list[Item] = []
         self._known: dict[MessageId, Item] = {}
         self._arrivals = 0
         self._stopping = False
         self.current: Item | None = None
         self.hold: Hold | None = None
-        self.hold_since_ms = 0
-        self.limited: dict[MessageId, Limited] = {}
-        """Messages that a limit of conversations keeps back, of each sender the first."""
-        self._kept_back: set[str] = set()
-        """The senders of those."""
+        self.hold_since = 0.0
+        self.turns = Turns(agent, desk=desk, settle=self._settle, talk=talk)
         self.roomy = asyncio.Event()
         self.roomy.set()
 
@@ -103,7 +106,8 @@ class Worker:
     @property
     def room(self) -> int:
         """How many more messages it takes now."""
-        kept = sum(item.message.sender in self._kept_back for item in self._waiting) if self._kept_back else 0
+        back = self.turns.kept_back
+        kept = sum(item.message.sender in back for item in self._waiting) if back else 0
         return max(
             0,
             min(CAPACITY + kept - len(self._waiting), UNPROVEN + kept - len(self._known), KEPT_BACK - kept),
@@ -121,21 +125,22 @@ class Worker:
     def put(self, item: Item) -> None:
         """Take a message over. Never refuses: callers look at `room` first."""
         self._arrivals += 1
-        item.arrival = self._arrivals
+        item.arrival, item.arrived_at = self._arrivals, self.agent.clock()
         self._known[item.message.id] = item
         if item.phase is Phase.ENTERED:
             item.typed = item.typed or dress(self.agent.driver, item.message)
         else:
             self._waiting.append(item)
+        self._takes_back = self._takes_back or TAKES_BACK in item.message.headers
         self.agent.wake.set()
         self.agent.restate()
 
     def take_all(self) -> list[Item]:
-        """Give back every message that was not typed (the agent is unregistered)."""
-        untyped = [item for item in self._known.values() if item.phase is Phase.RECEIVED]
+        """Give back every message that was not typed (the agent is unregistered, or another node's)."""
+        untyped = [item for item in self._known.values() if item.phase is Phase.RECEIVED and not item.begun]
         for item in untyped:
+            self._pop(item)
             self._forget(item)
-        self._waiting = [item for item in self._waiting if item.phase is not Phase.RECEIVED]
         return untyped
 
     async def heard(self, report: Report) -> None:
@@ -150,11 +155,16 @@ class Worker:
         known = [item for item in self._known.values() if item.phase in (Phase.TYPING, Phase.ENTERED)]
         typed = [item for item in known if not item.pasting]
         texts = [item.typed or dress(self.agent.driver, item.message) for item in typed]
-        for index in proof.matched(prompt, texts, cut=cut):
+        proven = proof.matched(prompt, texts, cut=cut)
+        for index in proven.indexes:
             item = typed[index]
             item.acknowledged, item.acknowledged_at = True, heard_at
+            item.beside = proof.BESIDE if proven.beside else ""
             if item.phase is Phase.ENTERED:
-                await self._settle(item, State.ACKNOWLEDGED)
+                await self._settle(item, State.ACKNOWLEDGED, item.beside)
+        if proven.beside or not proven.indexes:
+            for number, item in enumerate(typed):
+                item.elsewhere = item.elsewhere or cut or proof.has_piece(prompt, texts[number])
 
     async def _read_transcript(self) -> None:
         """Acknowledge what the agent was handed within a turn, for which no prompt hook comes."""
@@ -203,15 +213,20 @@ class Worker:
         """Do one thing for the message whose turn it is; return how long to wait before the next look."""
         await self._give_up_on_hooks()
         if not self._waiting:
-            self.current, self.hold, self.limited, self._kept_back = None, None, {}, set()
+            self.current = self.hold = None
+            self.turns.clear()
             if self._typist.left:
                 view = await self._look(None)
                 return view.recheck_s if isinstance(view, Hold) else await self._typist.tidy(view) or AGAIN_S
             return TRANSCRIPT_S if self._known else 3600.0
         expires_s = await self._expire()
+        if self._takes_back:
+            self._takes_back = False
+            for waiting in sorted(self._waiting, key=lambda one: one.order):
+                await self._withdraw(waiting)
         if not self._waiting:
             return 0.0
-        item, again_s = await self._turn()
+        item, again_s = await self.turns.next(self._waiting, self._known)
         self.current = item
         if item is None:
             self.hold = None
@@ -221,59 +236,32 @@ class Worker:
             return await self._take(item, await road.recover(item))
         return min(await self._consider(item), expires_s, again_s)
 
-    async def _turn(self) -> tuple[Item | None, float]:
-        """Return whose turn it is, and when those that a limit keeps back are asked about again.
-
-        Who is kept back holds up its own sender's messages, nobody else's.
-        """
-        again_s = 3600.0
-        limited: dict[MessageId, Limited] = {}
-        senders: set[str] = set()
-        hits: list[tuple[Item, Hold | Refuse]] = []
-        found = None
-        for item in sorted(self._waiting, key=lambda waiting: waiting.order):
-            message = item.message
-            if message.sender in senders:
-                continue
-            verdict = self._talk.judge(item) if self._talk and item.phase is Phase.RECEIVED else None
-            if verdict is None:
-                found = item
-                break
-            if isinstance(verdict, Refuse):
-                await self._settle(item, verdict.state, verdict.reason)
-                hits.append((item, verdict))
-                continue
-            senders.add(message.sender)
-            before = self.limited.get(message.id)
-            since_ms = before.since_ms if before is not None else self.agent.clock_ms()
-            limited[message.id] = Limited(item, verdict, since_ms)
-            again_s = min(again_s, verdict.recheck_s)
-            if item.told != (State.HELD.value, verdict.reason.value):
-                await self._desk.tell(item, State.HELD, verdict.reason.value)
-                hits.append((item, verdict))
-        for message_id, entry in self.limited.items():  # behind whose turn it is: as it was
-            behind = entry.item is not found and entry.item.message.sender not in senders
-            if behind and message_id in self._known and entry.item.phase is Phase.RECEIVED:
-                limited[message_id] = entry
-        self.limited = limited
-        self._kept_back = {entry.item.message.sender for entry in limited.values()}
-        for item, verdict in hits:
-            assert self._talk is not None  # it was hit by its word
-            self._talk.limited(item, verdict)
-        return found, again_s
-
     async def _expire(self) -> float:
-        """Settle what waited too long, wherever it stands in the queue; return when the next one will have."""
-        now = self.agent.clock_ms()
+        """Settle what waited too long, wherever it stands in the queue; return when the next one will have.
+
+        By the time of day, and at the latest after as long as it was given: that clock may be set back.
+        """
+        now, clock = self.agent.clock_ms(), self.agent.clock()
         left_s = 3600.0
         for item in tuple(self._waiting):
             if item.phase is not Phase.RECEIVED or item.message.expires_ms is None:
                 continue
-            if now >= item.message.expires_ms:
+            given_s = (item.message.expires_ms - item.message.created_ms) / 1000
+            until_s = min((item.message.expires_ms - now) / 1000, item.arrived_at + given_s - clock)
+            if until_s <= 0:
                 await self._settle(item, State.EXPIRED, "its time to live ran out before it could be typed")
             else:
-                left_s = min(left_s, (item.message.expires_ms - now) / 1000 + 0.001)
+                left_s = min(left_s, until_s + 0.001)
         return left_s
+
+    async def _withdraw(self, item: Item) -> None:
+        """Settle a message that is not to be typed any more, and was not."""
+        if item.phase is not Phase.RECEIVED or item.begun:
+            return
+        reason = await self._overtaken(item.message)
+        item.asked_at = self.agent.clock()
+        if reason:
+            await self._settle(item, State.FAILED, reason)
 
     async def _consider(self, item: Item) -> float:
         view = await self._look(item)
@@ -293,6 +281,10 @@ class Worker:
         if isinstance(decision, Hold):
             return await self._held(item, decision)
         self.hold = None
+        asked = item.asked_at is not None and self.agent.clock() - item.asked_at < STANDS_S
+        if MAY_MOVE & item.message.headers.keys() and not asked:
+            await self._withdraw(item)
+            return 0.0  # what was seen is old by now
         if item.attempt >= self.max_attempts or item.refusals >= MAX_REFUSALS:
             await self._settle(item, State.DEAD, "it could not be typed in many tries")
             return 0.0
@@ -306,6 +298,7 @@ class Worker:
         """Write down what the typist found; return how long to wait before the next look."""
         if isinstance(outcome, Postponed):
             return outcome.seconds
+        failpoint("proof.after")
         await self._verdict(item, outcome.state, outcome.reason)
         return 0.0
 
@@ -320,7 +313,7 @@ class Worker:
                 ending=agent.ending,
             )
         try:
-            view = await agent.view(self._link.client)
+            view = await agent.view(self._link.client, to_type=item is not None)
         except TmuxNotAnswering:
             self._link.answered(well=False)
             return Hold(HoldReason.NO_AGENT, "the tmux server does not answer", 0.5)
@@ -330,7 +323,7 @@ class Worker:
 
     async def _held(self, item: Item, hold: Hold) -> float:
         if self.hold is None or self.hold.reason is not hold.reason:
-            self.hold_since_ms = self.agent.clock_ms()
+            self.hold_since = self.agent.clock()
         self.hold = hold
         await self._desk.tell(item, State.HELD, hold.reason.value)
         return hold.recheck_s
@@ -341,7 +334,7 @@ class Worker:
             await self._desk.entered(item)
             self._pop(item)
             if item.acknowledged:  # the hook reported while that was written
-                await self._settle(item, State.ACKNOWLEDGED)
+                await self._settle(item, State.ACKNOWLEDGED, item.beside)
             return
         await self._settle(item, state, reason)
 
@@ -355,7 +348,7 @@ class Worker:
             if item.phase is not Phase.ENTERED:
                 continue
             if item.acknowledged:  # its hook came when the state file could not be written
-                await self._settle(item, State.ACKNOWLEDGED)
+                await self._settle(item, State.ACKNOWLEDGED, item.beside)
                 continue
             item.entered_at = item.entered_at or agent.clock()
             waited_s = agent.clock() - item.entered_at

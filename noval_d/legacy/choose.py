@@ -36,10 +36,18 @@ class Choice:
 
 
 def choose(
-    facts: PaneFacts, argv: Sequence[str], drivers: Mapping[str, Driver], *, line_buffered: bool
+    facts: PaneFacts,
+    argv: Sequence[str],
+    drivers: Mapping[str, Driver],
+    *,
+    line_buffered: bool,
+    registered: bool = True,
 ) -> Choice:
-    """Return how to type into the pane whose foreground is led by the process with `argv`."""
-    if facts.nova_agent:
+    """Return how to type into the pane whose foreground is led by the process with `argv`.
+
+    Not `registered`: the agent's name that it may carry is left over.
+    """
+    if facts.nova_agent and registered:
         return _registered(facts, argv, drivers)
     known = claimants(drivers.values(), facts.command, argv)
     if len(known) == 1:

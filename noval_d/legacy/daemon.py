@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import os
-import socket
 import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 from nova_torch import paths
-from nova_torch.errors import AgentNotFound, DaemonUnreachable, NotDelivered, NovaError, TimedOut
+from nova_torch.errors import (
+    AgentNotFound,
+    DaemonUnreachable,
+    NotDelivered,
+    NovaError,
+    TimedOut,
+    UnknownCall,
+)
 from nova_torch.ulid import new_ulid
-from nova_torch.values import UNDELIVERED, Form
+from nova_torch.words import PROVEN, UNDELIVERED
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from nova_torch.protocol.client import Client
 
 CONNECT_S = 2.0
@@ -35,14 +43,14 @@ class Sent:
     """Nothing of it is in the pane: the daemon holds it and goes on by itself."""
 
 
-def form_of(text: str) -> Form:
+def form_of(text: str) -> str:
     """Return how it is dressed: a leading `/` is the agent's command, as it always was for these scripts."""
-    return Form.VERBATIM if text.startswith("/") else Form.RAW
+    return "verbatim" if text.startswith("/") else "raw"
 
 
 def connected(environment: Mapping[str, str]) -> Client | None:
     """Return a connection to the daemon; None when it is not there. Raises NovaError."""
-    path = paths.control_socket(environment)
+    path = paths.find_socket(environment)
     if not os.path.exists(path):
         return None
     try:
@@ -61,6 +69,8 @@ def connected(environment: Mapping[str, str]) -> Client | None:
 
 
 def _answers(path: str) -> bool:
+    import socket
+
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(CONNECT_S)
         try:
@@ -70,8 +80,24 @@ def _answers(path: str) -> bool:
         return True
 
 
+def occupies(agent: str, pane: str, node: str, socket_path: str, environment: Mapping[str, str]) -> bool:
+    """Tell whether the daemon says that a pane which carries an agent's name is that agent's.
+
+    The name may be left over, or be that of another tmux server's agent. True where nobody can be asked.
+    """
+    client = connected(environment)
+    if client is None:
+        return True
+    args = {"agent_id": agent, "pane": pane, "tmux": socket_path, "node": node}
+    with client:
+        try:
+            return bool(client.call("occupies", args, ACCEPT_S)["occupies"])
+        except (UnknownCall, DaemonUnreachable, TimedOut):
+            return True
+
+
 def by_daemon(agent: str, text: str, environment: Mapping[str, str]) -> Sent | None:
-    """Give the message to the daemon; None when it is not there, or not this agent's."""
+    """Give the message to the daemon; None when it is not there, or knows no such agent any more."""
     client = connected(environment)
     if client is None:
         return None
@@ -79,7 +105,7 @@ def by_daemon(agent: str, text: str, environment: Mapping[str, str]) -> Sent | N
         "id": new_ulid(),
         "target": agent,
         "body": text,
-        "form": form_of(text).value,
+        "form": form_of(text),
         "pane": environment.get("TMUX_PANE") or None,
         "tmux": environment.get("TMUX") or None,
     }
@@ -126,7 +152,7 @@ def _followed(client: Client, receipt: dict[str, Any], began: float) -> dict[str
                 "follow", {"id": receipt["id"]}, max(until - time.monotonic(), 0.001)
             ):
                 receipt = update
-                if receipt["final"] or receipt["state"] in ("submitted", "acknowledged", "replied"):
+                if receipt["final"] or receipt["state"] in PROVEN:
                     return receipt
         except (TimedOut, DaemonUnreachable):
             pass
@@ -140,7 +166,7 @@ def _judged(receipt: dict[str, Any]) -> Sent:
     if state in UNDELIVERED:
         done = "typed, but not proven to be delivered" if state == "unconfirmed" else "not sent"
         raise NotDelivered(f"{done}: {reason or state}.", f"See: {trace}")
-    if state in ("submitted", "acknowledged", "replied"):
+    if state in PROVEN:
         return Sent()
     why = f" ({reason})" if reason else ""
     if state == "typed":

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import stat
 import sys
 import time
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ LOOK_S = 20.0  # a machine that was suspended, or whose clock was set, notices w
 HOLD = "10m"  # nobody waits for it: a draft or a dialog may take its time
 LOG_BYTES = 1 << 20
 MODE = 0o600
+LOG_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 def main() -> int:
@@ -85,8 +87,13 @@ def _log(told: Mapping[str, Any], what: str) -> None:
     try:
         if os.path.exists(path) and os.path.getsize(path) > LOG_BYTES:
             os.replace(path, f"{path}.1")
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, MODE)
+        descriptor = os.open(path, LOG_FLAGS, MODE)
         with open(descriptor, "w", encoding="utf-8", errors="replace") as file:
+            state = os.fstat(descriptor)
+            if not stat.S_ISREG(state.st_mode) or state.st_uid != os.geteuid():
+                return  # put there by somebody else
+            if stat.S_IMODE(state.st_mode) != MODE:
+                os.fchmod(descriptor, MODE)
             stamp = time.strftime("%Y-%m-%dT%H:%M:%S%z")
             file.write(f"{stamp} {told['target']!r} {' '.join(what.splitlines())}\n")
     except OSError:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from nova_torch.errors import PaneNotFound
-from noval_d.legacy.tmux import PlainTmux, Refused
+from noval_d.legacy.asking import Asker, Refused
 from noval_d.tmux.targets import Place
 
 
@@ -22,7 +22,7 @@ class Window:
     panes: int
 
 
-def windows(tmux: PlainTmux) -> list[Window]:
+def windows(tmux: Asker) -> list[Window]:
     """Return every window, by session and index. Raises TmuxUnavailable."""
     return grouped(tmux.places())
 
@@ -45,7 +45,7 @@ def grouped(places: Iterable[Place]) -> list[Window]:
     ]
 
 
-def capture(tmux: PlainTmux, session: str, index: int, lines: int) -> str:
+def capture(tmux: Asker, session: str, index: int, lines: int) -> str:
     """Return the last `lines` lines of a window's active pane, no blank ones at the end. Raises PaneNotFound."""
     pane = _pane(tmux, session, index)
     if lines <= 0:
@@ -67,7 +67,7 @@ def last(shown: str, lines: int) -> str:
     return "\n".join(rows[-lines:])
 
 
-def layout_of(tmux: PlainTmux, session: str, index: int) -> str:
+def layout_of(tmux: Asker, session: str, index: int) -> str:
     """Return a window's layout, as tmux writes it. Raises PaneNotFound."""
     pane = _pane(tmux, session, index)
     return (
@@ -75,7 +75,7 @@ def layout_of(tmux: PlainTmux, session: str, index: int) -> str:
     )
 
 
-def _pane(tmux: PlainTmux, session: str, index: int) -> str:
+def _pane(tmux: Asker, session: str, index: int) -> str:
     for place in tmux.places():
         if (place.session, place.window_index) == (session, int(index)) and place.pane_active:
             return place.pane_id

@@ -37,7 +37,7 @@ def write(environment: Mapping[str, str], key: str, minutes: str, note: str, now
     beside it. Raises StoreFailed.
     """
     current = os.path.abspath(
-        environment.get("NOVA_LEGACY_NOTE") or os.path.join(paths.state_dir(environment), "legacy", NAME)
+        environment.get("NOVA_LEGACY_NOTE") or os.path.join(paths.find_state_dir(environment), "legacy", NAME)
     )
     stem, ending = os.path.splitext(current)
     made = Note(own=f"{stem}.{key}{ending}", current=current)

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nova_torch.clean import checked_body
+from nova_torch.clean import checked_body, clean
 from nova_torch.errors import (
     AgentNotFound,
     DaemonUnreachable,
@@ -26,10 +26,10 @@ from nova_torch.errors import (
 )
 from nova_torch.ulid import new_ulid
 from noval_d.legacy import notes
+from noval_d.legacy.asking import Asker, server_of
 from noval_d.legacy.daemon import again, connected, unknown
-from noval_d.legacy.road import pane_of
+from noval_d.legacy.road import agent_in, pane_of
 from noval_d.legacy.send import failed, note, say
-from noval_d.legacy.tmux import PlainTmux, server_of
 
 MINUTES, NOTE, TARGET = "3", "Standard check-in", "tmux-orc:0"
 MAX_MINUTES = 366 * 24 * 60.0
@@ -72,11 +72,11 @@ def text_of(note_text: str, path: str) -> str:
 
 def _schedule(minutes: str, text: str, target: str, environment: Mapping[str, str]) -> tuple[Kept, float]:
     delay_s = _seconds(minutes)
-    body = checked_body(os.fsencode(text))
-    tmux = PlainTmux(server_of(environment), environment)
-    agent = tmux.look(pane_of(tmux, target)).facts.nova_agent
+    body = clean(checked_body(os.fsencode(text)))
+    tmux = Asker(server_of(environment), environment)
+    agent = agent_in(tmux, pane_of(tmux, target), environment)
     now_s, key = time.time(), new_ulid()
-    written = notes.write(environment, key, minutes, text, now_s)
+    written = notes.write(environment, key, minutes, body, now_s)
     told = {
         "due_s": now_s + delay_s,
         "target": target,

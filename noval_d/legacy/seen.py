@@ -11,7 +11,7 @@ from nova_torch.errors import PaneNotFound
 from nova_torch.values import PaneId
 from noval_d.agents.driver import Driver
 from noval_d.agents.recognition import described
-from noval_d.agents.sight import landed, look
+from noval_d.agents.sight import begun, is_mixed, landed, look
 from noval_d.delivery import steps
 from noval_d.delivery.view import AgentView
 from noval_d.legacy.choose import Choice, Way, choose
@@ -39,9 +39,16 @@ class Eyes:
     """Looks at one pane again and again, and remembers since when an input box is there."""
 
     def __init__(
-        self, tmux: PlainTmux, drivers: Mapping[str, Driver], clock: Callable[[], float] = time.monotonic
+        self,
+        tmux: PlainTmux,
+        drivers: Mapping[str, Driver],
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        registered: bool = True,
     ) -> None:
+        """`registered`: an agent's name that the pane carries counts."""
         self._tmux, self._drivers, self._clock = tmux, drivers, clock
+        self._registered = registered
         self._box_since: float | None = None
 
     def __repr__(self) -> str:
@@ -55,7 +62,7 @@ class Eyes:
         front = read_front(facts.pid)
         argv = front.argv if front is not None else ()
         unread, buffered, asked = _terminal(facts)
-        choice = choose(facts, argv, self._drivers, line_buffered=buffered)
+        choice = choose(facts, argv, self._drivers, line_buffered=buffered, registered=self._registered)
         sight = look(choice.driver, screen) if choice.way is Way.AGENT and not choice.absent else None
         free = (
             not choice.agent_id and choice.way is not Way.AGENT
@@ -65,29 +72,33 @@ class Eyes:
             facts=facts,
             sight=sight,
             running=described(facts.command, argv),
-            ready=self._ready(sight is not None and sight.composer is not None, choice.driver, front),
+            ready=self._ready(sight is not None and sight.composer is not None, choice.driver, screen, front),
             unread_bytes=0 if free else unread,
             line_buffered=buffered and choice.way is Way.LINE,
             terminal=asked or free,
         )
         return Seen(view=view, facts=facts, screen=screen, choice=choice, front=front)
 
-    def _ready(self, box: bool, driver: Driver, front: Front | None) -> bool:
+    def _ready(self, box: bool, driver: Driver, screen: Screen, front: Front | None) -> bool:
         """Tell whether the agent is past its start, in which it might swallow an Enter."""
         now = self._clock()
         self._box_since = (self._box_since or now) if box else None
         if self._box_since is not None and now - self._box_since >= driver.ready_after_s:
             return True
+        if box and begun(driver, screen, front.argv if front is not None else ()):
+            return True
         return front is not None and _age_s(front) >= STARTED_S
 
 
-def glance(before: Seen, now: Seen, text: str, *, echoed: bool) -> steps.Look:
+def glance(before: Seen, now: Seen, text: str, *, entered: bool, echoed: bool) -> steps.Look:
     """Return what `now` tells of a text that was pasted when the pane was as `before`."""
     sight, driver = now.view.sight, before.choice.driver
     same = (now.facts.pid, now.facts.nova_agent) == (before.facts.pid, before.facts.nova_agent)
     same = same and (before.front is None or before.front.is_same(now.front))
+    mixed = sight is not None and is_mixed(driver, sight, text)
     return steps.Look(
-        here=sight is not None and landed(driver, sight, text),
+        here=sight is not None and (landed(driver, sight, text) or (mixed and not entered)),
+        mixed=mixed,
         composer=sight.composer if sight is not None else None,
         dialog=sight is not None and sight.dialog is not None,
         unread_bytes=now.view.unread_bytes,
@@ -95,7 +106,7 @@ def glance(before: Seen, now: Seen, text: str, *, echoed: bool) -> steps.Look:
         reading=now.facts.in_mode or now.facts.input_off,
         busy=sight is not None and sight.busy,
         pending=sight is not None and sight.pending,
-        echoed=echoed,
+        echoed=entered and echoed,
     )
 
 

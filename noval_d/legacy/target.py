@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from nova_torch.errors import PaneNotFound
-from nova_torch.values import PaneId
+from nova_torch.words import PaneId
 from noval_d.tmux.targets import Place, resolve
 
 

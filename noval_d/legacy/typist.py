@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from nova_torch.errors import PaneNotFound, TmuxUnavailable
 from nova_torch.values import HoldReason, Message, PaneId, State
 from noval_d.agents.driver import Driver
-from noval_d.agents.sight import echoes, guard_text, look
+from noval_d.agents.sight import echoes, guard_text, is_typed_behind, look
 from noval_d.delivery import steps
 from noval_d.delivery.gate import Hold, Refuse, decide
 from noval_d.delivery.template import dress
@@ -32,6 +32,7 @@ SCREEN_SETTLE_S = 0.3  # Codex, Gemini and Claude join an Enter to a paste for 8
 FOLLOW_S = 15.0  # how long a text in an input box is followed to its proof
 ASKING_S = 2.0  # the same, while a dialog is open that came behind our Enter: a person has to answer it
 READ_LOOK_S = 0.002
+BESIDE = "somebody else has typed into the same line"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ class PlainTypist:
         drivers: Mapping[str, Driver],
         *,
         hold_s: float,
+        registered: bool = True,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
@@ -58,7 +60,7 @@ class PlainTypist:
         self._tmux = tmux
         self._hold_s = hold_s
         self._clock, self._wall, self._sleep = clock, wall, sleep
-        self._eyes = Eyes(tmux, drivers, clock)
+        self._eyes = Eyes(tmux, drivers, clock, registered=registered)
 
     def __repr__(self) -> str:
         return f"<PlainTypist {self._tmux!r}>"
@@ -126,7 +128,7 @@ class PlainTypist:
             case Way.LINE:
                 return self._read(seen)
             case Way.SCREEN:
-                return self._enter_later(seen, pasted_at)
+                return self._enter_later(seen, text, pasted_at)
             case Way.AGENT:
                 return self._bring_home(seen, text, steps.Progress(pasted_at=pasted_at))
 
@@ -161,8 +163,9 @@ class PlainTypist:
                 return Verdict(State.TYPED, "the program there has not read it yet")
             self._sleep(READ_LOOK_S)
 
-    def _enter_later(self, seen: Seen, pasted_at: float) -> Verdict:
-        """Press Enter when the paste has been read and settled, and no dialog is open."""
+    def _enter_later(self, seen: Seen, text: str, pasted_at: float) -> Verdict:
+        """Press Enter when the paste has been read and settled, no dialog is open, and nothing came behind it."""
+        why = "a dialog or copy mode was in the way"
         while self._clock() < pasted_at + FOLLOW_S:
             if unread_bytes(seen.facts) or self._clock() < pasted_at + SCREEN_SETTLE_S:
                 if unread_bytes(seen.facts) and self._clock() > pasted_at + 2 * READ_S:
@@ -174,14 +177,16 @@ class PlainTypist:
             now = self._look(seen.facts.pane_id)
             if now.facts.pid != seen.facts.pid or now.facts.command != seen.facts.command:
                 return Verdict(State.UNCONFIRMED, "typed without Enter: another program is in front now")
-            if now.facts.in_mode or asks(seen.choice.driver, now.screen):
+            behind = is_typed_behind(now.screen, text)
+            if behind or now.facts.in_mode or asks(seen.choice.driver, now.screen):
+                why = BESIDE if behind else why
                 self._sleep(0.05)
                 continue
             absent = look(seen.choice.driver, now.screen).absent_marks
             if self._tmux.enter(now.facts, seen.choice.driver, now=self._wall(), text=None, absent=absent):
                 return self._read(now)
             self._sleep(0.02)
-        return Verdict(State.UNCONFIRMED, "typed without Enter: a dialog or copy mode was in the way")
+        return Verdict(State.UNCONFIRMED, f"typed without Enter: {why}")
 
     # -- an agent --
 
@@ -193,9 +198,9 @@ class PlainTypist:
         while True:
             now = self._look(seen.facts.pane_id)
             shown = echoes(driver, now.screen, text)
-            shows = glance(seen, now, text, echoed=progress.enters > 0 and shown > before)
-            progress, step = steps.next_step(rules, progress, shows, self._clock())
+            shows = glance(seen, now, text, entered=progress.enters > 0, echoed=shown > before)
             sight = now.view.sight
+            progress, step = steps.next_step(rules, progress, shows, self._clock())
             match step:
                 case steps.Done(state, reason):
                     return Verdict(state, reason)
@@ -214,7 +219,7 @@ class PlainTypist:
                     if self._tmux.press(now.facts, "Space", now=self._wall(), absent=sight.absent_marks):
                         progress = steps.spaced(progress, sent_at)
                 case steps.Wait(seconds, reason):
-                    why = reason
+                    why = BESIDE if reason == steps.MIXED else reason
                     self._sleep(seconds)
                 case _:
                     self._sleep(steps.LOOK_S)

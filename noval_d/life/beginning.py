@@ -15,7 +15,12 @@ if TYPE_CHECKING:
     from noval_d.life.starter import Starter
     from noval_d.node.node import Node
 
-DIALOG_S = 1.0  # a dialog that stands so long waits for somebody; one that was answered gets so long to go
+DIALOG_S = (
+    1.0  # a dialog that stands so long waits for somebody; between two that are answered is so much time
+)
+AGAIN_S = 5.0
+"""So long after its keys were read a dialog stands before they are pressed again: what a program that is late makes
+of them then may be an answer to its next dialog, which nobody allowed."""
 ANSWERS = 5
 PRESENT = (AgentState.IDLE, AgentState.BUSY, AgentState.DRAFT)
 
@@ -29,7 +34,9 @@ class Beginning:
         self._agent = agent
         self._tell = tell
         self._dialog: tuple[str, float] | None = None
-        self._answered: list[float] = []
+        self._answered: list[str] = []
+        self._quiet_at = 0.0
+        """When the last keys were pressed, or seen unread."""
         self._told = ""
 
     def __repr__(self) -> str:
@@ -54,6 +61,8 @@ class Beginning:
         if known is None and view.sight.dialog is None:
             self._dialog = None
             return False
+        if view.unread_bytes:
+            self._quiet_at = self._node.clock()
         await self._meet(known, allow)
         return False
 
@@ -65,12 +74,14 @@ class Beginning:
             self._dialog = (name, now)
         allowed = known is not None and known.name in allow
         if known is not None and allowed and len(self._answered) < ANSWERS:
-            if self._answered and now - self._answered[-1] < DIALOG_S:
+            patience_s = AGAIN_S if name in self._answered[-1:] else DIALOG_S
+            if self._answered and now - self._quiet_at < patience_s:
                 return
             facts = agent.facts
             async with agent.hands:
                 if facts is not None and await self._node.injector.press(facts, known.keys, known.marks):
-                    self._answered.append(self._node.clock())
+                    self._answered.append(name)
+                    self._quiet_at = self._node.clock()
                     self._tell("life.answered", name)
             return
         if now - self._dialog[1] >= DIALOG_S and self._told != (name or "?"):

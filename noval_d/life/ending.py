@@ -25,7 +25,7 @@ LOOK_S = 0.02
 HANGUP_S = 1.0  # its terminal is gone: most programs end on that by themselves
 FINISH_S = 3.0  # for a message between paste and proof, before the agent is asked to quit
 ASK_S = 5.0
-DRAWN_S = 3.0
+DRAWN_S = 3.0  # for a turn in its last moments, too
 KILLED_S = 5.0
 
 
@@ -131,19 +131,19 @@ async def _quit(node: Node, agent: Agent, text: str) -> bool:
         return False
     end_at = node.clock() + driver.landed_within_s
     while node.clock() < end_at:
-        sight = (await agent.view(client)).sight
-        if sight is not None and landed(driver, sight, text):
+        view = await agent.view(client)
+        if view.facts is not None and view.sight is not None and landed(driver, view.sight, text):
             await asyncio.sleep(driver.settle_s)
-            return await node.injector.enter(pane, driver, token, guard_text(sight, text), sight.absent_marks)
+            guarded = guard_text(view.sight, text)
+            return await node.injector.enter(view.facts, driver, token, guarded, view.sight.absent_marks)
         await asyncio.sleep(LOOK_S)
     return False
 
 
 def _undrawn(view: AgentView) -> bool:
-    """Tell whether an agent that does nothing shows no input box yet: aider's comes a moment after its answer."""
+    """Tell whether an agent shows neither an input box nor a dialog yet: aider's box comes after its turn."""
     sight = view.sight
-    quiet = sight is not None and sight.composer is None and not sight.busy and sight.dialog is None
-    return view.present and quiet
+    return view.present and sight is not None and sight.composer is None and sight.dialog is None
 
 
 def _signal(pid: int, number: signal.Signals) -> None:

@@ -10,32 +10,27 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nova_torch.errors import MessageNotFound, NovaError, PaneNotFound, TmuxNotAnswering, TmuxUnavailable
+from nova_torch.errors import MessageNotFound, NovaError, PaneNotFound, TmuxUnavailable
 from nova_torch.ulid import new_ulid
-from nova_torch.values import AgentId, MessageId, PaneId
+from nova_torch.values import AgentId, MessageId
 from noval_d.life.archive import archive_name, keep, summary
 from noval_d.life.beginning import Beginning
-from noval_d.life.ending import How, end, end_rest, runs
 from noval_d.life.plan import Life, Phase
 from noval_d.life.policy import Again, Exit, GiveUp, Limits, after_exit, recent
+from noval_d.life.program import Program
 from noval_d.node.retire import retire
-from noval_d.tmux.endings import Ending, ending, reap
-from noval_d.tmux.panes import PaneFacts, list_panes
 
 if TYPE_CHECKING:
     from noval_d.agents.agent import Agent
     from noval_d.life.book import Book
     from noval_d.life.starter import Starter
     from noval_d.node.node import Node
-    from noval_d.tmux.control import ControlClient
 
 log = logging.getLogger("nova.life")
 
 LOOK_S = 0.1  # while it is not ready
 GLANCE_S = 0.5  # at a process that runs: one file of /proc
 TROUBLED_S = 1.0
-REAPED_S = 2.0
-REAPED_LOOK_S = 0.02
 
 
 @dataclass(slots=True, kw_only=True)
@@ -58,6 +53,7 @@ class Keeper:
         self.life = life
         agent.launching = life.phase in (Phase.STARTING, Phase.LAUNCHED)
         agent.session = life.session
+        agent.prompted = life.phase is Phase.LAUNCHED and starter.carries(agent, life)
         self.started: asyncio.Future[None] | None = None
         """Of a spawn whose caller waits: done when the program runs, or failed, and then nothing is left."""
         self.by_order = False
@@ -65,8 +61,7 @@ class Keeper:
         self._order: Order | None = None
         self._news = asyncio.Event()
         self._beginning = Beginning(node, starter, agent, self._tell)
-        self._ran = 0
-        """The program that was seen to run, until what it left is ended: its number is nobody else's yet."""
+        self._program = Program(node, agent)
 
     def __repr__(self) -> str:
         return f"<Keeper {self.life.agent} {self.life.phase} starts={self.life.starts}>"
@@ -194,39 +189,17 @@ class Keeper:
     async def _watch(self) -> None:
         while self._order is None:
             program = self.agent.facts
-            ended = await self._exit()
+            ended = await self._program.exit()
             if ended is not None:
-                await self._end_rest(program)
+                await self._program.end_rest(program)
                 await self._ended(ended)
                 return
             if self.life.phase is Phase.LAUNCHED:
                 await self._get_ready()
+            await self._starter.follow(self.agent)
             if self.agent.session and self.agent.session != self.life.session:
                 await self._become(self.life)
             await self._pause(GLANCE_S if self.ready else LOOK_S)
-
-    async def _exit(self) -> Exit | None:
-        """Return how the program ended; None while it runs, or while nobody can tell."""
-        facts = self.agent.facts
-        if facts is not None and not facts.dead and runs(facts.pid):
-            self._ran = facts.pid
-            return None
-        try:
-            client = self._node.tmux.client
-            panes = await list_panes(client)
-            mine = next((p for p in panes if p.nova_agent == self.agent.id), None)
-            if mine is None:
-                self.agent.moved(None, self.agent.server)
-                return Exit()
-            if mine.nova_node != self._node.name:
-                return None
-            self.agent.moved(mine, self.agent.server)
-            if not mine.dead and runs(mine.pid):
-                return None
-            known = await self._reaped(client, mine.pane_id)
-        except TmuxUnavailable:
-            return None
-        return Exit(code=known.code, signal=known.signal) if known is not None else Exit()
 
     async def _get_ready(self) -> None:
         agent = self.agent
@@ -282,7 +255,7 @@ class Keeper:
                 outcome = await self._stop(force=order.force)
                 order.done.set_result(outcome)
                 return False
-            how = await self._end(order.force)
+            how = await self._program.end(order.force)
             self.agent.launching, self.agent.ending = True, False
             self.agent.restate()
             await self._become(self.life.to(Phase.STARTING, tries_ms=(), gave_up=""))
@@ -296,48 +269,6 @@ class Keeper:
             order.done.cancel()
             raise
         return True
-
-    async def _end(self, force: bool) -> How:
-        """End the program, and wait until tmux knows that it has ended."""
-        self.agent.ending = True
-        if self.agent.facts is None:
-            await self._exit()  # looks for its pane
-            if self.agent.facts is None and self._node.tmux.state == "not_answering":
-                raise TmuxNotAnswering("the tmux server does not answer, so nothing can be ended there.")
-        facts = self.agent.facts
-        if facts is not None and not facts.dead and runs(facts.pid):
-            self._ran = facts.pid
-        how = await end(self._node, self.agent, force=force)
-        await self._end_rest(facts)
-        facts = self.agent.facts
-        if facts is not None and how is not How.ALREADY:
-            known = await self._reaped(self._node.tmux.client, facts.pane_id)
-            if known is not None and not known.dead:
-                raise NovaError(
-                    f"something still holds the terminal of pane {facts.pane_id}.",
-                    f"Look: novactl peek {self.agent.id}",
-                )
-        return how
-
-    async def _end_rest(self, program: PaneFacts | None) -> None:
-        """End what `program` left of its group; for sure its own while it was seen to run until just now."""
-        if program is None:
-            return
-        pane = "" if program.pid == self._ran else program.pane_id
-        self._ran = 0
-        if await end_rest(program.pid, self._node.config.life.terminate_s, pane=pane):
-            log.info("life.rest_ended", extra={"agent": self.life.agent, "pid": program.pid})
-
-    async def _reaped(self, client: ControlClient, pane: PaneId) -> Ending | None:
-        """Wait until tmux knows how the program of `pane` ended; it learns of the end and of the status apart."""
-        end_at = self._node.clock() + REAPED_S
-        while (known := await ending(client, pane)) is not None and not known.told:
-            if self._node.clock() > end_at:
-                break
-            if known.dead:
-                await reap(client)
-            await asyncio.sleep(REAPED_LOOK_S)
-        return known
 
     async def _stop(self, *, force: bool) -> Mapping[str, Any]:
         """End the program, archive its pane and a summary, take the agent off the node. Can be done again."""
@@ -357,12 +288,12 @@ class Keeper:
                 shown["before.txt"] = await history(node.tmux.socket, pane)
             except PaneNotFound:
                 pane = None
-        how = await self._end(force)
+        how = await self._program.end(force)
         ended = None
         if pane is not None:
             try:
                 shown["pane.txt"] = await history(node.tmux.socket, pane)
-                ended = await self._reaped(node.tmux.client, pane)
+                ended = await self._program.reaped(node.tmux.client, pane)
             except (PaneNotFound, TmuxUnavailable) as error:
                 log.info("life.pane_gone", extra={"agent": agent.id, "problem": error.message})
         told = {

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nova_torch.errors import Conflict, ShuttingDown
 from nova_torch.values import AgentId, AgentSpec
+from noval_d.life.asked import Asked
 from noval_d.life.book import Book
 from noval_d.life.goahead import GoAhead
 from noval_d.life.keeper import Keeper
@@ -85,7 +86,10 @@ class Lives:
         self._coming.add(spec.agent_id)
         try:
             life = Life(agent=spec.agent_id, plan=plan)
-            agent = await self._node.roster.expect(spec, Book.entry(life))
+            along = [Book.entry(life)]
+            if plan.ask:
+                along.append(Asked.entry(plan.ask, spec.agent_id, self._node.clock_ms()))
+            agent = await self._node.roster.expect(spec, *along)
             keeper = Keeper(self._node, self._book, self._starter, agent, life)
             keeper.by_order = True
             keeper.started = started = asyncio.get_running_loop().create_future()

@@ -26,6 +26,8 @@ class Plan:
     allow: tuple[str, ...] = ()
     owner: str = ""
     """Who ordered it: the sender of its first prompt."""
+    ask: str = ""
+    """Under which id another node asked for it."""
 
 
 class Phase(StrEnum):

@@ -9,6 +9,7 @@ anew under another token, whose window nothing of the old start can become.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import secrets
 from dataclasses import replace
@@ -16,14 +17,16 @@ from typing import TYPE_CHECKING
 
 from nova_torch.errors import Conflict, TimedOut, TmuxUnavailable
 from nova_torch.values import PaneId
-from noval_d.agents.recognition import script_of
+from noval_d.agents.recognition import is_shell, may_be_a_shell, script_of
 from noval_d.agents.start import start_argv
+from noval_d.failpoints import failpoint
 from noval_d.life.ending import runs
 from noval_d.life.goahead import new_token
 from noval_d.life.plan import Life, Phase
 from noval_d.tmux.endings import START_OPTION, ending
 from noval_d.tmux.front import read_front
 from noval_d.tmux.panes import PaneFacts, list_panes, observe, set_pane_options
+from noval_d.tmux.server import how_to_start
 
 if TYPE_CHECKING:
     from noval_d.agents.agent import Agent
@@ -61,7 +64,8 @@ class Starter:
                     f"Look: novactl peek {agent.id}",
                 )
             if not self._goahead.waits(life.token, pane.pid):
-                return life.to(Phase.LAUNCHED, pane=pane.pane_id), self._argv(agent, life)[1]
+                agent.prompted = self.carries(agent, life)
+                return life.to(Phase.LAUNCHED, pane=pane.pane_id), self._left(agent, life)
             return await self._launch(agent, life, pane.pane_id)
         token = new_token()
         resumed = bool(life.session and agent.driver.start.resume)
@@ -74,6 +78,7 @@ class Starter:
             pane=pane.pane_id if pane is not None else "",
         )
         await self._book.write(life)
+        failpoint("spawn.before")
         if pane is not None:
             from noval_d.tmux.windows import reuse_pane  # libtmux: 30 ms that only a start pays for
 
@@ -86,6 +91,9 @@ class Starter:
         from noval_d.tmux.windows import close_pane, open_window
 
         node = self._node
+        if node.config.tmux.unit:  # its server is no child of ours, in our sandbox
+            await self._client()
+            may_start = False
         opened = await open_window(
             node.tmux.socket,
             session=life.plan.session,
@@ -110,18 +118,26 @@ class Starter:
         if seen is None:
             raise TmuxUnavailable(f"the window of agent {agent.id} was closed while it was opened.")
         await node.roster.register(agent.spec, seen.facts, client)
-        argv, left = self._argv(agent, life)
+        argv, agent.prompted = self._argv(agent, life)
         self._goahead.give(life.token, argv=argv, cwd=life.plan.cwd, env=self._environment(agent, life))
+        failpoint("spawn.after")
         await self._becomes(client, agent, life, pane)
-        return life.to(Phase.LAUNCHED, pane=pane), left
+        return life.to(Phase.LAUNCHED, pane=pane), self._left(agent, life)
 
     @staticmethod
-    def _argv(agent: Agent, life: Life) -> tuple[list[str], str]:
-        """Return the words of this start, and the prompt that they do not carry."""
+    def _argv(agent: Agent, life: Life) -> tuple[list[str], bool]:
+        """Return the words of this start, and whether they carry the first prompt."""
         session = life.session if life.resumed else None
         prompt = life.plan.prompt if len(life.plan.prompt.encode()) <= PROMPT_BYTES else ""
-        argv, carried = start_argv(agent.driver.start, life.plan.command, prompt=prompt, session=session)
-        return argv, "" if carried or life.resumed else life.plan.prompt
+        return start_argv(agent.driver.start, life.plan.command, prompt=prompt, session=session)
+
+    def carries(self, agent: Agent, life: Life) -> bool:
+        """Tell whether the first prompt is on the command line of this start."""
+        return self._argv(agent, life)[1]
+
+    def _left(self, agent: Agent, life: Life) -> str:
+        """Return the prompt that is still to be sent."""
+        return "" if life.resumed or self.carries(agent, life) else life.plan.prompt
 
     async def _becomes(self, client: ControlClient, agent: Agent, life: Life, pane: PaneId) -> None:
         """Wait until the program that waited is the agent's, or has ended."""
@@ -148,14 +164,33 @@ class Starter:
         agent.spec = replace(agent.spec, program=facts.command, script=script)
         await self._node.roster.register(agent.spec, facts, client)
 
+    async def follow(self, agent: Agent) -> None:
+        """Take for the agent what its program has become since: a script (as pyenv's python3) that execs another.
+
+        Only the very process that was started counts, and no shell that it becomes.
+        """
+        facts = agent.facts
+        if agent.driver.commands or facts is None or facts.dead or agent.present:
+            return
+        front = read_front(facts.pid)
+        if (
+            front is not None
+            and front.pid == facts.pid
+            and is_shell(agent.spec.program or "")
+            and not may_be_a_shell(facts.command)
+        ):
+            with contextlib.suppress(TmuxUnavailable):
+                await self.identify(agent, facts, self._node.tmux.client)
+
     async def _client(self) -> ControlClient:
         try:
             async with asyncio.timeout(CONNECT_S):
                 return await self._node.tmux.wait_up()
         except TimeoutError:
+            tmux = self._node.tmux
             raise TmuxUnavailable(
-                f"no tmux server answers at {self._node.tmux.socket.path}. {self._node.tmux.problem}".strip(),
-                "Start one: novactl spawn does it when there is none.",
+                f"no tmux server answers at {tmux.socket.path}. {tmux.problem}".strip(),
+                how_to_start(self._node.config.tmux.unit),
             ) from None
 
     async def _found(self, agent: Agent) -> PaneFacts | None:

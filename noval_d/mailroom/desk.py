@@ -6,14 +6,18 @@ receipt, which `post` sends and the other side's resend asks for again if it is 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from nova_torch.codec import encode_message
 from nova_torch.values import Hop, Message, NodeId, State
 from noval_d.delivery.item import Item
 from noval_d.delivery.template import from_machine
+from noval_d.failpoints import failpoint
+from noval_d.mailroom.fence import Fence
 from noval_d.mailroom.ledger import Ledger, Phase
 from noval_d.mailroom.outbox import Outbox
+from noval_d.mailroom.performances import Performances
 from noval_d.mailroom.store import Statement, Store
 from noval_d.talk.records import Records
 
@@ -33,6 +37,8 @@ class Desk:
         clock_ms: Callable[[], int],
         post: Post,
         release: Release,
+        performances: Performances,
+        fence: Fence,
     ) -> None:
         self._store = store
         self._outbox = outbox
@@ -40,39 +46,80 @@ class Desk:
         self._clock_ms = clock_ms
         self._post = post
         self._release = release
+        self._performances = performances
+        self._fence = fence
 
     async def tell(self, item: Item, state: State, reason: str = "") -> None:
         """Tell the sender of a state on the way (held, typed); the same one twice is told once."""
         if item.told == (state.value, reason):
             return
+        failpoint("hop.before")
         await self._record(item, state, reason, False)
+        failpoint("hop.after")
         item.told = (state.value, reason)
 
     async def typing(self, item: Item, pane: str) -> None:
-        """Make durable that a paste into `pane` may run from now on."""
-        now_ms = self._clock_ms()
-        note = Ledger.typing(item.message.id, item.attempt, pane, now_ms)
-        passed = (Records.passed(item.message, item.agent, now_ms),) if from_machine(item.message) else ()
-        await self._store.write(*self._row(item), note, *passed)
+        """Make durable that a paste into `pane` may run from now on. Raises what `Fence.begin` raises."""
+        item.begun = True
+        try:
+            if self._fence.own(item):
+                await self._begin(item, pane)
+            else:
+                await self._begin_marked(item, pane)
+        except BaseException:
+            item.begun = False
+            raise
         item.phase, item.pane, item.written = Phase.TYPING, pane, True
+
+    async def _begin_marked(self, item: Item, pane: str) -> None:
+        """Write the ledger and the mark in the mailbox at the same time; when one fails, neither holds."""
+        done = await asyncio.gather(self._begin(item, pane), self._fence.begin(item), return_exceptions=True)
+        problem = next((each for each in done if isinstance(each, BaseException)), None)
+        if problem is not None:
+            if done[0] is None:
+                item.written = True
+                await self._store.write(Ledger.untyped(item.message.id, item.attempt, self._clock_ms()))
+            raise problem
+
+    async def _begin(self, item: Item, pane: str) -> None:
+        message, now_ms = item.message, self._clock_ms()
+        if item.written:
+            notes = [Ledger.typing(message.id, item.attempt, pane, now_ms)]
+        else:
+            envelope = encode_message(message)
+            notes = [Ledger.first_typing(message, item.agent, envelope, item.attempt, pane, now_ms)]
+            if message.wants_answer:
+                notes.append(Records.asked(message, item.agent, now_ms))
+        if from_machine(message):
+            notes.append(Records.passed(message, item.agent, now_ms))
+        failpoint("begin.before")
+        await self._store.write(*notes)
+        failpoint("begin.after")
 
     async def untyped(self, item: Item) -> None:
         """Note that nothing of it is in the pane: it may be typed (again)."""
         await self._store.write(Ledger.untyped(item.message.id, item.attempt, self._clock_ms()))
-        item.phase = Phase.RECEIVED
+        item.phase, item.begun = Phase.RECEIVED, False
+        await self._fence.undo(item)
 
     async def entered(self, item: Item) -> None:
         """Note the composer's proof of an agent whose hook will tell more; the mailbox may forget the message."""
         note = Ledger.entered(item.message.id, self._clock_ms())
+        failpoint("entered.before")
         await self._record(item, State.SUBMITTED, "", False, note)
+        failpoint("entered.after")
         item.phase, item.told = Phase.ENTERED, (State.SUBMITTED.value, "")
         self._release(item, State.SUBMITTED, "")
 
     async def settle(self, item: Item, state: State, reason: str = "") -> None:
         """Write the final verdict, tell the sender, and let the mailbox forget the message."""
-        note = Ledger.settled(item.message.id, state, reason, self._clock_ms())
+        now_ms = self._clock_ms()
+        note = Ledger.settled(item.message.id, state, reason, now_ms)
+        failpoint("settle.before")
         await self._record(item, state, reason, True, *self._row(item), note)
+        failpoint("settle.after")
         item.phase, item.told, item.written = Phase.SETTLED, (state.value, reason), True
+        self._performances.settled(item.agent, item.message, state, now_ms)
         self._release(item, state, reason)
 
     async def reopen(self, message: Message) -> None:
@@ -112,9 +159,10 @@ class Desk:
         if message.origin == self._node or self._outbox.open(message.id):
             await self._outbox.apply([hop], *extra)
         else:
+            accepted = self._outbox.accepted
             if extra:
                 await self._store.write(*extra)
-            if self._outbox.open(message.id):
+            if self._outbox.accepted != accepted and self._outbox.open(message.id):
                 await self._outbox.apply([hop])
         if message.origin != self._node:
             self._post(message, hop)

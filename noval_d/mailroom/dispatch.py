@@ -6,14 +6,17 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 
 from nova_torch.broker import Broker, Enqueue, Enqueued, Lane
-from nova_torch.codec import decode_hop, encode_hop
-from nova_torch.errors import BrokerUnavailable, InvalidRequest, NotOwner, StoreFailed
+from nova_torch.errors import BrokerUnavailable, StoreFailed
 from nova_torch.values import AgentId, HoldReason, Hop, MessageId, NodeId, State
 from noval_d.delivery.item import Item
+from noval_d.failpoints import failpoint
 from noval_d.mailroom.inbox import Inbox
-from noval_d.mailroom.outbox import Outbox, Outgoing
+from noval_d.mailroom.outbox import Outbox
+from noval_d.mailroom.outgoing import Outgoing
+from noval_d.mailroom.seals import Seals
 from noval_d.node.link import BrokerLink
 from noval_d.talk.pigeonhole import Hand
 
@@ -26,7 +29,7 @@ LOST_MS = 600_000  # how long after its time to live the owner of a message may 
 
 
 class Dispatch:
-    """Moves accepted messages on, in the order they were accepted, and receipts back."""
+    """Moves accepted messages on, in the order they were accepted."""
 
     def __init__(
         self,
@@ -38,6 +41,7 @@ class Dispatch:
         workers: Mapping[AgentId, Hand],
         clock_ms: Callable[[], int],
         mailbox_limit: int,
+        seals: Seals,
     ) -> None:
         self._node = node
         self._outbox = outbox
@@ -46,9 +50,14 @@ class Dispatch:
         self._workers = workers
         self._clock_ms = clock_ms
         self._limit = mailbox_limit
+        self._seals = seals
         self._expired_to = 0
-        self._receipts: asyncio.Queue[tuple[NodeId, Hop]] = asyncio.Queue()
-        self._own_receipts: asyncio.Queue[Hop] = asyncio.Queue()
+        self._earlier = 0
+        """The last message that was accepted before this start: it may have been handed on, and that not noted."""
+        self._unsure: set[MessageId] = set()
+        """What was handed on, and no answer came or none could be noted."""
+        self._owners: dict[AgentId, str] = {}
+        """Who had each mailbox that something was put into last, as of which epoch."""
 
     @property
     def mode(self) -> str:
@@ -57,17 +66,22 @@ class Dispatch:
 
     async def run(self) -> None:
         """Send until cancelled."""
-        expire_ms = 0
+        self._earlier = self._outbox.newest()
+        looked_ms = 0
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(TICK_S):
                     await self._outbox.grew.wait()
+            grew = self._outbox.grew.is_set()
             self._outbox.grew.clear()
             try:
-                if abs(self._clock_ms() - expire_ms) >= TICK_S * 1000:
-                    expire_ms = self._clock_ms()
+                if not grew and not self._outbox.any_open():
+                    continue
+                look = abs(self._clock_ms() - looked_ms) >= TICK_S * 1000
+                if look:
+                    looked_ms = self._clock_ms()
                     await self._expire()
-                await self._round()
+                await self._round(look=look)
             except BrokerUnavailable as error:
                 self._link.failed(error)
                 await asyncio.sleep(0.05)
@@ -76,14 +90,20 @@ class Dispatch:
                 log.warning("outbox.store_failed", extra={"problem": error.message})
                 await asyncio.sleep(TICK_S)
 
-    async def _round(self) -> None:
+    async def _round(self, *, look: bool) -> None:
+        """Send what is unsent and, with `look`, again what nothing is heard of."""
         broker = self._link.broker
         if broker is None:
-            await self._straight()
+            if not self._link.superseded:
+                await self._straight()
             return
         stuck: set[AgentId] = set()  # theirs waits for its owner, in order; the next tick tries again
-        while batch := self._outbox.unsent(BATCH, skip=stuck):
+        more = True
+        while more and (batch := self._outbox.unsent(BATCH, skip=stuck)):
             stuck |= await self._send(broker, batch)
+            more = len(batch) == BATCH  # what came meanwhile has set `grew`
+        if not look:
+            return
         silent = self._outbox.silent(self._clock_ms() - int(SILENT_S * 1000), BATCH)
         if silent:
             await self._ask_again(broker, [out for out in silent if self._in_hand(out) is None])
@@ -110,15 +130,22 @@ class Dispatch:
         stuck: set[AgentId] = set()
         lost: set[AgentId] = set()
         unowned: list[MessageId] = []
-        for out, answer in zip(outside, await self._enqueue(broker, outside), strict=True):
+        fresh = {out.message.id for out in outside} - self._unsure
+        self._unsure |= fresh
+        failpoint("enqueue.before")
+        answers = await self._enqueue(broker, outside)
+        failpoint("enqueue.after")
+        for out, answer in zip(outside, answers, strict=True):
             if not answer.error:
                 hops.append(self._hop(out, State.QUEUED, "", node=NodeId(answer.owner_node or "")))
-            elif answer.error == "full" and not self._outbox.handed_on(out.message.id):
+            elif answer.error == "full" and not self._may_be_there(out, but=fresh):
                 why = f"the mailbox of {out.agent} is full ({self._limit} messages)"
                 hops.append(self._hop(out, State.FAILED, why, final=True))
             else:
                 stuck.add(out.agent)
-                if answer.error != "full":
+                if answer.error == "unfit":
+                    self._link.unfit([out.agent])
+                elif answer.error not in ("full", "moved"):
                     lost.add(out.agent)
                     if not out.reason:
                         unowned.append(out.message.id)
@@ -126,9 +153,19 @@ class Dispatch:
             self._link.claim_again(agent)
         # a receipt of the owner may be faster than this note: it must not be overwritten
         await self._outbox.advance(hops)
+        self._unsure -= fresh.union(hop.message for hop in hops)
+        failpoint("queued.after")
         if unowned:
             await self._outbox.note(unowned, HoldReason.NO_AGENT.value)
         return stuck
+
+    def _may_be_there(self, out: Outgoing, but: AbstractSet[MessageId] = frozenset()) -> bool:
+        """Tell whether a mailbox may have had a message, by any try `but` that which was answered just now."""
+        return (
+            out.seq <= self._earlier
+            or out.message.id in self._unsure - but
+            or self._outbox.handed_on(out.message.id)
+        )
 
     async def _ask_again(self, broker: Broker, lost: list[Outgoing]) -> None:
         """Send messages again of which nothing was heard: their owner takes them, or tells what became of them.
@@ -137,20 +174,42 @@ class Dispatch:
         """
         answers = await self._enqueue(broker, lost)
         pairs = zip(lost, answers, strict=True)
-        unowned = {out.message.id for out, answer in pairs if answer.error and answer.error != "full"}
+        unowned = {out.message.id for out, answer in pairs if answer.error == "no_agent"}
         queued = [o.message.id for o in lost if o.message.id in unowned and o.state is State.QUEUED]
         if queued:  # no node has the mailbox: they are sent as soon as one does
             await self._outbox.resend(queued)
 
     async def _enqueue(self, broker: Broker, batch: list[Outgoing]) -> list[Enqueued]:
+        """Put messages into their mailboxes, if those have the owners that this node knows, or no data was lost.
+
+        A new owner may have claimed a mailbox of a broker that lost its data before this node has noticed: what was
+        lost would be overtaken. Raises BrokerUnavailable then; it is sent again first, with the next connection.
+        """
+        answers = await self._put(broker, batch)
+        if any(answer.error == "moved" for answer in answers):
+            if await self._link.lost(broker):
+                raise BrokerUnavailable("the broker lost its data.", "What it lost is sent again.")
+            self._learn(batch, answers)
+            answers = await self._put(broker, batch)
+        self._learn(batch, answers)
+        return answers
+
+    def _learn(self, batch: list[Outgoing], answers: list[Enqueued]) -> None:
+        self._owners.update(
+            {out.agent: answer.owner for out, answer in zip(batch, answers, strict=True) if answer.owner}
+        )
+
+    async def _put(self, broker: Broker, batch: list[Outgoing]) -> list[Enqueued]:
         return await broker.enqueue(
             [
                 Enqueue(
                     agent=out.agent,
                     message_id=out.message.id,
                     lane=Lane.of(out.message.priority),
-                    payload=out.envelope,
+                    payload=self._seals.message(out.message, out.envelope),
                     limit=self._limit,
+                    origin=self._node,
+                    owner=self._owners.get(out.agent, ""),
                 )
                 for out in batch
             ]
@@ -158,7 +217,8 @@ class Dispatch:
 
     async def _straight(self) -> None:
         """Give messages for local agents to their workers, in order, as far as they have room."""
-        room = {agent: worker.room for agent, worker in self._workers.items() if worker.room > 0}
+        workers = {agent: hand for agent, hand in self._workers.items() if not self._link.taken(agent)}
+        room = {agent: worker.room for agent, worker in workers.items() if worker.room > 0}
         for seq, message, agent in self._outbox.near(room):
             worker = self._workers.get(agent)
             if worker is None or room[agent] <= 0 or worker.find(message) is not None:
@@ -187,7 +247,7 @@ class Dispatch:
             expires_ms = out.message.expires_ms
             if expires_ms is None or now < expires_ms or self._in_hand(out) is not None:
                 continue
-            if not self._outbox.handed_on(out.message.id):
+            if not self._may_be_there(out):
                 late.append(
                     self._hop(out, State.EXPIRED, "its time to live ran out in the outbox", final=True)
                 )
@@ -208,64 +268,3 @@ class Dispatch:
             reason=reason,
             final=final,
         )
-
-    # -- receipts between nodes --
-
-    def post(self, node: NodeId, hop: Hop) -> None:
-        """Send a receipt to the node of a sender."""
-        if node == self._node:
-            self._own_receipts.put_nowait(hop)
-        else:
-            self._receipts.put_nowait((node, hop))
-
-    async def run_own(self) -> None:
-        """Take receipts for this node's own messages until cancelled."""
-        while True:
-            hop = await self._own_receipts.get()
-            try:
-                await self._outbox.apply([hop])
-            except StoreFailed as error:  # asked for again like one that was lost on its way
-                log.warning("outbox.store_failed", extra={"problem": error.message})
-
-    async def run_post(self) -> None:
-        """Send receipts until cancelled. One that is lost is asked for again by the sender's resend."""
-        while True:
-            node, hop = await self._receipts.get()
-            while True:
-                try:
-                    broker = await self._link.wait_up()
-                    await broker.post(node, [encode_hop(hop)])
-                    break
-                except BrokerUnavailable as error:
-                    self._link.failed(error)
-                    await asyncio.sleep(0.05)
-
-    async def run_mail(self) -> None:
-        """Read receipts of other nodes until cancelled."""
-        while True:
-            try:
-                broker = await self._link.wait_up()
-                mail = await self._link.while_up(broker.mail(self._node, block_s=2.0))
-                if not mail:
-                    continue
-                hops = [_read(piece.payload) for piece in mail]
-                await self._outbox.apply([hop for hop in hops if hop is not None])
-                owner = self._link.owner
-                if owner is not None:
-                    await broker.mail_done(self._node, owner.epoch, [piece.entry_id for piece in mail])
-            except NotOwner:
-                self._link.beat_soon()  # another daemon bears this node's name: the beat says so
-                await asyncio.sleep(TICK_S)
-            except StoreFailed as error:  # it stays in the mail until it can be written
-                log.warning("outbox.store_failed", extra={"problem": error.message})
-                await asyncio.sleep(TICK_S)
-            except BrokerUnavailable as error:
-                self._link.failed(error)
-
-
-def _read(raw: bytes) -> Hop | None:
-    try:
-        return decode_hop(raw)
-    except InvalidRequest as error:
-        log.warning("outbox.unreadable_receipt", extra={"problem": error.message})
-        return None

@@ -9,17 +9,31 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 
 from nova_torch.broker import Entry, Lane
+from nova_torch.broker.connection import MAX_BLOCK_S
 from nova_torch.codec import decode_message
-from nova_torch.errors import BrokerUnavailable, InvalidRequest, MailboxLost, NotOwner, StoreFailed
-from nova_torch.keys import SCHEDULES
+from nova_torch.errors import (
+    BrokerUnavailable,
+    InvalidRequest,
+    KeyUnfit,
+    MailboxLost,
+    MessageNewer,
+    NotOwner,
+    StoreFailed,
+)
+from nova_torch.keys import ASKS, ORDERS, SCHEDULES
+from nova_torch.ulid import is_ulid
 from nova_torch.values import UNDELIVERED, AgentId, Hop, Kind, Message, MessageId, NodeId, State
 from noval_d.delivery.item import Item
+from noval_d.failpoints import failpoint
 from noval_d.mailroom.ledger import Entry as LedgerEntry
 from noval_d.mailroom.ledger import Ledger, Phase
-from noval_d.mailroom.outbox import Outgoing
+from noval_d.mailroom.outgoing import Outgoing
+from noval_d.mailroom.seals import Seals, Unproven
 from noval_d.node.link import BrokerLink
+from noval_d.node.pulse import at_most, idle, rest
 from noval_d.talk.pigeonhole import Hand
 
 log = logging.getLogger("nova.inbox")
@@ -36,7 +50,8 @@ class Inbox:
 
     `forgotten` tells of a message that the ledger does not know whether the ledger may have known it once.
     `arrived` writes down, of an answer that is new, what it means to its question. `schedules` hears of agents
-    whose schedules another node changed.
+    whose schedules another node changed. `unfit` says of a message from the broker, which is sealed and new here,
+    why it is not taken. `rejected` hears of one that is not sealed as it must be.
     """
 
     def __init__(
@@ -52,6 +67,10 @@ class Inbox:
         forgotten: Callable[[Message], bool],
         arrived: Callable[[Item], Awaitable[None]],
         schedules: Callable[[AgentId], None],
+        asked: Callable[[], None],
+        seals: Seals,
+        unfit: Callable[[Message, AgentId], str],
+        rejected: Callable[[Message, bytes, str], None],
     ) -> None:
         self._node = node
         self._ledger = ledger
@@ -63,8 +82,14 @@ class Inbox:
         self._forgotten = forgotten
         self._arrived = arrived
         self._schedules = schedules
+        self._asked = asked
+        self._seals = seals
+        self._unfit = unfit
+        self._rejected = rejected
         self._unread: set[AgentId] = set()
         self._pending: set[AgentId] = set()
+        self.newer: dict[AgentId, set[str]] = {}
+        """Messages that only a newer version can read, for each agent: they stay in the mailbox until it does."""
         self._full: set[AgentId] = set()
         """Agents whose mailboxes hold more than their workers had room for."""
         self._news = asyncio.Event()
@@ -80,6 +105,8 @@ class Inbox:
         restored = 0
         for entry in self._ledger.unsettled():
             worker = self._workers.get(entry.agent)
+            if entry.phase is Phase.RECEIVED and self._link.taken(entry.agent):
+                continue
             if worker is not None and worker.find(entry.message.id) is None:
                 worker.put(_item(entry))
                 restored += 1
@@ -96,6 +123,12 @@ class Inbox:
             self._pending.update(self._workers)
         self._news.set()
 
+    def claimed(self, agent: AgentId) -> None:
+        """Read a mailbox that has become this node's, first what another owner read and never acknowledged."""
+        self._pending.add(agent)
+        self._unread.add(agent)
+        self._news.set()
+
     def read_on(self, agent: AgentId) -> None:
         """Read a mailbox further: its worker has room again without having settled anything."""
         self._full.discard(agent)
@@ -107,12 +140,18 @@ class Inbox:
         while True:
             try:
                 broker = await self._link.wait_up()
-                bells = await self._link.while_up(broker.bells(self._node, block_s=2.0))
+                bells = await broker.bells(self._node, block_s=at_most(MAX_BLOCK_S))
             except BrokerUnavailable as error:
                 self._link.failed(error)
+                if isinstance(error, KeyUnfit):  # no bell rings: look oneself
+                    self.recheck(pending=False)
                 continue
             for agent, _lane in bells:
-                if agent.startswith(SCHEDULES):
+                if agent == ORDERS:
+                    self._link.beat_soon()  # the next beat brings it
+                elif agent == ASKS:
+                    self._asked()
+                elif agent.startswith(SCHEDULES):
                     self._schedules(AgentId(agent[len(SCHEDULES) :]))
                 else:
                     self._unread.add(AgentId(agent))
@@ -122,18 +161,39 @@ class Inbox:
     async def run_sweep(self) -> None:
         """Look into every mailbox now and then."""
         while True:
-            await asyncio.sleep(SWEEP_S)
+            await rest(SWEEP_S)
+            await self.sweep()
+
+    async def sweep(self) -> None:
+        """Have those mailboxes read that hold anything: nobody may have rung for it."""
+        broker, owner = self._link.broker, self._link.owner
+        if broker is None or owner is None:
+            return  # all are read as soon as it is back
+        claimed = [agent for agent in self._workers if self._link.claimed(agent)]
+        try:
+            found = await broker.worth_reading(claimed, owner)
+        except KeyUnfit:  # one of them cannot be told: each is read for itself
             self.recheck(pending=False)
+            return
+        except BrokerUnavailable as error:
+            self._link.failed(error)
+            return
+        if found:
+            self._unread.update(map(AgentId, found))
+            self._news.set()
 
     async def run_reader(self) -> None:
         """Read the mailboxes that have something, as far as their workers have room."""
         while True:
-            await self._news.wait()
+            await idle(self._news.wait)
             self._news.clear()
             agents, self._unread = self._unread, set()
             for agent in agents:
                 try:
                     await self._read(agent)
+                except KeyUnfit:  # the next sweep tries it again
+                    self._pending.add(agent)
+                    self._link.unfit([agent])
                 except BrokerUnavailable as error:
                     self._link.failed(error)
                     self._unread.add(agent)
@@ -151,6 +211,7 @@ class Inbox:
         if worker is None or broker is None or owner is None or not self._link.claimed(agent):
             return
         if agent in self._pending:
+            self.newer.pop(agent, None)
             async for page in broker.pending_pages(agent, owner, count=READ):
                 for entry in page:
                     await self._take(agent, entry.payload, entry)
@@ -160,7 +221,10 @@ class Inbox:
             if count <= 0:
                 self._full.add(agent)
                 return  # `release` has it read again when there is room
+            failpoint("read.before")
             entries = await broker.read(agent, owner, count=count)
+            if entries:
+                failpoint("read.after")
             for entry in entries:
                 await self._take(agent, entry.payload, entry)
             if len(entries) < count:
@@ -171,12 +235,8 @@ class Inbox:
         worker = self._workers.get(agent)
         if worker is None:
             return
-        try:
-            message = decode_message(envelope)
-        except InvalidRequest as error:
-            log.warning("inbox.unreadable", extra={"agent": agent, "problem": error.message})
-            if place is not None:
-                await self._bury_unreadable(agent, place, error.message)
+        message = await self._opened(agent, envelope, place)
+        if message is None:
             return
         item = worker.find(message.id)
         if item is not None:
@@ -189,14 +249,47 @@ class Inbox:
         if known is not None and known.phase is Phase.SETTLED:
             self._answer(message.origin, self._settled_hop(known))
             self.release(item, known.state, known.reason)
+        elif known is None and place is not None and place.holder not in ("", self._node):
+            why = f"node {place.holder}, which had the agent before, may have typed it"
+            await self._settle(item, State.UNCONFIRMED, why)
         elif known is None and self._forgotten(message):
             await self._settle(item, State.UNCONFIRMED, "it is older than what this node remembers")
+        elif known is None and place is not None and (why := self._unfit(message, agent)):
+            await self._settle(item, State.FAILED, why)
         else:
             if known is None and message.kind is Kind.REPLY:
                 await self._arrived(item)
                 if (worker := self._hand(agent, item)) is None:
                     return
             worker.put(item)
+
+    async def _opened(self, agent: AgentId, envelope: bytes, place: Entry | None) -> Message | None:
+        """Return a message that can be read and, if it was in the broker, is sealed; else None.
+
+        One that is newer than this node's version stays pending: the upgraded node reads it. Any other is buried.
+        """
+        if place is None:  # from this node's own outbox: it was in nobody else's hands
+            return decode_message(envelope)
+        unproven: Message | None = None
+        try:
+            return self._seals.opened(envelope, agent)
+        except MessageNewer as error:
+            log.warning("inbox.newer", extra={"agent": agent, "problem": error.message})
+            self.newer.setdefault(agent, set()).add(place.message_id)
+            return None
+        except InvalidRequest as error:
+            why = error.message
+            log.warning("inbox.unreadable", extra={"agent": agent, "problem": why})
+        except Unproven as error:
+            why, unproven = error.reason, error.message
+        broker, owner = self._link.broker, self._link.owner
+        if broker is not None and owner is not None:
+            if not is_ulid(place.message_id):  # its own name, so that two of one foreign name are two letters
+                place = replace(place, message_id=f"entry {place.entry_id}")
+            await broker.bury(agent, owner, place, state=State.DEAD.value, reason=why)
+            if unproven is not None:
+                self._rejected(unproven, envelope, why)
+        return None
 
     def _hand(self, agent: AgentId, item: Item) -> Hand | None:
         """Return who takes `item`; None when meanwhile somebody did, or nobody is there any more."""
@@ -214,19 +307,7 @@ class Inbox:
         return self._settled_hop(known) if known is not None and known.phase is Phase.SETTLED else None
 
     def _settled_hop(self, known: LedgerEntry) -> Hop:
-        return Hop(
-            message=known.message.id,
-            at_ms=self._clock_ms(),
-            node=self._node,
-            state=known.state,
-            reason=known.reason,
-            final=True,
-        )
-
-    async def _bury_unreadable(self, agent: AgentId, place: Entry, why: str) -> None:
-        broker, owner = self._link.broker, self._link.owner
-        if broker is not None and owner is not None:
-            await broker.bury(agent, owner, place, state=State.DEAD.value, reason=why)
+        return known.verdict(self._node, self._clock_ms())
 
     async def drain(self, agent: AgentId, why: str) -> int:
         """Fail what waits in the mailbox of an agent that is unregistered; return how many messages.
@@ -251,8 +332,8 @@ class Inbox:
 
     async def _fail_entry(self, agent: AgentId, entry: Entry, why: str) -> int:
         try:
-            message = decode_message(entry.payload)
-        except InvalidRequest:
+            message = self._seals.opened(entry.payload, agent)
+        except (InvalidRequest, Unproven):
             return 0
         known = self._ledger.find(message.id)
         if known is not None:
@@ -277,11 +358,14 @@ class Inbox:
     async def run_letting_go(self) -> None:
         """Acknowledge or bury settled messages in the broker. What fails is read again later and answered."""
         while True:
-            batch = [await self._letting_go.get()]
+            batch = [await idle(self._letting_go.get)]
             while not self._letting_go.empty() and len(batch) < 128:
                 batch.append(self._letting_go.get_nowait())
             try:
                 await self._let_go(batch)
+            except KeyUnfit:
+                self._pending.update(item.agent for item, _, _ in batch)
+                self._link.unfit(item.agent for item, _, _ in batch)
             except BrokerUnavailable as error:
                 self._link.failed(error)
             except (NotOwner, MailboxLost):
@@ -291,14 +375,15 @@ class Inbox:
         broker, owner = self._link.broker, self._link.owner
         if broker is None or owner is None:
             return
+        failpoint("ack.before")
         acks: dict[AgentId, list[tuple[Lane, str]]] = {}
         for item, state, reason in batch:
             places, item.entries = item.entries, []
             if state in UNDELIVERED and places:
                 await broker.bury(item.agent, owner, places.pop(), state=state.value, reason=reason)
             acks.setdefault(item.agent, []).extend((place.lane, place.entry_id) for place in places)
-        for agent, entries in acks.items():
-            await broker.ack(agent, owner, entries)
+        await asyncio.gather(*(broker.ack(agent, owner, entries) for agent, entries in acks.items()))
+        failpoint("ack.after")
 
 
 def _item(entry: LedgerEntry) -> Item:

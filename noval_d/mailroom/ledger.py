@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from nova_torch.codec import decode_message
-from nova_torch.values import AgentId, Message, MessageId, State
+from nova_torch.values import AgentId, Hop, Message, MessageId, NodeId, State
 from noval_d.mailroom.store import Statement, Store
 
 
@@ -42,6 +42,17 @@ class Entry:
     def token(self) -> str:
         """The marker that the paste of this attempt leaves in the pane."""
         return f"{self.message.id}.{self.attempt}"
+
+    def verdict(self, node: NodeId, now_ms: int) -> Hop:
+        """Return the receipt of a message that is settled at `node`."""
+        return Hop(
+            message=self.message.id,
+            at_ms=now_ms,
+            node=node,
+            state=self.state,
+            reason=self.reason,
+            final=True,
+        )
 
 
 _COLUMNS = "id, agent, message, phase, attempt, pane, state, reason"
@@ -85,6 +96,17 @@ class Ledger:
         )
         return [(_entry(row), row["updated_ms"]) for row in reversed(rows)]
 
+    def verdicts(self, agent: AgentId, limit: int) -> list[tuple[Message, State, int]]:
+        """Return the last `limit` settled messages of an agent with verdict and its time (ms), oldest first."""
+        rows = self._store.read(
+            "SELECT message, state, updated_ms FROM ledger WHERE agent = ? AND phase = 'settled'"
+            " ORDER BY seq DESC LIMIT ?",
+            (agent, limit),
+        )
+        return [
+            (decode_message(row["message"]), State(row["state"]), row["updated_ms"]) for row in reversed(rows)
+        ]
+
     @staticmethod
     def dropped(message: MessageId, now_ms: int) -> Statement:
         """Take an undelivered message off the list; its id stays known, so that no repeat is typed."""
@@ -105,6 +127,19 @@ class Ledger:
         return Statement(
             "UPDATE ledger SET phase = 'typing', attempt = ?, pane = ?, updated_ms = ? WHERE id = ?",
             (attempt, pane, now_ms, message),
+        )
+
+    @staticmethod
+    def first_typing(
+        message: Message, agent: AgentId, envelope: bytes, attempt: int, pane: str, now_ms: int
+    ) -> Statement:
+        """Note `received` and `typing` at once."""
+        return Statement(
+            "INSERT INTO ledger (id, agent, message, phase, attempt, pane, state, updated_ms)"
+            " VALUES (?, ?, ?, 'typing', ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE"
+            " SET phase = excluded.phase, attempt = excluded.attempt, pane = excluded.pane,"
+            " updated_ms = excluded.updated_ms",
+            (message.id, agent, envelope, attempt, pane, str(State.QUEUED), now_ms),
         )
 
     @staticmethod
@@ -140,6 +175,11 @@ class Ledger:
             " WHERE id = ? AND phase = 'settled'",
             (str(State.QUEUED), now_ms, message),
         )
+
+    @staticmethod
+    def let_go(message: MessageId) -> Statement:
+        """Forget a message that was not typed here: another node has its agent now."""
+        return Statement("DELETE FROM ledger WHERE id = ? AND phase = 'received'", (message,))
 
     @staticmethod
     def purge(before_ms: int) -> Statement:

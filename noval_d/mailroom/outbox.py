@@ -3,45 +3,57 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import replace
 
-from nova_torch.codec import decode_message, encode_message
+from nova_torch.codec import decode_message
 from nova_torch.errors import Conflict, MessageNotFound
 from nova_torch.values import AgentId, HoldReason, Hop, Message, MessageId, NodeId, Receipt, State
+from noval_d.failpoints import failpoint
+from noval_d.mailroom import outgoing
+from noval_d.mailroom.outgoing import Outgoing
+from noval_d.mailroom.quota import Quota
 from noval_d.mailroom.store import Statement, Store
 
+REMEMBERED = 10_000
+"""Of so many open messages it is remembered whom they are for; then it is read again."""
 LOOKED_AT = 5000
 """Among so many of the newest messages those for one agent are looked for."""
-TIMED = (State.ACCEPTED, State.QUEUED, State.TYPED, State.SUBMITTED, State.ACKNOWLEDGED, State.REPLIED)
+
+PASSING = frozenset({State.HELD, State.TYPED})
+"""States of which the next one is soon told."""
 
 _UNDELIVERED = "('unconfirmed', 'failed', 'expired', 'dead')"
 _LEAVES_FINAL = {State.QUEUED: f"state IN {_UNDELIVERED}", State.REPLIED: "state != 'replied'"}
-_RECEIPT = "id, agent, message, state, reason, node, final, created_ms"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outgoing:
-    """A message on its way: its place in the order of this outbox, and its owner when it is known."""
-
-    seq: int
-    message: Message
-    agent: AgentId
-    envelope: bytes
-    state: State
-    updated_ms: int
-    reason: str = ""
 
 
 class Outbox:
     """The outbox and hop tables of the state file. Every change is told to `listen`ers."""
 
-    def __init__(self, store: Store, node: NodeId, clock_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        node: NodeId,
+        clock_ms: Callable[[], int],
+        *,
+        role_of: Callable[[str], str] = lambda _: "",
+        quota: Callable[[], Quota | None] = lambda: None,
+        demand: Callable[[AgentId], Awaitable[None]] | None = None,
+    ) -> None:
+        self._quota = quota
+        self._demand = demand
         self._store = store
+        self._role_of = role_of
         self._node = node
         self._clock_ms = clock_ms
         self._listeners: list[Callable[[Hop, AgentId], None]] = []
+        self._agents: dict[MessageId, AgentId] = {}
+        """Whom open messages are for, as far as that was seen."""
+        self._strange: dict[MessageId, int] = {}
+        """Messages that were not in here, each as of how many were accepted."""
+        self._accepting: set[MessageId] = set()
+        self.accepted = 0
+        """How many messages were accepted since the start."""
         self._held_back: set[MessageId] = set()
         """Accepted messages that are not to be sent yet; after a crash nothing is held back."""
         self.grew = asyncio.Event()
@@ -52,34 +64,59 @@ class Outbox:
         self._listeners.append(listener)
 
     async def accept(
-        self, message: Message, agent: AgentId, *extra: Statement, reason: str = "", hold: bool = False
+        self,
+        message: Message,
+        agent: AgentId,
+        *extra: Statement,
+        reason: str = "",
+        hold: bool = False,
+        limited: bool = False,
     ) -> Receipt:
         """Take a message over: when this returns, it is durable. The same id again gives its present receipt.
 
         `extra` is written with it, unless the id is known. `reason` says in its trace where it came from. With
-        `hold` it is not sent before `let_go`.
+        `hold` it is not sent before `let_go`. `limited`: it counts among what its sender has open and sends.
 
-        Raises Conflict when the id belongs to another message, StoreFailed when the disk refuses.
+        Raises Conflict when the id belongs to another message, LimitReached when its sender has too many,
+        NotAllowed when its agent's node would refuse it, StoreFailed when the disk refuses.
         """
         known = self._store.read("SELECT message FROM outbox WHERE id = ?", (message.id,))
         if known:
             return self._known(message, bytes(known[0]["message"]))
+        if self._demand is not None:
+            await self._demand(agent)
+        if role := self._role_of(message.sender):  # this node's word, for the policy of the one that delivers
+            message = replace(message, headers={**message.headers, "role": role})
+        quota = self._quota() if limited else None
+        if quota is not None:
+            quota.take(message, agent)
         now = self._clock_ms()
         hop = Hop(message=message.id, at_ms=now, node=self._node, state=State.ACCEPTED, reason=reason)
         if hold:
             self._held_back.add(message.id)
-        await self._store.write(
-            Statement(
-                "INSERT INTO outbox (id, agent, message, state, node, created_ms, updated_ms)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
-                (message.id, agent, encode_message(message), State.ACCEPTED.value, self._node, now, now),
-            ),
-            _hop_row(hop),
-            *extra,
-        )
-        # two at once may have brought the same id: the file keeps the first
-        kept = self._store.read("SELECT message FROM outbox WHERE id = ?", (message.id,))
-        receipt = self._known(message, bytes(kept[0]["message"]))
+        first = (
+            message.id not in self._accepting
+        )  # of two that bring the same id at once, the file keeps that one
+        failpoint("accept.before")
+        try:
+            self._accepting.add(message.id)
+            row = outgoing.new_row(message, agent, self._node, now)
+            await self._store.write(row, outgoing.hop_row(hop), *extra)
+        except BaseException:
+            if quota is not None:
+                quota.give_back(message.id)
+            raise
+        finally:
+            if first:
+                self._accepting.discard(message.id)
+        failpoint("accept.after")
+        self.accepted += 1
+        if first:
+            self._seen(message.id, agent)
+            receipt = outgoing.accepted(message, agent, self._node)
+        else:
+            kept = self._store.read("SELECT message FROM outbox WHERE id = ?", (message.id,))
+            receipt = self._known(message, bytes(kept[0]["message"]))
         self._tell(hop, agent)
         self.grew.set()
         return receipt
@@ -93,9 +130,9 @@ class Outbox:
         marks = ",".join("?" * len(names))
         rows = self._rows(
             f"final = 0 AND state = 'accepted' AND seq > ? AND agent NOT IN ({marks}) ORDER BY seq LIMIT ?",
-            (after, *names, limit),
+            (after, *names, limit + len(self._held_back)),
         )
-        return [row for row in rows if row.message.id not in self._held_back] if self._held_back else rows
+        return [row for row in rows if row.message.id not in self._held_back][:limit]
 
     def let_go(self, messages: Iterable[MessageId]) -> None:
         """Send what was held back."""
@@ -103,13 +140,14 @@ class Outbox:
         self.grew.set()
 
     def near(self, agents: Iterable[AgentId]) -> list[tuple[int, MessageId, AgentId]]:
-        """Return place, id and agent of what is for `agents` and not known to be with their owner, in order."""
+        """Return place, id and agent of what is for `agents` and was given to no other node, in order."""
         names = list(agents)
         marks = ",".join("?" * len(names))
         rows = self._store.read(
             "SELECT seq, id, agent FROM outbox"
-            f" WHERE final = 0 AND state IN ('accepted', 'queued') AND agent IN ({marks}) ORDER BY seq",
-            names,
+            " WHERE final = 0 AND state IN ('accepted', 'queued')"
+            f" AND node = ? AND agent IN ({marks}) ORDER BY seq",
+            (self._node, *names),
         )
         return [
             (row["seq"], MessageId(row["id"]), AgentId(row["agent"]))
@@ -121,6 +159,10 @@ class Outbox:
         """Return the message at this place, if it is not final."""
         return next(iter(self._rows("final = 0 AND seq = ?", (seq,))), None)
 
+    def unsettled(self, message: MessageId) -> Outgoing | None:
+        """Return a message that was sent from here and is not final; else None."""
+        return next(iter(self._rows("final = 0 AND id = ?", (message,))), None)
+
     def of(self, agent: AgentId, limit: int) -> list[Outgoing]:
         """Return messages for `agent` that are not final and with no other node, in order."""
         return self._rows(
@@ -128,14 +170,38 @@ class Outbox:
         )
 
     def silent(self, before_ms: int, limit: int) -> list[Outgoing]:
-        """Return messages that were handed on, are not final, and of which no receipt came since `before_ms`."""
+        """Return messages that were handed on, are not final, and of which no receipt came since `before_ms`.
+
+        Also those whose last news is of a time that is still to come: the clock was set back since.
+        """
         return self._rows(
-            "final = 0 AND state != 'accepted' AND updated_ms < ? ORDER BY seq LIMIT ?", (before_ms, limit)
+            "final = 0 AND state != 'accepted' AND (updated_ms < ? OR updated_ms > ?) ORDER BY seq LIMIT ?",
+            (before_ms, self._clock_ms() + 1000, limit),
         )
+
+    def all_open(self) -> list[tuple[Message, AgentId]]:
+        """Return every message that is not final, and whom it is for."""
+        return [(out.message, out.agent) for out in self._rows("final = 0 ORDER BY seq", ())]
+
+    def any_open(self) -> bool:
+        """Tell whether any message is not final."""
+        return bool(self._store.read("SELECT 1 FROM outbox WHERE final = 0 LIMIT 1"))
 
     def open(self, message: MessageId) -> bool:
         """Tell whether a message was sent from here and is not final."""
-        return bool(self._store.read("SELECT 1 FROM outbox WHERE id = ? AND final = 0", (message,)))
+        if self._strange.get(message) == self.accepted:
+            return False
+        rows = self._store.read("SELECT final FROM outbox WHERE id = ?", (message,))
+        if not rows:
+            if len(self._strange) >= REMEMBERED:
+                self._strange.clear()
+            self._strange[message] = self.accepted
+        return bool(rows) and not rows[0]["final"]
+
+    def here(self, message: MessageId) -> bool:
+        """Tell whether a message was sent from here and is in no mailbox that another node has or had."""
+        sql = "SELECT 1 FROM outbox WHERE id = ? AND node = ?"
+        return bool(self._store.read(sql, (message, self._node)))
 
     def agent_of(self, message: MessageId) -> AgentId | None:
         """Return the mailbox that a message of this outbox is for, or None when it is not from here."""
@@ -171,13 +237,14 @@ class Outbox:
         rows = self._store.read("SELECT created_ms FROM outbox WHERE final = 0 ORDER BY seq LIMIT 1")
         return int(rows[0]["created_ms"]) if rows else None
 
+    def newest(self) -> int:
+        """Return the place of the message that was accepted last; 0: none ever was."""
+        return int(self._store.read("SELECT COALESCE(MAX(seq), 0) AS newest FROM outbox")[0]["newest"])
+
     def handed_on(self, message: MessageId) -> bool:
         """Tell whether it ever left this outbox: what became of it then only its owner knows."""
-        return bool(
-            self._store.read(
-                "SELECT 1 FROM hops WHERE message = ? AND state != 'accepted' LIMIT 1", (message,)
-            )
-        )
+        asked = "SELECT 1 FROM hops WHERE message = ? AND state != 'accepted' LIMIT 1"
+        return bool(self._store.read(asked, (message,)))
 
     def ownerless(self) -> dict[AgentId, int]:
         """Return how many messages wait for each agent whose mailbox no node has."""
@@ -239,7 +306,12 @@ class Outbox:
         or an answer to it has come.
         """
         made: list[Statement] = []
-        for hop in hops:
+        told = list(hops)
+        last = {hop.message: n for n, hop in enumerate(told)}
+        for n, hop in enumerate(told):
+            if n != last[hop.message] and hop.state in PASSING and not hop.final:
+                made.append(outgoing.hop_row(hop))  # the next one writes every column, on the same condition
+                continue
             made.append(
                 Statement(
                     "UPDATE outbox SET state = ?, reason = ?, node = ?, final = ?, updated_ms = ? WHERE id = ?"
@@ -247,7 +319,7 @@ class Outbox:
                     (hop.state.value, hop.reason, hop.node, int(hop.final), self._clock_ms(), hop.message),
                 )
             )
-            made.append(_hop_row(hop))
+            made.append(outgoing.hop_row(hop))
         return tuple(made)
 
     async def advance(self, hops: list[Hop]) -> None:
@@ -264,7 +336,7 @@ class Outbox:
                     (hop.state.value, hop.reason, hop.node, self._clock_ms(), hop.message),
                 )
             )
-            made.append(_hop_row(hop))
+            made.append(outgoing.hop_row(hop))
         await self._store.write(*made)
         self.announce(hops)
 
@@ -276,34 +348,26 @@ class Outbox:
     def announce(self, hops: Iterable[Hop]) -> None:
         """Tell the listeners of hops that are durable."""
         for hop in hops:
-            rows = self._store.read("SELECT agent FROM outbox WHERE id = ?", (hop.message,))
-            if rows:
-                self._tell(hop, AgentId(rows[0]["agent"]))
+            agent = self._agents.get(hop.message) or self.agent_of(hop.message)
+            if agent is not None:
+                self._tell(hop, agent)
+            if hop.final:
+                self._agents.pop(hop.message, None)
 
     def receipt(self, message: MessageId) -> Receipt:
         """Return the present receipt of a message. Raises MessageNotFound."""
-        rows = self._store.read(f"SELECT {_RECEIPT} FROM outbox WHERE id = ?", (message,))
+        rows = self._store.read(f"SELECT {outgoing.RECEIPT} FROM outbox WHERE id = ?", (message,))
         if not rows:
             raise MessageNotFound(
                 f"no message {message} was sent from node {self._node}.",
                 "Ask on the node that sent it, or list recent ones with: novactl watch",
             )
-        return self._receipt(rows[0])
+        return outgoing.receipt(rows[0], self.hops(message))
 
     def hops(self, message: MessageId) -> list[Hop]:
         """Return every known hop of a message, oldest first."""
         rows = self._store.read("SELECT * FROM hops WHERE message = ? ORDER BY at_ms, rowid", (message,))
-        return [
-            Hop(
-                message=message,
-                at_ms=row["at_ms"],
-                node=NodeId(row["node"]),
-                state=State(row["state"]),
-                reason=row["reason"],
-                final=bool(row["final"]),
-            )
-            for row in rows
-        ]
+        return [outgoing.hop(message, row) for row in rows]
 
     @staticmethod
     def purge(before_ms: int) -> tuple[Statement, ...]:
@@ -314,38 +378,8 @@ class Outbox:
         )
 
     def _rows(self, where: str, values: tuple[object, ...]) -> list[Outgoing]:
-        rows = self._store.read(
-            f"SELECT seq, agent, message, state, reason, updated_ms FROM outbox WHERE {where}", values
-        )
-        return [
-            Outgoing(
-                seq=row["seq"],
-                message=decode_message(row["message"]),
-                agent=AgentId(row["agent"]),
-                envelope=bytes(row["message"]),
-                state=State(row["state"]),
-                updated_ms=row["updated_ms"],
-                reason=row["reason"],
-            )
-            for row in rows
-        ]
-
-    def _receipt(self, row: sqlite3.Row) -> Receipt:
-        message = decode_message(row["message"])
-        timings: dict[str, int] = {}
-        for hop in self.hops(message.id):
-            if hop.state in TIMED:
-                timings.setdefault(hop.state.value, hop.at_ms - row["created_ms"])
-        return Receipt(
-            id=message.id,
-            target=message.target,
-            state=State(row["state"]),
-            reason=row["reason"],
-            agent=AgentId(row["agent"]),
-            node=NodeId(row["node"]),
-            final=bool(row["final"]),
-            timings_ms=timings,
-        )
+        rows = self._store.read(f"SELECT {outgoing.OUTGOING} FROM outbox WHERE {where}", values)
+        return [outgoing.outgoing(row) for row in rows]
 
     def _known(self, message: Message, envelope: bytes) -> Receipt:
         known = decode_message(envelope)
@@ -355,13 +389,11 @@ class Outbox:
             )
         return self.receipt(message.id)
 
+    def _seen(self, message: MessageId, agent: AgentId) -> None:
+        if len(self._agents) >= REMEMBERED:
+            self._agents.clear()
+        self._agents[message] = agent
+
     def _tell(self, hop: Hop, agent: AgentId) -> None:
         for listener in self._listeners:
             listener(hop, agent)
-
-
-def _hop_row(hop: Hop) -> Statement:
-    return Statement(
-        "INSERT INTO hops (message, at_ms, node, state, reason, final) VALUES (?, ?, ?, ?, ?, ?)",
-        (hop.message, hop.at_ms, hop.node, hop.state.value, hop.reason, int(hop.final)),
-    )

@@ -3,6 +3,9 @@
 Whatever waits while a commit runs is committed together by the next one, so a burst costs few fsyncs. WAL with
 synchronous=FULL: what `write` has returned for survives a crash of the machine.
 
+Before each commit it is looked whether the file is still where it was opened: SQLite writes into a file that was
+removed as well as into any other, and what it calls durable is gone with the process.
+
 Statements run on the loop (microseconds each), only COMMIT, which waits for the disk, runs in the thread: with
 both in the thread, each statement handed the interpreter over twice, and fifty busy panes got 600 messages a
 second instead of 750.
@@ -11,6 +14,7 @@ second instead of 750.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import queue
@@ -20,12 +24,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nova_torch.errors import StoreFailed
+from nova_torch.errors import StateNewer, StoreFailed
 
 log = logging.getLogger("nova.store")
 
 SCHEMA_VERSION = 1
 LOCK_MS = 5000  # how long a writer waits for another process that has the file locked
+MOVED = "it was removed, moved or replaced while it was in use"
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS outbox (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -61,8 +66,12 @@ CREATE INDEX IF NOT EXISTS talks_pair ON talks (agent, sender, at_ms);
 CREATE TABLE IF NOT EXISTS agents (
     agent TEXT PRIMARY KEY, spec BLOB NOT NULL, paused INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE IF NOT EXISTS lives (agent TEXT PRIMARY KEY, life BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS asked (id TEXT PRIMARY KEY, agent TEXT NOT NULL, at_ms INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS node (name TEXT PRIMARY KEY, value BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS schedules (
     id TEXT PRIMARY KEY, asked BLOB NOT NULL, mark TEXT NOT NULL, updated_ms INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS tasks (id TEXT PRIMARY KEY, record BLOB NOT NULL, updated_ms INTEGER NOT NULL);
+CREATE INDEX IF NOT EXISTS tasks_old ON tasks (updated_ms);
 CREATE TABLE IF NOT EXISTS bridged (
     id TEXT PRIMARY KEY, origin BLOB NOT NULL, told TEXT NOT NULL DEFAULT '', trying TEXT NOT NULL DEFAULT '',
     state TEXT NOT NULL DEFAULT '', again INTEGER NOT NULL DEFAULT 0, at_ms INTEGER NOT NULL);
@@ -109,6 +118,8 @@ class Store:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._writer: sqlite3.Connection | None = None
         self._reader: sqlite3.Connection | None = None
+        self._place: tuple[object, ...] = ()
+        """Which files were opened."""
         self.failing = ""
         """What the last write failed with; empty when it went well."""
 
@@ -118,19 +129,21 @@ class Store:
     async def open(self) -> None:
         """Open or make the file (0600). Raises StoreFailed with the cure."""
         try:
-            descriptor = os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            descriptor = os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             os.close(descriptor)
-            writer = self._connect()
-            found = int(writer.execute("PRAGMA user_version").fetchone()[0])
+            found = self._version()
             if found > SCHEMA_VERSION:
-                writer.close()
-                raise StoreFailed(
-                    f"{self.path} was written by a newer version (schema {found}).", "Upgrade this node."
+                raise StateNewer(
+                    f"{self.path} was written by a newer version of Nova-Torch (schema {found}; this one knows"
+                    f" {SCHEMA_VERSION}).",
+                    "Start that version again, or give this one a state directory of its own: NOVA_STATE_DIR",
                 )
+            writer = self._connect()
             writer.executescript(SCHEMA)
             writer.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             _wait_for_lock(writer, 0)
             self._writer, self._reader = writer, self._connect()
+            self._place = self._found()
         except (OSError, sqlite3.Error) as error:
             raise StoreFailed(
                 f"the state file {self.path} cannot be opened: {error}.",
@@ -181,12 +194,29 @@ class Store:
         except sqlite3.Error as error:
             raise StoreFailed(f"the state file {self.path} cannot be read: {error}.") from None
 
+    def _version(self) -> int:
+        """Return the schema of the file as it is, before anything of it is changed."""
+        with contextlib.closing(sqlite3.connect(self.path, timeout=LOCK_MS / 1000)) as connection:
+            return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=5.0)
         connection.row_factory = sqlite3.Row
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         return connection
+
+    @property
+    def cure(self) -> str:
+        """What helps while it is `failing`."""
+        if self.failing == MOVED:
+            return "Put it back if it was moved; if it is gone, start the node anew: novactl down, novactl up"
+        return (
+            "Make room on its disk." if "full" in self.failing else "Make its disk writable, with room on it."
+        )
+
+    def _found(self) -> tuple[object, ...]:
+        return tuple(_file_at(self.path + suffix) for suffix in ("", "-wal"))
 
     # -- on the loop --
 
@@ -211,9 +241,7 @@ class Store:
                 continue
             if problem:
                 unit.done.set_exception(
-                    StoreFailed(
-                        f"the state file {self.path} cannot be written: {problem}.", "Make room on its disk."
-                    )
+                    StoreFailed(f"the state file {self.path} cannot be written: {problem}.", self.cure)
                 )
             else:
                 unit.done.set_result(None)
@@ -229,11 +257,18 @@ class Store:
         assert connection is not None
         assert loop is not None
         while (work := self._queue.get()) is not None:
-            outcome = _commit(connection, work)
+            outcome = self._lost(connection, work) or _commit(connection, work)
             try:
                 loop.call_soon_threadsafe(self._resolve, outcome)
             except RuntimeError:  # the loop is closed: nobody waits any more
                 log.warning("store.late", extra={"units": len(outcome)})
+
+    def _lost(self, connection: sqlite3.Connection, work: _Work) -> list[tuple[_Unit, str]]:
+        """Take everything back when the file is not where it was; return nothing when all is well."""
+        if self._found() == self._place:
+            return []
+        _roll_back(connection)
+        return [(unit, MOVED) for unit in work.units]
 
 
 def _commit(connection: sqlite3.Connection, work: _Work) -> list[tuple[_Unit, str]]:
@@ -274,6 +309,14 @@ def _execute(connection: sqlite3.Connection, units: list[_Unit]) -> None:
     except BaseException:
         _roll_back(connection)
         raise
+
+
+def _file_at(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _roll_back(connection: sqlite3.Connection) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Any
 
 from nova_torch.values import AgentId
 from noval_d.agents.agent import Agent
 from noval_d.agents.reports import Report
 from noval_d.api.feed import Feed
 from noval_d.delivery.worker import Worker
+from noval_d.node.part import named
 
 GRACE_S = 3.0  # for a message between paste and proof when the node stops; the ledger covers the rest
 
@@ -36,8 +38,12 @@ class Crew:
             return
         agent = worker.agent
         feed = Feed(agent, functools.partial(self._heard, agent), rests=worker.poster.rests)
-        self._tasks[agent.id] = self._group.create_task(worker.run(), name=f"worker-{agent.id}")
-        self._feeds[agent.id] = self._group.create_task(feed.run(), name=f"feed-{agent.id}")
+        self._tasks[agent.id] = self._run(f"worker-{agent.id}", worker.run())
+        self._feeds[agent.id] = self._run(f"feed-{agent.id}", feed.run())
+
+    def _run(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        assert self._group is not None
+        return self._group.create_task(named(name, work), name=name)
 
     def end(self, agent: AgentId) -> None:
         """End the tasks of an agent that was unregistered."""

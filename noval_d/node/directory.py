@@ -3,23 +3,47 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from nova_torch.errors import Conflict, StoreFailed
 from noval_d.flock import Held, hold
 
+log = logging.getLogger("nova.node")
+
 
 @contextlib.contextmanager
 def locked(directory: str) -> Iterator[None]:
     """Make the state directory and keep every other daemon out of it. Raises Conflict, StoreFailed."""
-    os.makedirs(directory, mode=0o700, exist_ok=True)
+    try:
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise StoreFailed(
+            f"the state directory {directory} cannot be made: {error.strerror}.",
+            "Make its parent writable, or give another: NOVA_STATE_DIR",
+        ) from None
+    _own(directory)
     lock_fd = _lock(directory)
     try:
         yield
     finally:
         os.close(lock_fd)
+
+
+def _own(directory: str) -> None:
+    """See that nobody else can put anything into the directory. Raises StoreFailed when it is somebody else's."""
+    found = os.stat(directory)
+    if found.st_uid != os.geteuid():
+        raise StoreFailed(
+            f"the state directory {directory} belongs to user {found.st_uid}, who could replace what is in it.",
+            f"Give it to this user (chown {os.geteuid()} {directory}), or set another: NOVA_STATE_DIR",
+        )
+    if stat.S_IMODE(found.st_mode) & 0o022:
+        os.chmod(directory, stat.S_IMODE(found.st_mode) & ~0o022)
+        log.warning("node.directory_closed", extra={"path": directory, "mode": oct(found.st_mode & 0o7777)})
 
 
 def _lock(directory: str) -> int:
@@ -35,6 +59,19 @@ def _lock(directory: str) -> int:
         raise StoreFailed(
             f"the state directory {directory} cannot be locked: {error.strerror}.", "Make it writable."
         ) from None
+
+
+def identity(state: Path) -> str:
+    """Return what tells this daemon from another one of its name, for example on a copy of its directory."""
+    import hashlib
+    import platform
+
+    try:
+        machine = Path("/etc/machine-id").read_text(encoding="utf-8").strip()
+    except OSError:
+        machine = ""
+    marks = f"{machine}|{platform.node()}|{state.resolve()}|{state.stat().st_ino}"
+    return hashlib.sha256(os.fsencode(marks)).hexdigest()[:24]
 
 
 def message_directory(state: Path) -> Path:

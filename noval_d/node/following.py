@@ -10,6 +10,7 @@ from nova_torch.errors import TmuxUnavailable
 from noval_d.agents.agent import Agent
 from noval_d.agents.roster import Roster
 from noval_d.agents.watcher import Watcher
+from noval_d.node.pulse import idle
 from noval_d.tmux.link import TmuxLink
 from noval_d.tmux.panes import list_panes
 from noval_d.tmux.watch import Changes, PaneState, PaneWatch
@@ -43,7 +44,7 @@ class Following:
                 while client.alive:
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(FOLLOW_S):
-                            await self._changed.wait()
+                            await idle(self._changed.wait)
                     self._changed.clear()
                     if client.alive:
                         self._roster.follow(await list_panes(client))

@@ -13,42 +13,59 @@ from typing import Any
 
 from nova_torch import paths
 from nova_torch.communication import AsyncNovaOrchestrator
-from nova_torch.config import Config, changes, read_password
-from nova_torch.errors import ConfigInvalid, NovaError
-from nova_torch.fleet import write_blob
+from nova_torch.config import Config
+from nova_torch.errors import NovaError
+from nova_torch.login import read_login
 from nova_torch.values import AgentId, Hop, Message, NodeId
 from noval_d.agents.agent import Agent
-from noval_d.agents.attention import Attention
 from noval_d.agents.driver_file import read_drivers
 from noval_d.agents.roster import Roster
-from noval_d.agents.states import Transition
 from noval_d.agents.watcher import Watcher
 from noval_d.bridges.bridges import Bridges
 from noval_d.control.hub import Hub
 from noval_d.delivery.injector import Injector
-from noval_d.delivery.item import Item
 from noval_d.delivery.worker import Worker
+from noval_d.fleet.answers import answers
+from noval_d.fleet.asks import Asks
+from noval_d.fleet.card import gist, whole
+from noval_d.fleet.drain import Draining
+from noval_d.fleet.load import Meter
+from noval_d.fleet.others import Others
+from noval_d.fleet.saying import Saying
+from noval_d.fleet.taken import let_go
+from noval_d.fleet.watchers import Watchers
 from noval_d.life.lives import Lives
 from noval_d.mailroom.desk import Desk
 from noval_d.mailroom.dispatch import Dispatch
+from noval_d.mailroom.fence import Fence
 from noval_d.mailroom.inbox import Inbox
 from noval_d.mailroom.ledger import Ledger
 from noval_d.mailroom.outbox import Outbox
+from noval_d.mailroom.performances import Performances
+from noval_d.mailroom.receipts import Receipts
+from noval_d.mailroom.rejections import Rejections
 from noval_d.mailroom.store import Store
 from noval_d.node.crew import Crew
-from noval_d.node.directory import locked, message_directory
+from noval_d.node.directory import identity, locked, message_directory
 from noval_d.node.embedded import EmbeddedKeeper
 from noval_d.node.following import Following
+from noval_d.node.guard import Guard
 from noval_d.node.hooks import Hooks
-from noval_d.node.link import BrokerLink
-from noval_d.node.news import agent_event, hop_event, unprocessed_event
+from noval_d.node.link import BrokerLink, since_boot
 from noval_d.node.part import Part
+from noval_d.node.parts import CONTROL, parts
 from noval_d.node.postbox import NodePostbox
-from noval_d.node.purge import purge
+from noval_d.node.standing import overtaken
+from noval_d.node.telling import Telling
+from noval_d.node.watchdog import Watchdog
+from noval_d.scale.scaler import Scaler
 from noval_d.schedule.clockwork import Clockwork
 from noval_d.talk.limits import Limits
 from noval_d.talk.pigeonhole import Hands, Pigeonhole
 from noval_d.talk.talk import Talk
+from noval_d.tasks.copies import Copies as TaskCopies
+from noval_d.tasks.ground import NodeGround
+from noval_d.tasks.tasks import Tasks
 from noval_d.tmux.control import ControlClient, session_name
 from noval_d.tmux.link import TmuxLink
 from noval_d.tmux.server import find_socket, server_alive
@@ -56,7 +73,6 @@ from noval_d.vitals.lag import LoopLag
 
 log = logging.getLogger("nova.node")
 
-CONTROL = "control"
 CONTROL_GRACE_S = 10.0
 
 Event = dict[str, Any]
@@ -66,20 +82,37 @@ Serve = Callable[["Node"], Coroutine[Any, Any, None]]
 class Node:
     """The parts of a running node. `run` returns when `stop` was asked for and everything is down."""
 
-    def __init__(self, config: Config, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        config: Config,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        watchdog: Watchdog | None = None,
+    ) -> None:
         self.config = config
+        self.watchdog = watchdog
         self.name = NodeId(config.node.name)
         self.started_ms = _now_ms()
         self.clock = clock
+        self.started = clock()
         self.clock_ms = _now_ms
         self.stopping = asyncio.Event()
         self.stopped_typing = asyncio.Event()
         self.events: Hub[Event] = Hub()
         self.hops: Hub[tuple[Hop, AgentId]] = Hub()
+        self.telling = Telling(self)
         directory = Path(config.state.dir)
         self.store = Store(str(directory / "state.db"))
-        self.outbox = Outbox(self.store, self.name, self.clock_ms)
+        self.outbox = Outbox(
+            self.store,
+            self.name,
+            self.clock_ms,
+            role_of=lambda name: self.guard.role_of(name),  # noqa: PLW0108 - made below
+            quota=lambda: self.guard.quota,
+            demand=lambda mailbox: self.rejections.demand(mailbox),  # noqa: PLW0108 - made below
+        )
         self.ledger = Ledger(self.store)
+        self.performances = Performances(self.ledger)
         self.tmux = TmuxLink(find_socket(config.tmux.socket), session_name(self.name))
         self.injector = Injector(self.tmux, str(message_directory(directory)))
         embedded = config.broker.url == "embedded"
@@ -97,15 +130,28 @@ class Node:
             clock=clock,
             clock_ms=self.clock_ms,
             make_worker=self._make_worker,
-            tell=self._agent_news,
-            task_of=lambda agent: self.talk.current_task(agent),  # noqa: PLW0108 - made below
+            tell=self.telling.agent,
+            task_of=lambda agent, asked: (
+                self.tasks.of(agent) or (self.talk.current_task(agent) if asked else "")
+            ),
+            in_question=lambda: self.talk.in_question(),  # noqa: PLW0108 - made below
+            performance_of=lambda agent: self.performances.of(agent).with_tasks(self.tasks.tally(agent)),
+        )
+        self.guard = Guard(
+            self.name,
+            config,
+            roster=lambda: self.roster,
+            outbox=self.outbox,
+            clock=clock,
+            clock_ms=lambda: self.clock_ms(),  # noqa: PLW0108 - tests set the clock
+            publish=self.events.publish,
         )
         self.watcher = Watcher(
             self.roster.agents,
             self.tmux,
             clock=clock,
             processed_s=lambda: self.config.delivery.processed_warning_s,
-            unprocessed=self._unprocessed,
+            unprocessed=self.telling.unprocessed,
         )
         self.following = Following(self.tmux, self.roster, self.watcher)
         self.talk = Talk(
@@ -116,8 +162,10 @@ class Node:
             limits=self._limits,
             clock=clock,
             clock_ms=self.clock_ms,
-            post=lambda node, hop: self.dispatch.post(node, hop),  # noqa: PLW0108 - made below
+            post=lambda node, hop: self.receipts.post(node, hop),  # noqa: PLW0108 - made below
             publish=self.events.publish,
+            refused=self.guard.refused,
+            too_fast=self.guard.too_fast,
             read_on=lambda agent: self.inbox.read_on(agent),  # noqa: PLW0108 - made below
         )
         self.pigeonhole = Pigeonhole(
@@ -125,17 +173,33 @@ class Node:
             lambda item, state, why: self.desk.settle(item, state, why),  # noqa: PLW0108 - made below
         )
         hands = Hands(self.roster.workers, self.pigeonhole)
+        read_login(config.broker)  # a password file that is not there stops the start
         self.broker = BrokerLink(
             node=self.name,
             url=config.broker.url,
             prefix=config.broker.prefix,
-            password=read_password(config.broker),
+            login=partial(read_login, config.broker),
             lease_s=config.broker.lease_s,
             beat_s=config.broker.beat_s,
             keeper=self.keeper,
-            blob=self._blob,
+            saying=Saying(partial(whole, self), partial(gist, self)),
             agents=lambda: (*self.roster.agents, self.talk.box),
-            clock=clock,
+            clock=since_boot,
+            bearer=partial(identity, directory),
+        )
+        self.others = Others(self.name, self.broker, clock)
+        self.meter = Meter()
+        self.draining = Draining(self)
+        self.fence = Fence(self.name, self.broker, self.outbox)
+        self.rejections = Rejections(
+            self.name,
+            ledger=self.ledger,
+            outbox=self.outbox,
+            seals=self.guard.seals,
+            workers=hands,
+            strict=self.others.strict,
+            clock_ms=self.clock_ms,
+            answer=lambda node, hop: self.receipts.post(node, hop),  # noqa: PLW0108 - made below
         )
         self.inbox = Inbox(
             node=self.name,
@@ -143,11 +207,15 @@ class Node:
             link=self.broker,
             workers=hands,
             clock_ms=self.clock_ms,
-            answer=lambda node, hop: self.dispatch.post(node, hop),  # noqa: PLW0108 - made below
+            answer=lambda node, hop: self.receipts.post(node, hop),  # noqa: PLW0108 - made below
             settle=lambda item, state, why: self.desk.settle(item, state, why),  # noqa: PLW0108 - the same
             forgotten=self._forgotten,
             arrived=self.talk.arrived,
             schedules=lambda agent: self.schedules.stale(agent),  # noqa: PLW0108 - the same
+            asked=lambda: self.asks.rung(),  # noqa: PLW0108 - the same
+            seals=self.guard.seals,
+            unfit=self.guard.unfit,
+            rejected=self.rejections.tell,
         )
         self.dispatch = Dispatch(
             node=self.name,
@@ -157,8 +225,25 @@ class Node:
             workers=hands,
             clock_ms=self.clock_ms,
             mailbox_limit=config.broker.mailbox_limit,
+            seals=self.guard.seals,
         )
-        self.desk = Desk(self.store, self.outbox, self.name, self.clock_ms, self._post, self.inbox.release)
+        self.receipts = Receipts(
+            node=self.name,
+            outbox=self.outbox,
+            link=self.broker,
+            seals=self.guard.seals,
+            heard=self.rejections.heard,
+        )
+        self.desk = Desk(
+            self.store,
+            self.outbox,
+            self.name,
+            self.clock_ms,
+            self.telling.receipt,
+            self.inbox.release,
+            self.performances,
+            self.fence,
+        )
         self.postbox = NodePostbox(
             self.outbox, self.talk, self.hops, max_bytes=lambda: self.config.delivery.max_body_bytes
         )
@@ -168,7 +253,17 @@ class Node:
             max_bytes=lambda: self.config.delivery.max_body_bytes,
         )
         self.lives = Lives(self)
+        self.watchers = Watchers(self)
+        self.asks = Asks(self, answers(self, self.watchers))
+        self.scaler = Scaler(self)
         self.schedules = Clockwork(self)
+        self.tasks = Tasks(
+            NodeGround(self),
+            TaskCopies(self.store),
+            takes=lambda: self.config.tasks.take,
+            remind_s=lambda: self.config.tasks.remind_s,
+            keep_days=config.state.keep_days,
+        )
         self.bridges = Bridges(self)
         self.hooks = Hooks(
             self.roster,
@@ -190,7 +285,7 @@ class Node:
                 await self.store.open()
                 await self._prepare()
                 async with asyncio.TaskGroup() as group:
-                    tasks = [part.start(group) for part in self._parts(serve)]
+                    tasks = [part.start(group, self.watchdog) for part in self._parts(serve)]
                     self.crew.start(group, self.roster.workers.values())
                     self.lives.start(group)
                     await self.stopping.wait()
@@ -200,69 +295,39 @@ class Node:
                     with contextlib.suppress(NovaError):
                         await self.keeper.stop()
                 await self.store.close()
+                self.guard.audit.close()
                 log.info("node.stopped", extra={"node": self.name})
 
     def _parts(self, serve: Serve) -> tuple[Part, ...]:
-        """Return what runs as long as the node does, in the order of its start; a further part is one more line."""
-        return (
-            Part("tmux", self.tmux.run),
-            Part("panes", self.following.run),
-            Part("states", self.watcher.run),
-            Part("broker", self.broker.run),
-            Part("bells", self.inbox.run_bells),
-            Part("sweep", self.inbox.run_sweep),
-            Part("reader", self.inbox.run_reader),
-            Part("letting-go", self.inbox.run_letting_go),
-            Part("dispatch", self.dispatch.run),
-            Part("receipts-out", self.dispatch.run_post),
-            Part("receipts-in", self.dispatch.run_mail),
-            Part("receipts-own", self.dispatch.run_own),
-            Part("pigeonhole", self.pigeonhole.run),
-            Part("schedules", self.schedules.run),
-            Part("lag", self.lag.run),
-            Part("bridges", self.bridges.run),
-            Part("purge", partial(purge, self.store, self._keep_from)),
-            Part(CONTROL, partial(serve, self)),
-        )
+        return parts(self, serve)
 
     def stop(self) -> None:
         """Ask the node to stop in order."""
         self.stopping.set()
-
-    def reload(self, config: Config) -> list[str]:
-        """Take over a new, valid configuration; return what changed and holds from now on.
-
-        Raises ConfigInvalid when something changed that only a restart can change; nothing is taken over then.
-        """
-        fixed = ("node", "state", "control", "tmux", "broker", "bridges")
-        for section in fixed:
-            if getattr(config, section) != getattr(self.config, section):
-                raise ConfigInvalid(f"[{section}] cannot change while the daemon runs.", "Restart it.")
-        changed = changes(self.config, config)
-        if config.delivery.drivers_dir != self.config.delivery.drivers_dir:
-            raise ConfigInvalid("delivery.drivers_dir cannot change while the daemon runs.", "Restart it.")
-        self.config = config
-        for worker in self.roster.workers.values():
-            worker.max_attempts = config.delivery.max_attempts
-            worker.agent.wake.set()  # what a limit kept back may go on
-        log.info("node.reloaded", extra={"changed": ",".join(changed)})
-        return changed
 
     async def _prepare(self) -> None:
         self.injector.sweep()
         self.roster.load()
         await self.lives.load()
         self.schedules.book.load()
-        self.outbox.listen(self._publish)
+        self.outbox.listen(self.telling.hop)
+        self.outbox.listen(self.guard.quota.heard)
+        self.guard.quota.load(self.outbox.all_open())
         self.tmux.on_up(Injector.prepare)
         self.tmux.on_up(self._tmux_up)
         self.tmux.on_down(self.roster.lose_all)
+        self.tmux.on_down(self.broker.beat_soon)
         self.tmux.on_down(self.following.soon)  # the watch of the next client begins at once
+        self.draining.load()
+        self.scaler.load()
+        self.broker.on_order(self.draining.ordered, lambda: self.draining.done)
         self.broker.on_lost(self.outbox.resend_all)
+        self.broker.claims.on_taken(partial(let_go, self))
         self.broker.on_up(self._broker_up)
+        self.broker.claims.on_claimed(self.inbox.claimed)
         await self.outbox.resend_all()
         self.inbox.restore()
-        self.hooks.load(paths.hook_spool({"NOVA_STATE_DIR": self.config.state.dir, "HOME": "/"}))
+        self.hooks.load(str(Path(self.config.state.dir) / paths.SPOOL_NAME))
 
     async def _stop(self, tasks: list[asyncio.Task[None]]) -> None:
         """Workers first, so that what is typed is proven and told while everything else still runs."""
@@ -283,17 +348,14 @@ class Node:
             link=self.tmux,
             injector=self.injector,
             desk=self.desk,
-            lease_ok=self._lease_ok,
+            lease_ok=lambda item: self.fence.open(item),  # noqa: PLW0108 - made later
             max_attempts=self.config.delivery.max_attempts,
             server_alive=server_alive,
             talk=self.talk,
+            overtaken=partial(overtaken, self),
         )
         self.crew.add(worker)
         return worker
-
-    def _lease_ok(self, item: Item) -> bool:
-        # what came from another node's outbox may be read by a new owner once this node's lease is over
-        return item.message.origin == self.name or self.broker.lease_ok
 
     # -- tmux --
 
@@ -306,45 +368,29 @@ class Node:
 
     # -- broker --
 
-    def _broker_up(self, _lost: bool) -> None:
+    def _broker_up(self, lost: bool) -> None:
+        if lost:
+            self.others.lost()
         self.inbox.recheck(pending=True)
         self.outbox.grew.set()
         self.schedules.together()
-
-    def _blob(self) -> bytes:
-        return write_blob(
-            self.name, self.roster.records(), now_ms=self.clock_ms(), bridges=self.bridges.names
-        )
+        self.tasks.broker_up(lost)
+        self.asks.rung()
+        self.scaler.broker_up(lost)
 
     def _forgotten(self, message: Message) -> bool:
         """Tell whether the ledger may have known, and purged, a message that it does not know (a late resend)."""
-        return message.created_ms < self._keep_from() and not self.outbox.open(message.id)
+        return message.created_ms < self.keep_from_ms() and not self.outbox.open(message.id)
 
     def _limits(self) -> Limits:
         section = self.config.delivery
         return Limits(exchanges=section.max_exchanges, per_minute=section.pair_rate_per_minute)
 
-    def _keep_from(self) -> int:
-        return self.clock_ms() - int(self.config.state.keep_days * 86_400_000)
-
-    # -- news --
-
-    def _agent_news(self, agent: Agent, news: Transition | Attention | None) -> None:
-        self.events.publish(agent_event(agent, news, at_ms=self.clock_ms(), node=self.name))
-
-    def _unprocessed(self, agent: Agent) -> None:
-        self.events.publish(unprocessed_event(agent, at_ms=self.clock_ms(), node=self.name))
-
-    def _publish(self, hop: Hop, agent: AgentId) -> None:
-        self.hops.publish((hop, agent))
-        if self.events.readers:
-            self.events.publish(hop_event(hop, agent, self.outbox.find(hop.message)))
-
-    def _post(self, message: Message, hop: Hop) -> None:
-        """Send the receipt of a message that was sent elsewhere, and tell those who watch here."""
-        self.dispatch.post(message.origin, hop)
-        if self.events.readers:
-            self.events.publish(hop_event(hop, AgentId(message.headers.get("agent", "")), message))
+    def keep_from_ms(self) -> int:
+        """Return since when settled messages are kept, ms since the epoch."""
+        # a clock that is set forward must not make the node forget what may still come again
+        steady_ms = self.started_ms + int((self.clock() - self.started) * 1000)
+        return min(self.clock_ms(), steady_ms) - int(self.config.state.keep_days * 86_400_000)
 
 
 def _now_ms() -> int:

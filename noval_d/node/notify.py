@@ -7,6 +7,16 @@ import socket
 from collections.abc import Mapping
 
 
+def notifies(env: Mapping[str, str] | None = None) -> bool:
+    """Tell whether there is somebody to tell."""
+    return bool((os.environ if env is None else env).get("NOTIFY_SOCKET"))
+
+
+def feed() -> None:
+    """Tell systemd's watchdog that all is well."""
+    notify("WATCHDOG=1")
+
+
 def notify(message: str, env: Mapping[str, str] | None = None) -> bool:
     """Send `message` (for example READY=1) to $NOTIFY_SOCKET; return False when there is none to tell."""
     address = (os.environ if env is None else env).get("NOTIFY_SOCKET", "")

@@ -3,18 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
+from nova_torch.errors import NovaError
+from noval_d.node.watchdog import Watchdog
+
+log = logging.getLogger("nova.node")
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part of a running node. A part that raises ends the node, so it meets its troubles itself."""
+    """One part of a running node. A part that raises ends the node, so it meets its troubles itself.
+
+    Where it waits for work it says so (`pulse.idle`, `pulse.rest`); every other wait of it has a limit.
+    """
 
     name: str
     run: Callable[[], Coroutine[Any, Any, None]]
 
-    def start(self, group: asyncio.TaskGroup) -> asyncio.Task[None]:
-        """Run it as a task of `group`."""
-        return group.create_task(self.run(), name=self.name)
+    def start(self, group: asyncio.TaskGroup, watchdog: Watchdog | None = None) -> asyncio.Task[None]:
+        """Run it as a task of `group`; `watchdog` then expects it to move."""
+        run = self.run() if watchdog is None else watchdog.watched(self.name, self.run())
+        return group.create_task(named(self.name, run), name=self.name)
+
+
+async def named(name: str, run: Coroutine[Any, Any, None]) -> None:
+    """Run a part; what it raises ends the node, and the log says by then whose it was."""
+    try:
+        await run
+    except Exception as error:
+        told = isinstance(error, NovaError)
+        log.error("node.part_failed", extra={"part": name, "problem": repr(error)}, exc_info=not told)  # noqa: TRY400 - without a trace for what explains itself
+        raise

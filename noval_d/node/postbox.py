@@ -24,7 +24,7 @@ class NodePostbox:
 
     async def post(self, message: Message) -> Receipt:
         """Take a composed message into the outbox."""
-        return await self._outbox.accept(message, AgentId(message.headers["agent"]))
+        return await self._outbox.accept(message, AgentId(message.headers["agent"]), limited=True)
 
     async def answer(self, message_id: str) -> Reply:
         """Return the answer to a message of this node's."""

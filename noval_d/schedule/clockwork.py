@@ -16,12 +16,15 @@ from nova_torch.communication.compose import compose
 from nova_torch.errors import (
     BrokerUnavailable,
     Conflict,
+    KeyUnfit,
     MailboxLost,
     NotOwner,
     NovaError,
     StoreFailed,
 )
 from nova_torch.values import AgentId, Message, MessageId, State
+from noval_d.failpoints import failpoint
+from noval_d.node.pulse import idle
 from noval_d.schedule.book import Book
 from noval_d.schedule.copies import Copies
 from noval_d.schedule.decide import ahead, decide
@@ -88,7 +91,7 @@ class Clockwork:
                 log.warning("schedule.store_failed", extra={"problem": error.message})
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
-                    await self._changed.wait()
+                    await idle(self._changed.wait)
 
     async def _round(self) -> float | None:
         """Send what is due; return the seconds until there is something to do, None when nothing is scheduled."""
@@ -134,13 +137,18 @@ class Clockwork:
             except (NotOwner, MailboxLost):
                 link.claim_again(agent)
                 return False
-            mine = due
+            except KeyUnfit:  # as without the broker; the others wait until somebody has mended the key
+                link.unfit([agent])
+                mine = [schedule for schedule in due if schedule.origin == self._node.name]
+            else:
+                mine = due
         done: list[Schedule] = []
         try:
             for start in range(0, len(mine), BATCH):
                 await self._carry_out_all(mine[start : start + BATCH], done)
             if broker is not None and done:
                 await self.copies.put(broker, done)
+                failpoint("schedule.told")
         except BaseException:
             self.copies.unsure()  # what was done goes to the broker later
             raise
@@ -201,9 +209,11 @@ class Clockwork:
         new = new.marked(fired=schedule.mark.fired + 1)
         reason = f"schedule {schedule.id}, due {shown(due_ms, schedule.when.tz)}"
         try:
+            failpoint("schedule.before")
             await self._node.outbox.accept(
                 message, schedule.agent, self.book.row(new), reason=reason, hold=True
             )
+            failpoint("schedule.after")
         except Conflict as error:  # somebody sent another message under this id, in this very moment
             self.book.took(new)
             self._tell_missed(new, due_ms, error.message)

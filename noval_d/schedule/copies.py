@@ -11,10 +11,11 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from nova_torch.broker import Broker, Kept, Owner
-from nova_torch.errors import BrokerUnavailable, InvalidRequest
+from nova_torch.errors import BrokerUnavailable, InvalidRequest, KeyUnfit
 from nova_torch.values import AgentId
+from noval_d.mailroom.seals import Seals, Unproven
 from noval_d.schedule.book import DAY_MS, Book
-from noval_d.schedule.schedule import Mark, Schedule, pack, unpack
+from noval_d.schedule.schedule import MARK_FIELDS, Mark, Schedule, asked, pack, signature_in, unpack
 
 if TYPE_CHECKING:
     from noval_d.node.node import Node
@@ -84,7 +85,7 @@ class Copies:
                 f"the node of {schedule.agent} cannot be told: the broker does not answer.",
                 "Nothing was changed; cancel it again when novactl status says that the broker is up.",
             )
-        await self.put(broker, [new])
+        await self._put_for(broker, schedule.agent, [sealed(new, self._node.guard.seals)])
         if self._book.get(schedule.id) is not None:
             await self._book.write(new)
         return new
@@ -96,7 +97,7 @@ class Copies:
         if broker is not None:
             asked = sorted({*agents, *(schedule.agent for schedule in found.values())})
             try:
-                for schedule in readable(await broker.schedules(asked)):
+                for schedule in readable(await self._kept(broker, asked), self._node.guard.seals):
                     mine = found.get(schedule.id, schedule)
                     found[schedule.id] = mine.later(schedule.mark)
             except BrokerUnavailable as error:
@@ -107,22 +108,42 @@ class Copies:
     async def confirm(self, broker: Broker, agent: AgentId, owner: Owner, due: list[Schedule]) -> None:
         """Take over what the broker says of these, as the agent's owner. Raises NotOwner, MailboxLost."""
         marks = await broker.schedule_marks(agent, owner, [schedule.id for schedule in due])
-        found = [schedule.later(_mark(marks[schedule.id])) for schedule in due if schedule.id in marks]
+        seals = self._node.guard.seals
+        found = [
+            schedule.later(_mark(marks[schedule.id], schedule, seals))
+            for schedule in due
+            if schedule.id in marks
+        ]
         await self._book.merge(found)
 
     async def read(self, broker: Broker, agents: Iterable[AgentId]) -> None:
         """Take over what the broker keeps for these agents."""
-        await self._book.merge(readable(await broker.schedules(list(agents))))
+        await self._book.merge(readable(await self._kept(broker, list(agents)), self._node.guard.seals))
+
+    async def _kept(self, broker: Broker, agents: list[AgentId]) -> list[Kept]:
+        """Return what the broker keeps for these agents, but for those whose key is of another type."""
+        try:
+            return await broker.schedules(agents)
+        except KeyUnfit:
+            self._node.broker.unfit(agents)
+            if len(agents) < 2:  # it is this one; else each is read for itself
+                return []
+        return [kept for agent in agents for kept in await self._kept(broker, [agent])]
 
     async def put(self, broker: Broker, schedules: Iterable[Schedule], *, ring: bool = False) -> None:
         """Put schedules into the broker, where the later mark stays; `ring` the owners of others' agents anyway."""
         by_agent: dict[AgentId, list[Kept]] = {}
         for schedule in schedules:
-            kept = Kept(id=schedule.id, asked=pack(schedule), mark=schedule.mark.packed())
-            by_agent.setdefault(schedule.agent, []).append(kept)
+            by_agent.setdefault(schedule.agent, []).append(sealed(schedule, self._node.guard.seals))
         for agent, kept_ones in by_agent.items():
-            others = agent not in self._node.roster.agents
-            await broker.put_schedules(agent, kept_ones, ring=ring and others)
+            try:
+                await self._put_for(broker, agent, kept_ones, ring=ring)
+            except KeyUnfit:  # they are put there as soon as it is right; nobody else's wait for it
+                self._node.broker.unfit([agent])
+
+    async def _put_for(self, broker: Broker, agent: AgentId, kept: list[Kept], *, ring: bool = False) -> None:
+        others = agent not in self._node.roster.agents
+        await broker.put_schedules(agent, kept, ring=ring and others)
 
     async def forget_old(self) -> None:
         """Know no longer, here and in the broker, what was over long ago."""
@@ -130,9 +151,15 @@ class Copies:
         broker = self._node.broker.broker
         if broker is None or not old:
             return
+        gone: list[Schedule] = []
         for schedule in old:
-            await broker.forget_schedules(schedule.agent, [schedule.id])
-        await self._book.forget(old)
+            try:
+                await broker.forget_schedules(schedule.agent, [schedule.id])
+            except KeyUnfit:
+                self._node.broker.unfit([schedule.agent])
+            else:
+                gone.append(schedule)
+        await self._book.forget(gone)
 
     async def _leave_to_others(self) -> None:
         """Know no longer what was added elsewhere, for agents that are another node's now: the broker has it."""
@@ -142,20 +169,56 @@ class Copies:
             await self._book.forget(others)
 
 
-def readable(kept: Iterable[Kept]) -> list[Schedule]:
-    """Return what can be read; what cannot stays where it is, for a newer node."""
+def sealed(schedule: Schedule, seals: Seals) -> Kept:
+    """Return a schedule as it lies in the broker. Of two marks the greater text is the later, sealed or not."""
+    mark = schedule.mark.packed()
+    signature = seals.sign("mark", schedule.id, mark)
+    return Kept(
+        id=schedule.id,
+        asked=pack(schedule, seals.sign("schedule", *asked(schedule).values())),
+        mark=f"{mark}|{signature}" if signature else mark,
+    )
+
+
+def readable(kept: Iterable[Kept], seals: Seals) -> list[Schedule]:
+    """Return what can be read and is sealed; what cannot be read stays where it is, for a newer node."""
     found: list[Schedule] = []
     for each in kept:
+        mark, signature = _split(each.mark)
         try:
-            found.append(unpack(each.asked, each.mark))
+            schedule = unpack(each.asked, mark)
+            told = {"target": schedule.agent, "named": schedule.id, "sender": schedule.sender}
+            values = asked(schedule).values()
+            seals.check(signature_in(each.asked), "schedule", *values, **told)
+            seals.check(signature, "mark", schedule.id, mark, **told)
         except InvalidRequest as error:
             log.warning("schedule.unreadable", extra={"schedule": each.id[:40], "problem": error.message})
+        except Unproven:
+            continue
+        else:
+            found.append(schedule)
     return found
 
 
-def _mark(text: str) -> Mark:
+def _mark(text: str, schedule: Schedule, seals: Seals) -> Mark:
+    mark, signature = _split(text)
     try:
-        return Mark.unpacked(text)
+        read = Mark.unpacked(mark)
+        seals.check(
+            signature, "mark", schedule.id, mark,
+            target=schedule.agent, named=schedule.id, sender=schedule.sender,
+        )  # fmt: skip
     except InvalidRequest as error:
         log.warning("schedule.unreadable_mark", extra={"problem": error.message})
         return Mark()
+    except Unproven:
+        return Mark()
+    return read
+
+
+def _split(text: str) -> tuple[str, str]:
+    """Return a mark and its signature, which is empty when it has none."""
+    if text.count("|") < MARK_FIELDS:
+        return text, ""
+    mark, _, signature = text.rpartition("|")
+    return mark, signature

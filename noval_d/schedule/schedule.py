@@ -25,6 +25,7 @@ ScheduleId = NewType("ScheduleId", str)
 SCHEMA = 1
 MISSED = ("fire", "skip")
 _TURNS, _DIGITS = 6, 16
+MARK_FIELDS = 6
 _CURSOR = 1 + _TURNS + _DIGITS
 
 
@@ -128,34 +129,41 @@ class Schedule:
         return mine == theirs and (bool(self.mark.ended) or self.body == other.body)
 
 
-def pack(schedule: Schedule) -> bytes:
+def asked(schedule: Schedule) -> dict[str, Any]:
     """Return all of a schedule but its mark; of one that is over without the body, which nobody will send."""
     when = schedule.when
-    return bytes(
-        msgpack.packb(
-            {
-                "schema": SCHEMA,
-                "id": schedule.id,
-                "agent": schedule.agent,
-                "target": schedule.target,
-                "sender": schedule.sender,
-                "body": "" if schedule.mark.ended else schedule.body,
-                "kind": str(when.kind),
-                "at_ms": when.at_ms,
-                "every_ms": when.every_ms,
-                "cron": when.cron,
-                "tz": when.tz,
-                "origin": schedule.origin,
-                "answers": schedule.answers,
-                "created_ms": schedule.created_ms,
-                "missed": schedule.missed,
-                "late_ms": schedule.late_ms,
-                "priority": str(schedule.priority),
-                "form": str(schedule.form),
-                "ttl_s": schedule.ttl_s,
-            }
-        )
-    )
+    return {
+        "schema": SCHEMA,
+        "id": schedule.id,
+        "agent": schedule.agent,
+        "target": schedule.target,
+        "sender": schedule.sender,
+        "body": "" if schedule.mark.ended else schedule.body,
+        "kind": str(when.kind),
+        "at_ms": when.at_ms,
+        "every_ms": when.every_ms,
+        "cron": when.cron,
+        "tz": when.tz,
+        "origin": schedule.origin,
+        "answers": schedule.answers,
+        "created_ms": schedule.created_ms,
+        "missed": schedule.missed,
+        "late_ms": schedule.late_ms,
+        "priority": str(schedule.priority),
+        "form": str(schedule.form),
+        "ttl_s": schedule.ttl_s,
+    }
+
+
+def pack(schedule: Schedule, signature: str = "") -> bytes:
+    """Return what `asked` gives as bytes, with its signature if there is one."""
+    return bytes(msgpack.packb({**asked(schedule), **({"sig": signature} if signature else {})}))
+
+
+def signature_in(raw: bytes) -> str:
+    """Return the signature in what `pack` wrote, of which `unpack` has said that it is that; empty without one."""
+    signature = msgpack.unpackb(raw).get("sig")
+    return signature if isinstance(signature, str) else ""
 
 
 def unpack(raw: bytes, mark: str) -> Schedule:

@@ -22,6 +22,16 @@ from nova_torch.nearest import suggestion
 MAX_TEXT = 200
 _TIME_OF_DAY = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?\Z")
 _FIELDS = 5
+_NAMED = {
+    "@hourly": "0 * * * *",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@weekly": "0 0 * * 0",
+    "@monthly": "0 0 1 * *",
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+}
+"""The short words of crontab(5), which the library does not know. There is no @reboot: nothing here boots."""
 CRON_CURE = 'Minute, hour, day of the month, month, day of the week, such as "0 9 * * MON-FRI".'
 LAST_MS = 221_845_392_000_000
 """The year 9000: later times are no times, so that a calendar never ends while one is looked for."""
@@ -130,9 +140,14 @@ def read_at(text: str, tz: str, now_ms: int) -> int:
 
 
 def read_cron(text: str, tz: str, now_ms: int) -> When:
-    """Return when a cron expression of five fields is due. Raises InvalidRequest with the reason."""
+    """Return when a cron expression of five fields, or a word such as @daily, is due.
+
+    Raises InvalidRequest with the reason.
+    """
     zone(tz)
     words = " ".join(text.split())
+    if words.startswith("@"):
+        words = _NAMED.get(words.lower()) or _unknown(words)
     if len(words) > MAX_TEXT or len(words.split()) != _FIELDS:
         raise InvalidRequest(
             f"{words[:40]!r} is no cron expression: it does not have {_FIELDS} fields.",
@@ -142,6 +157,11 @@ def read_cron(text: str, tz: str, now_ms: int) -> When:
     if after(when, now_ms) is None:
         raise InvalidRequest(f"{words!r} is never due.", "Such a day does not come.")
     return when
+
+
+def _unknown(word: str) -> str:
+    cure = suggestion(word[:40].lower(), _NAMED, otherwise=f"There are: {', '.join(_NAMED)}.")
+    raise InvalidRequest(f"{word[:40]!r} is no short word of cron.", cure)
 
 
 def explained(when: When) -> str:

@@ -10,6 +10,7 @@ from typing import Protocol
 from nova_torch.errors import StoreFailed
 from nova_torch.values import AgentId, MessageId, State
 from noval_d.delivery.item import Item
+from noval_d.node.pulse import idle
 
 log = logging.getLogger("nova.talk")
 
@@ -77,7 +78,7 @@ class Pigeonhole:
     async def run(self) -> None:
         """Write down what comes until cancelled."""
         while True:
-            await self._news.wait()
+            await idle(self._news.wait)
             self._news.clear()
             try:
                 for item in tuple(self._items.values()):

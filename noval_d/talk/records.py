@@ -60,6 +60,11 @@ class Records:
         found = (self._ledger.find(MessageId(row["id"])) for row in reversed(rows))
         return [entry for entry in found if entry is not None]
 
+    def in_question(self) -> frozenset[AgentId]:
+        """Return the agents that were given a question and have not answered it: most of a fleet have none."""
+        rows = self._store.read("SELECT DISTINCT agent FROM questions WHERE reply = ''")
+        return frozenset(AgentId(row["agent"]) for row in rows)
+
     def current_task(self, agent: AgentId) -> MessageId | None:
         """Return the newest task that was typed to `agent` and has no result yet."""
         for entry in reversed(self.unanswered(agent, TASKS_LOOKED_AT)):

@@ -24,7 +24,7 @@ from nova_torch.values import (
     Reply,
     State,
 )
-from noval_d.delivery.gate import Hold, Refuse
+from noval_d.delivery.gate import Denied, Hold, Refuse
 from noval_d.delivery.item import Item
 from noval_d.delivery.template import from_machine, is_agent
 from noval_d.mailroom.ledger import Ledger
@@ -66,6 +66,8 @@ class Talk:
         post: Callable[[NodeId, Hop], None],
         publish: Callable[[dict[str, Any]], None],
         read_on: Callable[[AgentId], None],
+        refused: Callable[[Message, AgentId], Refuse | None],
+        too_fast: Callable[[Message], Hold | None],
     ) -> None:
         self.box = box_of(node)
         self.records = Records(store, ledger)
@@ -79,6 +81,8 @@ class Talk:
         self._post = post
         self._publish = publish
         self._read_on = read_on
+        self._refused = refused
+        self._too_fast = too_fast
         self._waiting: Counter[str] = Counter()
         self._until: dict[str, float] = {}
         """Questions whose answer was, or is about to be, told to a program: until when it may take it."""
@@ -93,12 +97,19 @@ class Talk:
     def judge(self, item: Item) -> Hold | Refuse | None:
         """Return what keeps an untyped message back, besides its pane.
 
-        What was about to be typed before, or was ordered again by a person, is past every limit.
+        What was about to be typed before, or was ordered again by a person, is past every limit; nothing is past
+        the policy.
         """
         message = item.message
+        if (refused := self._refused(message, item.agent)) is not None:
+            return refused
         if message.kind is Kind.REPLY and (verdict := self._handed_over(message)) is not None:
             return verdict
-        if item.attempt or not from_machine(message) or self.records.has_passed(message.id):
+        if item.attempt:
+            return None
+        if (hold := self._too_fast(message)) is not None:
+            return hold
+        if not from_machine(message) or self.records.has_passed(message.id):
             return None
         limits, now_ms = self._limits(), self._clock_ms()
         facts = self.records.facts(message, item.agent, per_minute=limits.per_minute, now_ms=now_ms)
@@ -107,6 +118,8 @@ class Talk:
     def limited(self, item: Item, verdict: Hold | Refuse) -> None:
         """Tell the event stream that a limit was hit; what was stopped shows in `status` for a while."""
         message = item.message
+        if isinstance(verdict, Denied):
+            return
         if isinstance(verdict, Hold):
             if verdict.reason is not HoldReason.RATE_LIMITED:
                 return
@@ -156,6 +169,13 @@ class Talk:
         if self._clock() < until:
             return Hold(HoldReason.BUSY, "a program of the agent's waits for this answer", 0.1)
         return None
+
+    def in_question(self) -> frozenset[AgentId]:
+        """Return the agents that may have a task by a message; none if the state file cannot be read now."""
+        try:
+            return self.records.in_question()
+        except StoreFailed:
+            return frozenset()
 
     def current_task(self, agent: AgentId) -> str:
         """Return the id of the task that `agent` works on; empty: none, or the state file cannot be read now."""
@@ -294,7 +314,8 @@ class Talk:
         )
         self._answering[question.id] = reply_id
         try:
-            return await self._outbox.accept(reply, box, Records.answered(question.id, reply_id, now_ms))
+            answered = Records.answered(question.id, reply_id, now_ms)
+            return await self._outbox.accept(reply, box, answered, limited=True)
         finally:
             del self._answering[question.id]
 

@@ -67,11 +67,14 @@ class ControlClient:
         self._process: ClientProcess | None = None
 
     @classmethod
-    async def connect(cls, socket: TmuxSocket, *, session: str, timeout_s: float = 5.0) -> ControlClient:
+    async def connect(
+        cls, socket: TmuxSocket, *, session: str, timeout_s: float | None = 5.0
+    ) -> ControlClient:
         """Attach to the server, making the hidden session when it is missing; the server is never started.
 
         `close` takes the session away again; after a crash it stays, with a `sleep` in it, for the next start.
-        Raises TmuxUnavailable (no server, no tmux, no permission) and TmuxNotAnswering (within `timeout_s`).
+        Raises TmuxUnavailable (no server, no tmux, no permission) and TmuxNotAnswering (within `timeout_s`;
+        None: waits for a stopped server until it goes on).
         """
         client = cls(socket, session)
         try:
@@ -79,7 +82,7 @@ class ControlClient:
                 await client._start(timeout_s)
         except TimeoutError as error:
             await client._abandon()
-            raise client._not_answering(timeout_s) from error
+            raise client._not_answering(timeout_s or 0.0) from error
         except BaseException:
             await client._abandon()
             raise
@@ -104,7 +107,7 @@ class ControlClient:
         """How many requests have no complete answer yet, those of callers who gave up included."""
         return len(self._pending)
 
-    async def run(self, line: str, *, timeout_s: float = 5.0) -> Answer:
+    async def run(self, line: str, *, timeout_s: float | None = 5.0) -> Answer:
         """Run one control line (commands joined by ` ; `) and return its whole answer.
 
         Raises ValueError for an empty line, one with LF or NUL, or one over MAX_LINE_BYTES; TmuxNotAnswering
@@ -117,7 +120,7 @@ class ControlClient:
             async with asyncio.timeout(timeout_s):
                 return await self._ask(data)
         except TimeoutError as error:
-            raise self._not_answering(timeout_s) from error
+            raise self._not_answering(timeout_s or 0.0) from error
 
     def subscribe(self, callback: Callable[[Notification], None]) -> None:
         """Have `callback` called with every notification, in order, from the event loop."""
@@ -181,7 +184,31 @@ class ControlClient:
         state = "" if self.alive else " gone"
         return f"<ControlClient {self.socket.path} pid={self.pid} in_flight={self.in_flight}{state}>"
 
-    async def _start(self, timeout_s: float) -> None:
+    async def _calm(self) -> None:
+        """Return when the server has answered a plain client: until then no control client is started.
+
+        tmux 3.3a dies, with every pane, of any notification while a control client has told it only half of what it
+        is. A server that was stopped goes on with all that piled up at once: the clients of earlier daemons that
+        came or went meanwhile are such notifications (1 in 50 with two clients).
+        """
+        over = asyncio.Event()
+        try:
+            process = await ClientProcess.start(
+                self.socket.argv("display-message", "-p", "calm"),
+                client_environment(),
+                on_output=lambda _data: None,
+                on_end=over.set,
+            )
+        except OSError:
+            return  # the client says it
+        try:
+            await over.wait()
+        finally:
+            process.kill()
+            await process.close()
+
+    async def _start(self, timeout_s: float | None) -> None:
+        await self._calm()
         # new-session -A attaches when the session is there and makes it otherwise, in one step: no instant at
         # which a user's `destroy-unattached on` could take a session that nobody is attached to yet.
         argv = self.socket.argv(
@@ -203,7 +230,7 @@ class ControlClient:
         self.server = ServerIdentity(pid=int(pid), started_s=int(started))
         await self._claim(timeout_s)
 
-    async def _claim(self, timeout_s: float) -> None:
+    async def _claim(self, timeout_s: float | None) -> None:
         """Refuse a session that somebody else made, and keep a user's `destroy-unattached` off ours.
 
         With that option a client stuck at its end (see `alone`) outlives its session, and the next look at it

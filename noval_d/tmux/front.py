@@ -51,6 +51,15 @@ def lives(name: str) -> bool:
         return False
 
 
+def leader_age_s(pane_pid: int) -> float:
+    """Return how long the leader of the foreground of a pane has run, in seconds; 0 when that cannot be read."""
+    try:
+        started = int(_stat(int(_stat(pane_pid)[5]))[19]) / os.sysconf("SC_CLK_TCK")
+        return float(_read("/proc/uptime").split()[0]) - started
+    except (OSError, ValueError, IndexError):
+        return 0.0
+
+
 def read_directory(pid: int) -> str:
     """Return where a process works; "" when that cannot be read, or is no text."""
     try:

@@ -10,6 +10,7 @@ import stat
 from collections.abc import Awaitable, Callable
 
 from nova_torch.errors import NovaError, TmuxNotAnswering, TmuxUnavailable
+from noval_d.node.pulse import idle
 from noval_d.tmux.control import ControlClient
 from noval_d.tmux.server import TmuxSocket
 
@@ -17,6 +18,7 @@ log = logging.getLogger("nova.tmux")
 
 ATTEND_S = 2.0
 PROBE_S = 0.5  # how often an absent server's socket is looked for; a stat, no process
+SILENT_S = 5.0  # a server that has not answered by then is said not to
 
 
 class TmuxLink:
@@ -57,7 +59,7 @@ class TmuxLink:
         """Return the client as soon as there is one."""
         while self._client is None:
             self._up.clear()
-            await self._up.wait()
+            await idle(self._up.wait)
         return self._client
 
     async def run(self) -> None:
@@ -76,14 +78,12 @@ class TmuxLink:
             self.state = "up" if well else "not_answering"
 
     async def _once(self) -> None:
-        if not _is_socket(self.socket.path):
+        place = _socket_at(self.socket.path)
+        if place is None:
             self.state, self.problem = "absent", "There is no socket."
             return
         try:
-            client = await ControlClient.connect(self.socket, session=self.session)
-        except TmuxNotAnswering as error:
-            self.state, self.problem = "not_answering", error.message
-            return
+            client = await self._connect(place)
         except TmuxUnavailable as error:
             if error.message != self.problem:
                 log.info("tmux.unavailable", extra={"problem": error.message})
@@ -110,6 +110,21 @@ class TmuxLink:
             await client.close()
         log.warning("tmux.down", extra={"socket": self.socket.path})
 
+    async def _connect(self, place: tuple[int, int]) -> ControlClient:
+        """Connect; a silent server is waited for until it goes on, ends or is replaced."""
+        connecting = asyncio.create_task(
+            ControlClient.connect(self.socket, session=self.session, timeout_s=None), name="tmux connect"
+        )
+        try:
+            while not (await asyncio.wait((connecting,), timeout=SILENT_S))[0]:
+                if _socket_at(self.socket.path) != place:
+                    raise self.socket.unavailable("its socket was replaced")
+                self.state, self.problem = "not_answering", f"It has been silent for {SILENT_S:g} s."
+            return connecting.result()
+        finally:
+            connecting.cancel()
+            await asyncio.wait((connecting,))
+
     async def _attend(self, client: ControlClient) -> None:
         """Return when the client is gone; ask the server now and then, so that `state` is true without traffic."""
         while client.alive:
@@ -127,8 +142,10 @@ class TmuxLink:
                 self.answered(well=True)
 
 
-def _is_socket(path: str) -> bool:
+def _socket_at(path: str) -> tuple[int, int] | None:
+    """Return which socket is at `path`, None when none is."""
     try:
-        return stat.S_ISSOCK(os.stat(path).st_mode)
+        found = os.stat(path)
     except OSError:
-        return False
+        return None
+    return (found.st_dev, found.st_ino) if stat.S_ISSOCK(found.st_mode) else None

@@ -60,6 +60,14 @@ def find_socket(name_or_path: str) -> TmuxSocket:
     return TmuxSocket(path=os.path.join(base, f"tmux-{os.getuid()}", name_or_path or "default"))
 
 
+def how_to_start(unit: str) -> str:
+    """Return what to do where there is no server; `unit` is the systemd unit that keeps it, if one does."""
+    if not unit:
+        return "Start your agents in tmux; novactl spawn starts a server when there is none."
+    scope = "--user " if "MANAGERPID" in os.environ else ""  # set by a user's manager alone (systemd.exec(5))
+    return f"Start it: systemctl {scope}start {unit}"
+
+
 def server_alive(pane_key: str) -> bool:
     """Tell whether the tmux server of a pane key (`pid.started/%id/pid`) still runs."""
     pid = pane_key.partition(".")[0]

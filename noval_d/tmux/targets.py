@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 from nova_torch.errors import PaneNotFound
 from nova_torch.nearest import suggestion
-from nova_torch.values import PaneId
+from nova_torch.words import PaneId
 from noval_d.tmux.fields import Reader, changing, text, word
 
 PLACE_FORMAT = (
     "".join(map(word, ("pane_id", "pane_pid", "pane_index", "pane_active", "pane_dead")))
     + "".join(map(word, ("window_index", "window_active", "session_attached")))
-    + "".join(map(text, ("session_name", "window_name", "pane_title")))
+    + "".join(map(text, ("session_name", "window_name", "pane_title", "@nova_agent", "@nova_node")))
     + changing("pane_current_command")
 )
 
@@ -37,6 +37,9 @@ class Place:
     window_name: str
     title: str
     command: str
+    agent: str = ""
+    """The agent that the pane is marked for, and its node; empty for neither."""
+    node: str = ""
 
     @property
     def name(self) -> str:
@@ -65,6 +68,8 @@ def parse_places(data: bytes) -> tuple[Place, ...]:
                 session=reader.text(),
                 window_name=reader.text(),
                 title=reader.text(),
+                agent=reader.text(),
+                node=reader.text(),
                 command=reader.changing(),
             )
         )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from nova_torch.errors import PaneNotFound, TmuxUnavailable
 from nova_torch.values import PaneId
+from noval_d.core_files import give_back
 from noval_d.tmux.admin import with_server
 from noval_d.tmux.server import SERVICE_ONLY, TmuxSocket
 
@@ -31,16 +32,23 @@ async def open_window(
     """
 
     def opened(server: libtmux.Server) -> PaneId:
-        there = server.cmd("has-session", "-t", f"={session}").returncode == 0
+        def there() -> bool:
+            return server.cmd("has-session", "-t", f"={session}").returncode == 0
+
         printed = ("-d", "-P", "-F", "#{pane_id}", "-n", name)
-        if there:
-            words = ("new-window", *printed, "-t", f"={session}:", *argv)
-        else:
-            size = ("-x", str(COLUMNS), "-y", str(ROWS))
-            words = ("new-session", *printed, "-s", session, *size, *argv)
-        pane = PaneId(_output(server, *words).strip())
+        size = ("-x", str(COLUMNS), "-y", str(ROWS))
+        window = ("new-window", *printed, "-t", f"={session}:", *argv)
+        made = window if there() else ("new-session", *printed, "-s", session, *size, *argv)
+        try:
+            pane = PaneId(_output(server, *made).strip())
+        except TmuxUnavailable:
+            if made is window or not there():
+                raise
+            pane = PaneId(_output(server, *window).strip())  # another start made the session meanwhile
         _output(server, "resize-window", "-t", pane, "-x", str(COLUMNS), "-y", str(ROWS))
         if may_start:
+            for pid in _output(server, "display-message", "-p", "-t", pane, "#{pid} #{pane_pid}").split():
+                give_back(int(pid))
             for variable in SERVICE_ONLY:
                 if variable in os.environ:
                     _output(server, "set-environment", "-g", "-u", variable)

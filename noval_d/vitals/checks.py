@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from nova_torch.config import MonitoringSection
 from nova_torch.durations import spoken
 from nova_torch.monitoring.health import HealthCheck, HealthStatus, broker_check
+from nova_torch.sections import MonitoringSection
 
 MIB = 1 << 20
 FAIL_LAG = 10.0
@@ -94,6 +94,38 @@ def of_findings(name: str, findings: Sequence[tuple[str, str, str]]) -> HealthCh
         unit="findings",
         limit=0.0,
         hint=bad[0][2],
+    )
+
+
+def drift(tried: object, now_ms: int) -> HealthCheck:
+    """Judge what `doctor --drivers` found last of each agent: what could not be tried does not count."""
+    rows: list[tuple[float, bool, str]] = []
+    for row in tried.values() if isinstance(tried, Mapping) else ():
+        match row:
+            case {
+                "code": "driver_fits" | "driver_drift" as code,
+                "message": str(message),
+                "at_ms": int(at_ms),
+            }:
+                rows.append((max(now_ms - at_ms, 0) / 1000, code == "driver_drift", message))
+    if not rows:
+        return HealthCheck(
+            name="driver_drift", status=UNKNOWN, message="No driver was tried on an agent yet.", unit="drivers",
+            limit=0.0, hint="Try them: novactl doctor --drivers",
+        )  # fmt: skip
+    bad = [(age_s, message) for age_s, drifted, message in rows if drifted]
+    if not bad:
+        longest = spoken(max(age_s for age_s, _, _ in rows))
+        told = f"{len(rows)} drivers fitted when they were tried, {longest} ago at the longest."
+        return HealthCheck(name="driver_drift", status=OK, message=told, value=0.0, unit="drivers", limit=0.0)
+    return HealthCheck(
+        name="driver_drift",
+        status=WARN,
+        message=" ".join(f"{spoken(age_s)} ago: {message}" for age_s, message in bad),
+        value=float(len(bad)),
+        unit="drivers",
+        limit=0.0,
+        hint="Correct the driver, then try again: novactl doctor --drivers",
     )
 
 

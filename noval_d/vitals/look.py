@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from collections.abc import Mapping
 
 from nova_torch.errors import NovaError, StoreFailed
 from nova_torch.monitoring.health import ProcessUse, SystemHealth, overall
-from noval_d import health as doctor
+from noval_d.health.findings import findings
 from noval_d.node.node import Node
-from noval_d.vitals.checks import Readings, judged, of_findings
+from noval_d.vitals.checks import Readings, drift, judged, of_findings
 
 BROKER_S = 2.0
 PROCESSES_S = 5.0
 NODE = "node"
+TRIED = "drivers.json"
+TRIED_BYTES = 1 << 20
 PARTS: Mapping[str, tuple[str, ...]] = {
     "tmux": ("tmux", "tmux_not_answering", "tmux_absent"),
     "state_file": ("state_file", "state_file_failing"),
@@ -47,13 +50,14 @@ async def look(node: Node) -> SystemHealth:
         memory_percent=memory_percent,
         loop_lag_ms=node.lag.worst_ms,
     )
-    findings = doctor.findings(node, private=False)
+    found = findings(node, private=False)
     checks = [
         *judged(read, node.config.monitoring),
         *(
-            of_findings(name, [(f.severity, f.message, f.hint) for f in findings if f.code in codes])
+            of_findings(name, [(f.severity, f.message, f.hint) for f in found if f.code in codes])
             for name, codes in PARTS.items()
         ),
+        drift(_tried(node.config.state.dir), now_ms),
     ]
     return SystemHealth(
         node=node.name, at_ms=now_ms, status=overall(checks), checks=tuple(checks), processes=tuple(uses)
@@ -71,10 +75,10 @@ async def _broker(node: Node) -> tuple[float | None, tuple[str, ...] | None, str
             begun = node.clock()
             await broker.ping()
             ping_ms = (node.clock() - begun) * 1000
-            leases = await broker.nodes()
+            views = await node.others.views()
     except (NovaError, TimeoutError) as error:
         return ping_ms, None, error.message if isinstance(error, NovaError) else "no answer in time."
-    return ping_ms, tuple(lease.node for lease in leases if not lease.alive), ""
+    return ping_ms, tuple(view.node for view in views if not view.alive and not view.card.left), ""
 
 
 async def _machine(node: Node) -> tuple[list[ProcessUse], int | None, float | None]:
@@ -100,6 +104,15 @@ def _measured(roots: Mapping[str, int], directory: str) -> tuple[list[ProcessUse
     except OSError:
         free = None
     return measure(roots), free, float(psutil.virtual_memory().percent)
+
+
+def _tried(directory: str) -> object:
+    """Return what `doctor --drivers` found last; None when it never did, or that cannot be read."""
+    try:
+        with open(os.path.join(directory, TRIED), "rb") as file:
+            return json.loads(file.read(TRIED_BYTES))
+    except (OSError, ValueError, RecursionError):
+        return None
 
 
 def _outbox(node: Node) -> tuple[int | None, int]:

@@ -17,7 +17,6 @@ from tests.support.traffic import Senders, parse, plans, read, wait_final
 KILLS = 30
 SENDERS, EACH = 8, 90
 LARGE = [4096] * 40 + [65536] * 10 + [400_000] * 2
-SOAK_S = float(os.environ.get("NOVA_SOAK_S", "0"))
 
 
 def kill_at_random(running: TestNode, rng: random.Random) -> None:
@@ -54,30 +53,3 @@ def test_thirty_kills_lose_nothing_and_repeat_nothing(tmp_path: Path) -> None:
         assert parse(read(log), sent, bracketed=True) == []
         assert states == {"submitted": SENDERS * EACH}
         assert running.stop() == 0
-
-
-@pytest.mark.skipif(not SOAK_S, reason="NOVA_SOAK_S says for how many seconds")
-@pytest.mark.timeout(0)
-def test_a_soak_of_kills(tmp_path: Path) -> None:
-    seed = int(os.environ.get("NOVA_SEED", "0")) or secrets.randbits(32)
-    print(f"NOVA_SEED={seed}")
-    rng = random.Random(seed)
-    end = time.monotonic() + SOAK_S
-    with node() as running:
-        for turn in range(10_000):
-            log = tmp_path / f"log{turn}"
-            sent = plans(rng, senders=SENDERS, each=EACH, large=LARGE)
-            pane = running.tmux.open_program("rawlog.py", [str(log), "--bracketed"])
-            running.tmux.wait_for(pane, "READY")
-            running.register("raw", pane)
-            senders = Senders(running, "raw", sent, pace_s=0.6, seed=rng.getrandbits(32))
-            senders.start()
-            while senders.alive:
-                kill_at_random(running, rng)
-            running.wait_ready()
-            senders.join(120)
-            states = wait_final(running, sent, 120)
-            assert parse(read(log), sent, bracketed=True) == []
-            assert states == {"submitted": SENDERS * EACH}
-            if time.monotonic() > end:
-                break

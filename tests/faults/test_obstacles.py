@@ -58,7 +58,8 @@ def test_a_dead_pane_holds_and_tmux_lives(running: TestNode, tmp_path: Path) -> 
     wait_held(running, message, "corpse", "no_agent")
     assert tmux_pid(running) == server
     running.tmux.tmux("respawn-pane", "-t", agent.pane, command)
-    running.wait_state(message, "submitted")
+    running.wait_state(message, "submitted")  # it has read it; it writes it down a moment later
+    until(agent.bytes, what="the log of the pane")
     assert agent.bytes() == b"for the next life\r"
     assert tmux_pid(running) == server
 
@@ -142,8 +143,9 @@ def test_nothing_is_typed_into_the_shell_that_a_program_leaves(running: TestNode
 def test_nothing_is_typed_into_the_shell_that_an_agent_leaves(running: TestNode, tmp_path: Path) -> None:
     hacked = tmp_path / "hacked"
     agent = tui(running, tmp_path, "quitter", shell=True)
+    prompts = agent.screen().count("\n$ ")
     agent.press("C-d")
-    until(lambda: running.tmux.value(agent.pane, "pane_current_command") == "sh", 10, "the shell")
+    until(lambda: agent.screen().count("\n$ ") > prompts, 10, "the shell's prompt")
     before = agent.screen()
     message = running.send("quitter", f"touch {hacked}")["id"]
     wait_held(running, message, "quitter", "no_agent")

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from nova_torch.errors import BrokerUnavailable, NovaError
+from noval_d.failpoints import VARIABLE
 from tests.faults.test_two_nodes import neighbour
 from tests.integration.test_schedules import add, over, shown
 from tests.support.agents import raw
 from tests.support.broker import ask
-from tests.support.dying_daemon import MOMENTS
 from tests.support.node import TestNode, node, until
 
 QUICK = {"NOVA_SCHEDULE_ON_TIME_S": "0.3"}
@@ -30,8 +30,20 @@ def empty(running: TestNode, agent: str) -> bool:
     return b":0" in ask(str(running.state / "broker" / "broker.sock"), "XLEN", f"nova:{{a:{agent}}}:mbx")
 
 
+def dead_with_an_empty_mailbox(running: TestNode, agent: str) -> bool:
+    """Kill the daemon when it owes nothing: what it typed and had not acknowledged its heir would type again."""
+    assert running.process is not None
+    running.process.send_signal(signal.SIGSTOP)
+    if empty(running, agent):
+        running.kill()
+        return True
+    running.process.send_signal(signal.SIGCONT)
+    return False
+
+
 def broker_pid(running: TestNode) -> int:
-    return int((running.state / "broker" / "broker.pid").read_text().strip())
+    told = until(lambda: (running.state / "broker" / "broker.pid").read_text().strip(), 10, "its number")
+    return int(told)
 
 
 def test_what_was_missed_while_the_daemon_was_down_follows_its_policy(tmp_path: Path) -> None:
@@ -63,18 +75,16 @@ def test_a_daemon_killed_at_any_moment_of_sending_sends_it_once(tmp_path: Path) 
     with node(env=QUICK) as running:
         agent = raw(running, tmp_path)
         expected = b""
-        for number, moment in enumerate(MOMENTS):
+        for moment in ("schedule.before", "schedule.after", "schedule.told"):
             assert running.stop() == 0
-            died = tmp_path / f"died{number}"
-            running.env = {**QUICK, "NOVA_TEST_DIE": moment, "NOVA_TEST_DIED": str(died)}
-            running.module = "tests.support.dying_daemon"
+            running.env = {**QUICK, VARIABLE: f"{moment}=kill"}
             running.start()
             running.wait_up()
             until(lambda: running.call("agents")[0]["pane"], 10, "its pane")
             schedule = add(running, body=moment, in_s=0.5)["id"]
             assert running.process is not None
             assert running.process.wait(20) == -signal.SIGKILL
-            assert died.exists()
+            running.env = QUICK
             running.start()
             running.wait_up()
             assert over(running, schedule, "finished")["last_id"] == schedule
@@ -161,10 +171,7 @@ def test_the_owner_sends_what_another_node_added_and_a_new_owner_goes_on(tmp_pat
             taken = add(first, body="to whoever has it", in_s=3)["id"]
             again = add(second, body="tick", every_s=1)["id"]
             until(lambda: b"tick" in agent.bytes(), 10, "the first tick")
-            until(
-                lambda: empty(first, "raw"), 10, "the mailbox letting go of it"
-            )  # else its heir types it too
-            first.kill()
+            until(lambda: dead_with_an_empty_mailbox(first, "raw"), 10, "a moment between two ticks")
             (tmp_path / "second").mkdir()
 
             def registered() -> Any:

@@ -14,7 +14,7 @@ import pytest
 from nova_torch.broker import Broker
 from nova_torch.codec import decode_hop
 from nova_torch.errors import Conflict
-from nova_torch.ulid import new_ulid
+from nova_torch.ulid import new_ulid, stamp_ms
 from nova_torch.values import Message, MessageId
 from tests.faults.test_review_node import enqueue, foreign, on_broker
 from tests.support.agents import raw
@@ -35,6 +35,25 @@ def neighbour(first: TestNode, **env: str) -> Iterator[TestNode]:
 
 def local(of: TestNode, name: str) -> list[str]:
     return [str(record["agent_id"]) for record in of.call("agents", {"node": name})]
+
+
+def test_what_was_typed_far_away_is_not_called_expired_by_a_sender_that_died_before_it_knew(
+    tmp_path: Path,
+) -> None:
+    with node() as owner, neighbour(owner, NOVA_FAILPOINTS="enqueue.after=kill") as sender:
+        agent = raw(owner, tmp_path)
+        sent = sender.send("raw", "in time", ttl_s=2)["id"]
+        assert sender.process is not None
+        sender.process.wait(10)
+        until(lambda: agent.bytes() == b"in time\r", what="its bytes")
+        until(lambda: time.time() * 1000 > stamp_ms(sent) + 2500, what="the end of its time to live")
+        del sender.env["NOVA_FAILPOINTS"]
+        sender.start()
+        sender.wait_up()
+        sender.wait_state(sent, "submitted", timeout_s=20)
+        states = [hop["state"] for hop in sender.call("trace", {"id": sent})["hops"]]
+        assert "expired" not in states
+        assert agent.bytes() == b"in time\r"
 
 
 def test_a_node_leaves_the_panes_of_another_alone(tmp_path: Path) -> None:
@@ -60,6 +79,16 @@ def test_a_node_leaves_the_panes_of_another_alone(tmp_path: Path) -> None:
             time.sleep(1.5)  # the watch of panes reports once a second
             first.tmux.tmux("copy-mode", "-q", "-t", agent.pane)
             first.wait_state(taken, "submitted", timeout_s=45)
+
+
+def test_who_looks_at_or_answers_an_agent_of_another_node_is_told_which(tmp_path: Path) -> None:
+    with node() as first, neighbour(first) as second:
+        raw(second, tmp_path, "far")
+        until(lambda: "far" in [agent["agent_id"] for agent in first.call("agents")], what="word of it")
+        for words in (("peek", "far"), ("answer", "far"), ("answer", "far", "1"), ("attach", "far")):
+            done = first.novactl(*words)
+            assert (done.returncode, done.stdout) == (1, "")
+            assert f"agent far is on node other. There: novactl {words[0]} far" in done.stderr
 
 
 def test_a_second_daemon_on_the_same_state_directory_is_refused() -> None:

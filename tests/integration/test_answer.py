@@ -40,8 +40,10 @@ def test_a_dialog_is_shown_and_answered_and_the_tool_runs_once(running: TestNode
     assert (done["outcome"], done["choice"], done["dialog"]) == ("gone", "1", None)
     assert done["by"].startswith("user:")
     until(lambda: agent.approved() == 1, 5, "the approval")
-    with pytest.raises(Conflict, match="no dialog is open"):
+    with pytest.raises(Conflict, match=r"^no dialog is open"):
         running.call("dialog_answer", {"agent_id": "one", "choice": "1"})
+    with pytest.raises(Conflict, match="is gone, no dialog is open"):
+        running.call("dialog_answer", {"agent_id": "one", "choice": "1", "fingerprint": shown["fingerprint"]})
     assert agent.approved() == 1
 
 

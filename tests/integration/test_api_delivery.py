@@ -57,6 +57,10 @@ class Fake:
     def texts(self) -> list[str]:
         return [text for _, texts in self.messages() for text in texts]
 
+    def posts(self) -> list[str]:
+        """Return the ids of the prompts that came by the API, each as often as it came."""
+        return (self.home / "posts").read_text().split()
+
     def fault(self, mode: str) -> None:
         (self.home / "fault").write_text(mode)
 
@@ -122,7 +126,6 @@ def test_a_message_is_there_once_and_acknowledged_whatever_is_answered(fake: Fak
     assert fake.messages() == [(message_id(message), ["/help is no command here"])]
 
 
-@pytest.mark.long
 def test_a_request_that_is_taken_after_it_was_given_up_leaves_one_message(fake: Fake) -> None:
     fake.fault("slow")
     fake.send("late, and asked again")
@@ -148,6 +151,15 @@ def test_a_daemon_that_is_killed_around_the_request_sends_it_once(fake: Fake) ->
     fake.node.start()
     fake.node.wait_state(message, "acknowledged")
     assert fake.messages() == [(message_id(message), ["once, please"])]
+
+
+def test_what_waits_when_the_daemon_is_killed_is_asked_for_by_the_next_one(fake: Fake) -> None:
+    message = message_id(fake.send("nobody has begun with this"))
+    fake.node.kill()
+    before = fake.posts().count(message)
+    fake.node.start()
+    until(lambda: fake.posts().count(message) > before, 15, "the same request once more")
+    assert fake.messages() == [(message, ["nobody has begun with this"])]
 
 
 def test_an_agent_that_is_away_holds_and_gets_it_on_another_port(fake: Fake) -> None:
@@ -226,7 +238,6 @@ def test_a_permission_is_told_with_its_question_and_no_message_meets_it(fake: Fa
     assert fake.texts() == ["not now"]
 
 
-@pytest.mark.long
 def test_an_api_that_answers_nonsense_is_not_followed_and_keys_are_used(
     running: TestNode, tmp_path: Path
 ) -> None:

@@ -18,7 +18,7 @@ from tests.support.talkers import talker
 
 CONFIG = """
 [bridges]
-dialects = ["torch", "dot", "wake", "colon", "boomerang"]
+dialects = ["torch", "dot", "wake", "colon", "boomerang", "monitoring"]
 
 [[bridges.stream]]
 name = "ops"
@@ -185,6 +185,73 @@ def test_the_whole_road_of_a_task(site: Site) -> None:
     assert [u["status"] for u in updates] in ([], ["in_progress"])
     row = bridge_row(site.node, "nova:task:boomerang:tasks")
     assert (row["taken"], row["dropped"]) == (1, 0)
+
+
+TASKS, EVENTS = "nova:task:boomerang:tasks", "nova:task:boomerang:events"
+
+
+def test_a_task_that_is_given_to_another_goes_there_and_is_told_of_by_nobody_else(site: Site) -> None:
+    site.cli.add(TASKS, operation="create_task", title="dig the pond", task_id="T2", assignee="raw")
+    until(lambda: b"dig the pond\r" in site.raw.bytes(), what="the task")
+    (update,) = site.cli.wait_entries(TASKS, 1, operation="update_task", task_id="T2")
+    event = next(e for e in site.cli.wait_entries(EVENTS, 1, task_id="T2"))
+    first = json.loads(event["details"])["message_id"]
+    site.cli.add(TASKS, operation="update_task", task_id="T2", assignee="bob", _source="boss")
+    assert "Until now it was raw's." in prompt_with(site.bob, "dig the pond")
+    (done,) = site.cli.wait_entries(TASKS, 1, operation="complete_task", task_id="T2")
+    assert (update["_source"], done["_source"], done["result"]) == ("raw", "bob", "bob says yes")
+    notice = b"The task T2 (dig the pond) was given to bob: do no more for it."
+    until(lambda: notice in site.raw.bytes(), what="the notice")
+    assert site.node.call("inbox", {"agent": "raw"})[-1]["sender"] == "bridge:boomerang:boss"
+    site.node.call("reply", {"question": first, "body": "too late", "sender": "raw"})
+    site.cli.add(TASKS, operation="create_task", title="behind it", task_id="T3", assignee="raw")
+    site.cli.wait_entries(TASKS, 1, operation="update_task", task_id="T3")
+    assert [e["task_id"] for e in site.cli.entries(TASKS) if e.get("operation") == "complete_task"].count(
+        "T2"
+    ) == 1
+    assert site.raw.bytes().count(notice) == 1
+
+
+def test_questions_about_tasks_are_answered_where_their_events_are(site: Site) -> None:
+    site.cli.add(TASKS, operation="create_task", title="paint", task_id="T4", assignee="raw", tags='["wall"]')
+    site.cli.wait_entries(TASKS, 1, operation="update_task", task_id="T4")
+    asked = site.cli.add(TASKS, operation="get_task", task_id="T4", _trace_id="q-1")
+    (found,) = site.cli.wait_entries(EVENTS, 1, type="task_details", in_reply_to=asked)
+    task = json.loads(found["details"])["task"]
+    assert (task["title"], task["status"], task["assignee"]) == ("paint", "in_progress", "raw")
+    assert found["_trace_id"] == "q-1"
+    site.cli.add(TASKS, operation="get_task", task_id="of a stranger")
+    asked = site.cli.add(TASKS, operation="list_tasks", params='{"tags": ["wall"], "limit": 5}')
+    (found,) = site.cli.wait_entries(EVENTS, 1, type="task_list", in_reply_to=asked)
+    details = json.loads(found["details"])
+    assert ([task["task_id"] for task in details["tasks"]], details["total"]) == (["T4"], 1)
+    assert len(site.cli.entries(EVENTS)) == len({e["nova_event"] for e in site.cli.entries(EVENTS)})
+
+
+def test_a_task_of_an_unknown_agent_and_a_list_that_cannot_be_meant_hold_nothing_up(site: Site) -> None:
+    dead = len(site.cli.entries("nova:{br}:dead"))
+    site.cli.add(TASKS, operation="update_task", task_id="never created", assignee="bob")
+    site.cli.add(TASKS, operation="list_tasks", limit="many")
+    site.cli.add(TASKS, operation="create_task", title="for nobody here", assignee="zoe")
+    site.cli.add(TASKS, operation="create_task", title="weed", task_id="T5", assignee="raw")
+    until(lambda: b"weed\r" in site.raw.bytes(), what="the good one")
+    reasons = [row["reason"] for row in site.cli.entries("nova:{br}:dead")[dead:]]
+    assert [reason[:9] for reason in reasons] == ["no create", "limit and"], reasons
+
+
+def test_what_happens_is_written_to_the_stream_of_events(site: Site) -> None:
+    sent = site.node.send_wait("raw", "only for raw's eyes")
+    (event,) = site.cli.wait_entries(
+        "nova.torch.monitoring", 1, type="message.submitted", correlation_id=sent["id"]
+    )
+    assert (event["sender"], event["target"], event["priority"]) == ("raw", "", "normal")
+    assert float(event["timestamp"]) == pytest.approx(time.time(), abs=60)
+    assert json.loads(event["payload"])["node"] == "test-node"
+    entries = site.cli.entries("nova.torch.monitoring")
+    assert len({entry["nova_event"] for entry in entries}) == len(entries)
+    assert not any("eyes" in value for entry in entries for value in entry.values())
+    assert any(entry["type"] == "agent.state" for entry in entries)
+    assert bridge_row(site.node, "nova.torch.monitoring")["problem"] == ""
 
 
 def test_what_bridges_write_is_never_bridged_back(site: Site) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
 from nova_torch.broker import Enqueue, Lane, Owner
+from nova_torch.broker.wires import Command, Wires
 from nova_torch.errors import BrokerUnavailable, MailboxLost, NotOwner
 from tests.support.aio import run
 from tests.support.broker import Site
@@ -37,14 +40,15 @@ def test_a_beat_makes_a_node_alive_until_its_lease_is_over(site: Site) -> None:
     async def scenario() -> None:
         async with await site.connect() as broker:
             one, two = await broker.claim_epoch("one"), await broker.claim_epoch("two")
-            now_ms = await broker.beat("one", one, b"\x00blob of one", ttl_s=20)
+            now_ms = (await broker.beat("one", one, b"\x00blob of one", ttl_s=20)).now_ms
             await broker.beat("two", two, b"blob of two", ttl_s=-1)
             first, second = await broker.nodes()
             assert (first.node, first.alive, first.blob) == ("one", True, b"\x00blob of one")
             assert first.expires_ms == now_ms + 20_000
             assert (second.node, second.alive, second.blob) == ("two", False, b"blob of two")
-            await broker.leave("one", one)
-            assert [lease.node for lease in await broker.nodes()] == ["two"]
+            await broker.leave("one", one, b"goodbye")
+            gone, _ = await broker.nodes()
+            assert (gone.node, gone.alive, gone.blob) == ("one", False, b"goodbye")
 
     run(scenario())
 
@@ -101,6 +105,68 @@ def test_mail_comes_in_order_and_again_until_it_is_done(site: Site) -> None:
             await broker.mail_done("one", epoch, [mail[1].entry_id])
             assert await broker.mail("one", block_s=0.01) == []
 
+    run(scenario())
+
+
+def test_mail_that_is_done_is_deleted_on_the_way_to_the_next(
+    site: Site,
+) -> None:
+    async def scenario() -> None:
+        async with await site.connect() as broker:
+            stale, epoch = await broker.claim_epoch("one"), await broker.claim_epoch("one")
+            await broker.post("one", [b"1", b"2"])
+            first, second = await broker.mail("one", block_s=1)
+            with pytest.raises(NotOwner):
+                await broker.mail("one", block_s=1, done=(stale, [first.entry_id]))
+            site.ask("SCRIPT", "FLUSH")
+            assert (
+                await broker.mail("one", block_s=0.01, done=(epoch, [first.entry_id])) == []
+            )  # it learns it
+            assert await broker.mail("one", block_s=1) == [second]
+            assert await broker.mail("one", block_s=0.01, done=(epoch, [second.entry_id])) == []
+
+    run(scenario())
+
+
+def test_whoever_waits_for_mail_gets_at_once_what_was_posted_together(site: Site) -> None:
+    async def scenario() -> None:
+        async with await site.connect() as broker, await site.connect() as sender:
+            waiting = asyncio.create_task(broker.mail("one", block_s=5))
+            await site.blocked()
+            await sender.post("one", [b"typed", b"submitted"])
+            assert [piece.payload for piece in await waiting] == [b"typed", b"submitted"]
+
+    run(scenario())
+
+
+def test_posts_and_acknowledgements_of_one_moment_go_in_one_write(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[int] = []
+    exchange = Wires.exchange
+
+    async def counted(self: Wires, commands: Sequence[Command]) -> list[Any]:
+        written.append(len(commands))
+        return await exchange(self, commands)
+
+    async def scenario() -> None:
+        async with await site.connect() as broker:
+            mine, other = Owner(node="one", epoch=1), Owner(node="two", epoch=1)
+            await broker.claim("a", mine)
+            site.ask("SCRIPT", "FLUSH")
+            for _ in range(2):  # a server that does not know the scripts learns them
+                written.clear()
+                done = await asyncio.gather(
+                    broker.post("sender", [b"receipt"]),
+                    broker.ack("a", mine, [(Lane.MBX, "1-1")]),
+                    broker.ack("a", other, [(Lane.MBX, "1-1")]),
+                    return_exceptions=True,
+                )
+                assert list(done[:2]) == [None, None]
+                assert isinstance(done[2], NotOwner)  # nobody else's fault
+            assert written == [3]
+
+    monkeypatch.setattr(Wires, "exchange", counted)
     run(scenario())
 
 
@@ -191,5 +257,27 @@ def test_two_readers_of_one_mail_share_the_flight(site: Site) -> None:
             await broker.post("one", [b"receipt"])
             assert [[piece.payload for piece in await reader] for reader in readers] == [[b"receipt"]] * 2
             assert "flights=[]" in repr(broker)
+
+    run(scenario())
+
+
+def test_two_daemons_of_one_name_have_its_epochs_one_after_the_other(site: Site) -> None:
+    async def scenario() -> None:
+        async with await site.connect() as broker:
+            epoch = await broker.claim_epoch("one", "first")
+            await broker.beat("one", epoch, b"", ttl_s=30)
+            assert await broker.claim_epoch("one", "first") > epoch  # its restart waits for nothing
+            with pytest.raises(NotOwner):
+                await broker.claim_epoch("one", "second")
+            last = await broker.claim_epoch("one", "first")
+            await broker.beat("one", last, b"", ttl_s=0.001)
+            await asyncio.sleep(0.01)
+            later = await broker.claim_epoch("one", "second")
+            assert later > last
+            await broker.beat("one", later, b"", ttl_s=30)
+            with pytest.raises(NotOwner):
+                await broker.claim_epoch("one", "first")
+            await broker.leave("one", later)
+            await broker.claim_epoch("one", "first")
 
     run(scenario())

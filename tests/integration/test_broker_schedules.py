@@ -55,7 +55,7 @@ def test_marks_are_read_by_the_owner_alone(site: Site) -> None:
                 await broker.schedule_marks("alice", owner, ["one"])
             await broker.claim("alice", owner)
             assert await broker.schedule_marks("alice", owner, ["one", "two"]) == {"one": kept("one", 3).mark}
-            await broker.claim("alice", Owner(node="away", epoch=6))
+            await broker.claim("alice", Owner(node="away", epoch=6), over=owner)
             with pytest.raises(NotOwner):
                 await broker.schedule_marks("alice", owner, ["one"])
 

@@ -77,8 +77,9 @@ class User:
         return file
 
     def begin(self, *arguments: str) -> subprocess.Popen[str]:
+        # whoever runs the tests in the background has Ctrl-C ignored, and a child inherits that
         return subprocess.Popen(
-            [sys.executable, "-m", "novactl.main", "doctor", *arguments],
+            ["env", "--default-signal=INT", sys.executable, "-m", "novactl.main", "doctor", *arguments],
             cwd=self.folder,
             env=self.environment,
             stdout=subprocess.PIPE,

@@ -21,7 +21,7 @@ from noval_d.schedule import clockwork
 from noval_d.schedule.clockwork import Clockwork
 from noval_d.schedule.schedule import Mark, Schedule, pack, unpack
 from tests.support.aio import run
-from tests.support.schedules import BEGAN, cron, every, once
+from tests.support.schedules import BEGAN, cron, every, once, seals
 
 MINUTE, HOUR, YEAR = 60_000, 3_600_000, 365 * 86_400_000
 
@@ -42,6 +42,7 @@ class Stage:
             broker=SimpleNamespace(broker=None, owner=None),
             events=Hub[Any](),
             stopping=asyncio.Event(),
+            guard=SimpleNamespace(seals=seals(NodeId("one"))),
             clock_ms=lambda: self.now_ms,
         )
         self.clockwork = Clockwork(cast("Any", self.node))
@@ -326,6 +327,7 @@ def test_the_state_file_brings_schedules_back_and_forgets_what_was_over_long_ago
     async def scenario(stage: Stage) -> None:
         stage.now_ms += MINUTE
         await stage.until(lambda: len(stage.sent()) == 2)
+        await stage.until(lambda: all(schedule.mark.fired for schedule in stage.clockwork.book.all()))
         again = Clockwork(cast("Any", stage.node)).book
         again.load()
         assert [schedule.mark for schedule in again.all()] == [s.mark for s in stage.clockwork.book.all()]

@@ -195,3 +195,20 @@ def test_a_configured_user_writes() -> None:
             assert await as_nobody(server.path) == "{'uid': 65534, 'access': 'WRITE'}\n"
 
     run(scene())
+
+
+def test_a_writer_that_asks_to_be_shown_what_readers_are_is_a_reader_on_that_connection() -> None:
+    def asked(path: str) -> None:
+        with Client.connect(path, reading=True) as reader, Client.connect(path) as writer:
+            assert (reader.access, writer.access) == ("read", "write")
+            assert reader.call("ping")["access"] == "READ"
+            with pytest.raises(NotAllowed, match="echo needs write access"):
+                reader.call("echo", {"text": "x"})
+            assert writer.call("ping")["access"] == "WRITE"
+            writer.call("echo", {"text": "x"})
+
+    async def served() -> None:
+        async with serving() as server:
+            await in_thread(server, asked)
+
+    run(served())

@@ -198,13 +198,9 @@ def test_health_without_a_daemon_says_so_and_looks_at_the_broker(site: Office) -
     }
 
 
-def test_what_only_a_daemon_knows_is_said_so(site: Office) -> None:
-    with pytest.raises(DaemonUnreachable, match="remembered by daemons"):
-        direct(site).history(agent="agent_123")
-    with pytest.raises(DaemonUnreachable, match="a daemon starts agents"):
-        AgentRegistry(socket=NOWHERE, broker=site.broker).spawn("claude")
-    with pytest.raises(DaemonUnreachable, match="received it"):
-        direct(site).reply(new_ulid(), "yes")
+def test_what_only_a_daemon_can_do_is_said_so(site: Office) -> None:
+    with pytest.raises(DaemonUnreachable, match="schedules are kept by daemons"):
+        direct(site).schedule("agent_123", "later", in_s=60)
 
 
 def test_a_full_mailbox_is_an_error_and_nothing_is_dropped(

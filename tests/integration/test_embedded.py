@@ -18,6 +18,7 @@ import pytest
 from nova_torch.broker import Broker, EmbeddedBroker, Enqueue, Lane, Owner
 from nova_torch.broker.servers import Server, find_server
 from nova_torch.errors import BrokerUnavailable, ConfigInvalid, Conflict, NovaError, StoreFailed
+from nova_torch.login import Login
 from tests.support.aio import run
 from tests.support.broker import Site, short_directory
 
@@ -299,7 +300,7 @@ def test_nobody_listening_is_unavailable_with_the_cure(place: str) -> None:
 
 def test_a_wrong_password_is_told_and_not_shown(own_site: Site) -> None:
     with pytest.raises(BrokerUnavailable, match="password") as caught:
-        run(Broker.connect(own_site.server.url, password="falsch"))
+        run(Broker.connect(own_site.server.url, login=Login(password="falsch")))
     assert "falsch" not in str(caught.value)
 
 

@@ -20,6 +20,8 @@ from nova_torch.protocol.client import Client
 from nova_torch.ulid import new_ulid
 from noval_d.legacy.later import is_shutdown
 from noval_d.legacy.schedule import _by_daemon, _schedule
+from tests.faults.test_two_nodes import neighbour
+from tests.lab.tmux import PrivateTmux
 from tests.support.agents import Raw, Tui, raw, tui
 from tests.support.legacy import SCHEDULE, SEND, Said, original, run
 from tests.support.legacy import running as alive
@@ -149,6 +151,31 @@ def test_a_pane_that_is_no_agent_gets_it_while_the_daemon_runs(running: TestNode
     running.tmux.wait_for(pane, "\nquick\n")
 
 
+def test_a_name_that_is_left_over_in_a_pane_sends_nothing_to_the_agent_elsewhere(
+    running: TestNode, reader: Raw, tmp_path: Path
+) -> None:
+    """The option says `raw`, the daemon knows that this agent is in another pane, or on another tmux server."""
+    before = len(reader.bytes())
+    with PrivateTmux.create() as other:
+        for server in (running.tmux, other):
+            pane = server.open("bash --norc --noprofile -i")
+            server.wait_for(pane, "$")
+            if server is other:
+                while pane != reader.pane and int(pane[1:]) < int(reader.pane[1:]):
+                    pane = server.open("bash --norc --noprofile -i")
+                server.wait_for(pane, "$")
+            server.tmux("set-option", "-p", "-t", pane, "@nova_agent", "raw")
+            env = env_of(running, NOVA_TMUX=str(server.socket_path))
+            said = run(SEND, pane, "echo h'e're", env=env)
+            assert said == Said(f"Message sent to {pane}: echo h'e're\n".encode(), "", 0)
+            server.wait_for(pane, "\nhere\n")
+            said = run(SCHEDULE, "0", "look", pane, env={**env, "NOVA_LEGACY_NOTE": str(tmp_path / "note")})
+            assert "it waits in process" in said.err
+            server.wait_for(pane, "Time for orchestrator check! look")
+            server.tmux("set-option", "-p", "-u", "-t", pane, "@nova_agent")
+    assert len(reader.bytes()) == before
+
+
 def test_a_python_that_cannot_speak_to_the_daemon_says_so_and_is_good_enough_without_it(
     running: TestNode, reader: Raw, tmp_path: Path
 ) -> None:
@@ -249,6 +276,34 @@ def test_with_the_broker_gone_scripts_novactl_and_the_library_deliver_all_the_sa
         os.kill(broker, signal.SIGKILL)
         assert run(SEND, target, "killed", env=env_of(made)).code == 0
         assert new_bytes(reader, 32, 7) == b"killed\r"
+
+
+def test_what_is_for_others_waits_for_a_broker_that_is_gone_and_arrives_once(tmp_path: Path) -> None:
+    """The agent of another node; its pane is on this machine, so that the script can name it."""
+    quick = {"NOVA_BROKER_LEASE_S": "60"}
+    with node(env=quick) as made, neighbour(made, NOVA_TMUX=str(made.tmux.socket_path), **quick) as other:
+        log = tmp_path / "far.bytes"
+        pane = made.tmux.open_program("rawlog.py", [str(log)])
+        made.tmux.wait_for(pane, "READY")
+        other.register("far", pane)
+        far = Raw(other, "far", pane, log)
+        until(lambda: "far" in str(made.call("agents")), what="the agent of the other node")
+        broker = int((made.state / "broker" / "broker.pid").read_text())
+        os.kill(broker, signal.SIGSTOP)
+        try:
+            until(lambda: made.call("status")["broker"]["state"] != "up", 30, "a broker that is missed")
+            assert made.novactl("send", "far", "by novactl").returncode == 0
+            nova = NovaOrchestrator(socket=made.socket)
+            assert nova.send_message("far", "by library").state == "accepted"
+            said = run(SEND, pane, "by script", env=env_of(made))
+            assert (said.out, said.code) == (f"Message held for {pane}: by script\n".encode(), 0)
+            assert far.bytes() == b""
+        finally:
+            os.kill(broker, signal.SIGCONT)
+        arrived = new_bytes(far, 0, 32).split(b"\r")
+        assert sorted(arrived) == [b"", b"by library", b"by novactl", b"by script"]
+        made.send_wait("far", "the end")
+        assert len(far.bytes()) == 40
 
 
 def test_with_the_daemon_killed_its_agents_get_it_by_tmux(tmp_path: Path) -> None:

@@ -59,22 +59,22 @@ def test_it_prints_the_three_lines_writes_the_note_and_types_it_when_its_time_ha
     target: Window,
 ) -> None:
     began = time.monotonic()
-    said = run(SCHEDULE, "0.02", "look at $HOME; `x`", "tmux-orc:0", env=env_of(target))
-    assert time.monotonic() - began < 1.1  # 0.02 minutes are 1.2 s: it does not wait for them
+    said = run(SCHEDULE, "0.06", "look at $HOME; `x`", "tmux-orc:0", env=env_of(target))
+    assert time.monotonic() - began < 3.6  # 0.06 minutes: it does not wait for them
     told = scheduled(said)
-    assert (told["minutes"], told["note"]) == ("0.02", "look at $HOME; `x`")
-    assert (clock(told["at"]) - clock(told["now"])) % 86_400 in (1, 2)
+    assert (told["minutes"], told["note"]) == ("0.06", "look at $HOME; `x`")
+    assert (clock(told["at"]) - clock(told["now"])) % 86_400 in (3, 4)
     assert f"does not survive a reboot. To cancel it: kill {told['pid']}" in said.err
     current = (notes(target) / "next_check_note.txt").read_text()
     assert re.fullmatch(
-        r"=== Next Check Note \(.+\) ===\nScheduled for: 0\.02 minutes\n\nlook at \$HOME; `x`\n", current
+        r"=== Next Check Note \(.+\) ===\nScheduled for: 0\.06 minutes\n\nlook at \$HOME; `x`\n", current
     )
     (own,) = set(notes(target).glob("next_check_note.*.txt"))
     assert own.read_text() == current
     typed = target.fresh().decode()
     took = time.monotonic() - began
     assert typed == f"Time for orchestrator check! look at $HOME; `x` (cat {own} && novactl status)\r"
-    assert took >= 1.2
+    assert took >= 3.6
     until(lambda: not running(int(told["pid"])), what="the end of the waiting process")
     assert " 'tmux-orc:0' sent" in (notes(target) / "schedule.log").read_text()
 
@@ -136,6 +136,40 @@ def test_what_cannot_be_scheduled_is_an_error_and_leaves_nothing(
     assert not notes(target).exists()
     assert not Path("pwn").exists()
     assert not (tmp_path / "pwn").exists()
+
+
+def test_control_bytes_of_a_note_reach_neither_its_file_nor_the_pane(target: Window) -> None:
+    note = "look\x1b]0;x\x07 here\x1b[201~\rand\x00 there".replace("\x00", "\x02")
+    said = run(SCHEDULE, "0.005", note, "tmux-orc:0", env=env_of(target))
+    assert f"with note: {note}\n".encode() in said.out  # as the original says it
+    (own,) = notes(target).glob("next_check_note.*.txt")
+    assert own.read_text().endswith("\n\nlook]0;x here[201~\nand there\n")
+    assert target.fresh().startswith(b"Time for orchestrator check! look]0;x here[201~\nand there (cat ")
+
+
+def test_the_log_is_never_written_through_a_link_or_into_what_is_no_file(
+    target: Window, tmp_path: Path
+) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("mine\n")
+    notes(target).mkdir(parents=True)
+    log = notes(target) / "schedule.log"
+    for fifo in (False, True):
+        if fifo:
+            os.mkfifo(log)
+        else:
+            log.symlink_to(precious)
+        pid = scheduled(run(SCHEDULE, "0", "now", env=env_of(target)))["pid"]
+        target.fresh()
+        until(lambda pid=pid: not running(int(pid)), what="the end of the waiting process")  # type: ignore[misc]
+        log.unlink()
+    assert precious.read_text() == "mine\n"
+    log.touch(0o666)
+    log.chmod(0o666)
+    pid = scheduled(run(SCHEDULE, "0", "now", env=env_of(target)))["pid"]
+    target.fresh()
+    until(lambda: not running(int(pid)), what="the end of the waiting process")
+    assert (log.read_text().count(" sent"), log.stat().st_mode & 0o777) == (1, 0o600)
 
 
 def test_what_went_wrong_later_is_in_the_log(target: Window) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-import shlex
 import subprocess
 import threading
 import time
@@ -14,17 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.tmux import PROGRAMS, PrivateTmux
+from tests.lab.tmux import PrivateTmux
 from tests.support.legacy import (
-    PAUSE_S,
     SEND,
     Said,
     Window,
     environment,
     inside,
     original,
-    own_claude,
+    refused,
     run,
+    sent,
     window,
 )
 from tests.support.node import until
@@ -51,23 +49,6 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         right = window(tmux, folder, ("split-window", "-d", "-t", "=alpha:1"), "right")
         beta = window(tmux, folder, ("new-session", "-d", "-s", "beta-long", *size), "beta")
         yield Stage(tmux, main, left, right, beta)
-
-
-@pytest.fixture
-def tmux() -> Iterator[PrivateTmux]:
-    with PrivateTmux.create() as server:
-        yield server
-
-
-def sent(target: str, text: str) -> Said:
-    return Said(f"Message sent to {target}: {text}\n".encode(), "", 0)
-
-
-def refused(said: Said, code: int, sentence: str) -> None:
-    assert (said.out, said.code) == (b"", code), said
-    assert said.err.startswith("send-claude-message.sh: ")
-    assert said.err.count("\n") == 1
-    assert sentence in said.err
 
 
 # -- the same as the original --
@@ -131,17 +112,6 @@ def test_it_says_what_it_was_called_as(stage: Stage, tmp_path: Path) -> None:
         )
         assert done.stdout.startswith(f"Usage: {words[-1]} <session:window> <message>\n".encode())
         assert done.returncode == 1
-
-
-def test_it_is_quicker_than_the_original(tmux: PrivateTmux) -> None:
-    pane = tmux.open("cat")
-    env = environment(tmux)
-    took: list[float] = []
-    while len(took) < 20 and min(took, default=PAUSE_S) >= PAUSE_S:  # a machine may be busy with other things
-        began = time.monotonic()
-        assert run(SEND, pane, f"timed {len(took)}", env=env).code == 0
-        took.append(time.monotonic() - began)
-    assert min(took) < PAUSE_S, took
 
 
 # -- its defects --
@@ -276,117 +246,3 @@ def test_one_that_is_killed_leaves_whole_lines_and_no_buffers(tmux: PrivateTmux)
     assert all(re.fullmatch(r"line \d end|the last", row) for row in rows), rows
     assert all(rows.count(row) == 2 for row in set(rows)), rows  # typed, and said again by cat
     assert tmux.tmux("list-buffers") == ""
-
-
-# -- shells --
-
-
-def shell(tmux: PrivateTmux) -> str:
-    pane = tmux.open("bash --norc --noprofile -i")
-    tmux.wait_for(pane, "$")
-    return pane
-
-
-def test_a_shell_that_its_user_named_runs_what_is_sent(tmux: PrivateTmux) -> None:
-    pane = shell(tmux)
-    env = environment(tmux)
-    assert run(SEND, pane, "echo one; echo t'w'o;", env=env) == sent(pane, "echo one; echo t'w'o;")
-    tmux.wait_for(pane, "\none\ntwo\n")
-    assert run(SEND, pane, "/bin/echo a path", env=env).code == 0
-    tmux.wait_for(pane, "\na path\n")
-
-
-def test_what_somebody_types_at_a_prompt_is_not_fused_with_the_message(tmux: PrivateTmux) -> None:
-    pane = shell(tmux)
-    tmux.press(pane, "-l", "echo theirs")
-    tmux.wait_for(pane, "$ echo theirs")
-    refused(run(SEND, pane, "echo ours", env=environment(tmux, NOVA_LEGACY_HOLD="200ms")), 7, "'echo theirs'")
-    finish = threading.Timer(0.5, tmux.press, (pane, "Enter"))
-    finish.start()
-    assert run(SEND, pane, "echo ours", env=environment(tmux)).code == 0
-    finish.join()
-    tmux.wait_for(pane, lambda screen: "\ntheirs\n" in screen and "\nours\n" in screen)
-
-
-def test_a_shell_that_an_agent_has_left_gets_nothing(tmux: PrivateTmux) -> None:
-    pane = shell(tmux)
-    spec = json.dumps({"role": "", "skills": [], "driver": "claude", "program": "claude"})
-    tmux.tmux("set-option", "-p", "-t", pane, "@nova_agent", "claude-1")
-    tmux.tmux("set-option", "-p", "-t", pane, "@nova_spec", spec)
-    before = tmux.capture(pane)
-    refused(
-        run(SEND, pane, "rm important", env=environment(tmux)),
-        7,
-        "the pane belongs to agent claude-1, which is not in front: bash is",
-    )
-    assert tmux.capture(pane) == before
-
-
-# -- agents that nobody has registered --
-
-
-@dataclass(frozen=True, slots=True)
-class Tui:
-    tmux: PrivateTmux
-    pane: str
-    log: Path
-
-    def events(self, what: str) -> list[str]:
-        rows = map(json.loads, self.log.read_text().splitlines()) if self.log.exists() else ()
-        return [row["text"].rstrip() for row in rows if row["event"] == what]
-
-    def prompts(self, count: int) -> list[str]:
-        """Return the last `count` prompts, once there are so many."""
-        until(lambda: len(self.events("prompt")) >= count, what=f"{count} prompts")
-        return self.events("prompt")[-count:]
-
-
-@pytest.fixture(scope="module")
-def agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tui]:
-    """A program that looks like Claude Code and is called so."""
-    folder = tmp_path_factory.mktemp("agent")
-    with PrivateTmux.create() as tmux:
-        log = folder / "tui.jsonl"
-        words = [own_claude(folder), str(PROGRAMS / "agent_tui.py"), "--log", str(log)]
-        pane = tmux.open(shlex.join(words))
-        tmux.wait_for(pane, "? for shortcuts")
-        yield Tui(tmux, pane, log)
-
-
-def test_an_agent_that_nobody_has_registered_gets_it_once_and_a_command_as_it_is(agent: Tui) -> None:
-    before = len(agent.events("prompt"))
-    env = environment(agent.tmux)
-    texts = ["Please run the tests", "/compact", "two\nlines; Enter"]
-    assert [run(SEND, agent.pane, text, env=env) for text in texts] == [sent(agent.pane, t) for t in texts]
-    assert agent.prompts(before + 3)[-3:] == texts
-
-
-def test_a_dialog_is_not_approved_by_a_message(agent: Tui) -> None:
-    agent.tmux.press(agent.pane, "-l", "USETOOL please")
-    agent.tmux.wait_for(agent.pane, "USETOOL please")
-    time.sleep(0.2)  # the program joins an Enter to a paste, as Claude does
-    agent.tmux.press(agent.pane, "Enter")
-    agent.tmux.wait_for(agent.pane, "Esc to cancel")
-    before = len(agent.events("prompt"))
-    env = environment(agent.tmux, NOVA_LEGACY_HOLD="300ms")
-    refused(run(SEND, agent.pane, "go on", env=env), 7, "a dialog is open")
-    assert (agent.events("approved"), agent.events("rejected")) == ([], [])
-    agent.tmux.press(agent.pane, "Escape")
-    until(lambda: agent.events("rejected"), what="the answer of a person")
-    assert len(agent.events("prompt")) == before
-
-
-def test_the_original_and_ours_at_the_same_time_lose_and_fuse_nothing(agent: Tui) -> None:
-    env = environment(agent.tmux)
-    run(SEND, agent.pane, "first", env=env)  # it is past its start
-    before = len(agent.events("prompt"))
-    expected: list[str] = []
-    for number in range(3):
-        theirs = threading.Thread(target=original, args=(env, agent.pane, f"theirs {number}"))
-        theirs.start()
-        agent.tmux.wait_for(agent.pane, f"❯\u00a0theirs {number}")
-        assert run(SEND, agent.pane, f"ours {number}", env=env) == sent(agent.pane, f"ours {number}")
-        theirs.join()
-        expected += [f"theirs {number}", f"ours {number}"]
-    assert agent.prompts(before + len(expected))[-len(expected) :] == expected
-    assert len(agent.events("prompt")) == before + len(expected)

@@ -82,6 +82,7 @@ def test_status_trace_and_agents_have_the_promised_fields(running: TestNode) -> 
     assert set(agent) == {
         "agent_id", "role", "skills", "node", "driver", "pane", "session", "window", "state",
         "state_since_ms", "queued", "last_seen_ms", "current_task", "state_source", "detail", "attention", "shown",
+        "performance",
     }  # fmt: skip
     receipt = said(running.novactl("send", "raw-1", "trace me", "--wait", "--json"))
     trace = said(running.novactl("trace", receipt["id"], "--json"))
@@ -285,5 +286,10 @@ def test_a_reload_takes_over_what_is_good_and_refuses_what_is_not(tmp_path: Path
         file.write_text('[broker]\nprefix = "other"\n')
         with pytest.raises(NovaError, match="broker"):
             running.call("reload")
+        file.write_text('[bridges]\ndialects = ["torch"]\n')
+        with pytest.raises(NovaError, match=r"\[bridges\] cannot change while the daemon runs. Restart it."):
+            running.call("reload")
+        os.kill(running.process.pid, signal.SIGHUP)
+        until(lambda: "[bridges] cannot change" in running.log(), 10, "the refusal in the log")
         assert attempts() == 7
         assert running.stop() == 0

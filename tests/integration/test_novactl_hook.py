@@ -78,6 +78,22 @@ def test_a_hook_reaches_the_daemon_with_pane_and_raw_payload(road: str, home: Pa
 
 
 @pytest.mark.parametrize("road", ROADS)
+def test_a_hook_finds_socket_and_state_by_the_configuration(road: str, home: Path) -> None:
+    file = home / ".config" / "nova-torch" / "config.toml"
+    file.parent.mkdir(parents=True)
+
+    def hook_in_home() -> None:
+        hook(road, home, HOME=str(home), NOVA_SOCKET="", NOVA_STATE_DIR="", XDG_CONFIG_HOME="")
+
+    with fake_daemon(hook={}) as daemon:
+        file.write_text(f'[control]\nsocket = "{daemon.path}"\n[state]\ndir = "{home}"\n')
+        hook_in_home()
+        assert len(daemon.asked("hook")) == 1
+    hook_in_home()
+    assert len(spooled(home)) == 1
+
+
+@pytest.mark.parametrize("road", ROADS)
 def test_without_a_daemon_the_event_is_kept(road: str, home: Path) -> None:
     hook(road, home)
     hook(road, home, event="SessionEnd", stdin=b"\xff not json")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,14 +50,16 @@ def test_a_message_for_later_is_typed_then_and_its_trace_says_where_it_came_from
     running: TestNode, tmp_path: Path
 ) -> None:
     agent = raw(running, tmp_path)
-    done = running.novactl("send", "raw", "hello later", "--in", "2500ms")
-    assert (done.returncode, len(done.stdout.strip())) == (0, 26)
-    sent = done.stdout.strip()
-    early = running.novactl("trace", sent)
+    waits = running.novactl("send", "raw", "much later", "--in", "1h").stdout.strip()
+    early = running.novactl("trace", waits)
     assert early.returncode == 5
     assert "is not sent yet: it is due" in early.stderr
-    assert running.call("status")["schedules"]["next_id"] == sent
+    assert running.call("status")["schedules"]["next_id"] == waits
     assert agent.bytes() == b""
+    running.call("schedule_cancel", {"id": waits})
+    done = running.novactl("send", "raw", "hello later", "--in", "1200ms")
+    assert (done.returncode, len(done.stdout.strip())) == (0, 26)
+    sent = done.stdout.strip()
     until(lambda: agent.bytes() == b"hello later\r", 10, "the message")
     trace = running.call("trace", {"id": sent})
     assert trace["schedule"] == sent
@@ -69,7 +72,7 @@ def test_a_message_for_later_is_typed_then_and_its_trace_says_where_it_came_from
         "hello later",
     )
     early_ms = running.call("trace", {"id": sent})["hops"][0]["at_ms"] - found["created_ms"]
-    assert 2500 <= early_ms < 12_500
+    assert 1200 <= early_ms < 11_200
 
 
 def test_what_send_prints_for_later_has_the_fields_of_a_receipt(running: TestNode, tmp_path: Path) -> None:
@@ -132,6 +135,46 @@ def test_a_pane_of_an_agent_is_a_target(running: TestNode, tmp_path: Path) -> No
     found = add(running, window, "by its window", in_s=0.3)
     assert (found["agent"], found["target"]) == ("raw", window)
     until(lambda: agent.bytes() == b"by its window\r", 10, "the message")
+
+
+def test_a_pane_that_is_no_agent_is_refused_with_the_command_that_makes_it_one(running: TestNode) -> None:
+    pane = running.tmux.open("cat")
+    running.tmux.tmux("rename-window", "-t", pane, "a cat; x")
+    where = running.tmux.value(pane, "session_name") + ":0"
+    for target in (where, pane):
+        done = running.novactl("schedule", "add", "--in", "1s", target, "hello")
+        assert done.returncode == 5
+        assert f"pane {target} is no registered agent. First: novactl register " in done.stderr
+        command = done.stderr.rstrip().rpartition("First: ")[2]
+    assert command.endswith(f"a-cat-x --pane {pane} --driver line")
+    assert running.novactl(*command.split()[1:]).returncode == 0
+    assert running.novactl("schedule", "add", "--in", "1ms", pane, "for the cat").returncode == 0
+    running.tmux.wait_for(pane, "for the cat\nfor the cat")
+
+
+@pytest.mark.parametrize(
+    ("given", "body"),
+    [
+        (["--cron", "@daily", "--tz", "Europe/Berlin", "--missed", "skip"], "it's $HOME; `x`"),
+        (["--every", "90m", "--priority", "high", "--raw"], "plain"),
+        (["--at", "2026-12-24T18:00:00+01:00", "--ttl", "5m"], "-not an option"),
+    ],
+)
+def test_what_show_says_adds_the_same_again(
+    running: TestNode, tmp_path: Path, given: list[str], body: str
+) -> None:
+    if "raw" not in {record["agent_id"] for record in running.call("agents")}:
+        raw(running, tmp_path)
+    clear(running)
+    first = running.novactl("schedule", "add", *given, "--", "raw", body).stdout.strip()
+    row = running.novactl("schedule", "show", first).stdout
+    again = next(line for line in row.splitlines() if line.startswith("again\t")).partition("\t")[2]
+    second = running.novactl(*shlex.split(again)[1:]).stdout.strip()
+    assert second != first
+    differs = {"id", "created_ms", "next_ms", "next"} | ({"at_ms"} if "--at" not in given else set())
+    assert [(k, v) for k, v in shown(running, first).items() if k not in differs] == [
+        (k, v) for k, v in shown(running, second).items() if k not in differs
+    ]
 
 
 def test_while_the_message_before_waits_the_next_one_is_left_out(running: TestNode, tmp_path: Path) -> None:

@@ -9,18 +9,17 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support.manager import TOLD_S, Manager, manager
 from tests.support.node import TestNode, node, until
 
 ROOT = Path(__file__).resolve().parents[2]
 UNITS = ROOT / "systemd"
 INSTALLED = re.compile(r"(?:/opt/nova-torch|%h/\.local)/bin/")  # where docs/operations.md puts the programs
-TOLD_S = 20.0
 
 needs_tool = pytest.mark.skipif(
     shutil.which("systemd-analyze") is None and "CI" not in os.environ, reason="systemd-analyze is missing"
@@ -59,39 +58,66 @@ def test_stopping_the_service_ends_no_agent_and_a_crash_restarts_it(unit: str) -
     lines = (UNITS / unit).read_text().splitlines()
     assert {"Type=notify", "KillMode=process", "Restart=on-failure"} <= set(lines)
     assert "ExecReload=/bin/kill -HUP $MAINPID" in lines
-    assert any(re.fullmatch(r"ExecStartPre=\S+/bin/novactl config validate", line) for line in lines)
+    assert "RestartPreventExitStatus=2" in lines  # see the next test
+    assert {"Wants=nova-tmux.service", "After=nova-tmux.service"} <= {
+        f"{key}={word}"
+        for key, _, words in (line.partition("=") for line in lines)
+        for word in words.split()
+        if key in ("Wants", "After")
+    }
+    assert not any(line.startswith(("Requires", "BindsTo", "PartOf", "Upholds")) for line in lines)
     assert not any(line.startswith(("PrivateTmp", "PrivateDevices")) for line in lines)  # tmux's own places
 
 
-class Manager:
-    """The side of systemd: a socket that hears what a service says of itself."""
-
-    def __init__(self, directory: Path) -> None:
-        self.path = str(directory / "notify")
-        self._heard = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._heard.bind(self.path)
-        self._heard.settimeout(TOLD_S)
-
-    def hear(self) -> list[str]:
-        """The next message's lines."""
-        return self._heard.recv(4096).decode().splitlines()
-
-    def close(self) -> None:
-        self._heard.close()
+@pytest.mark.parametrize("unit", ["nova-tmux.service", "user/nova-tmux.service"])
+def test_nothing_of_the_daemon_stops_or_restarts_the_tmux_server(unit: str) -> None:
+    lines = (UNITS / unit).read_text().splitlines()
+    assert {"OOMPolicy=continue", "Restart=always", "RestartPreventExitStatus=2"} <= set(lines)
+    assert not any("nova-torchd.service" in line for line in lines)
 
 
-@pytest.fixture
-def manager() -> Iterator[Manager]:
-    with tempfile.TemporaryDirectory(prefix="nv", dir="/tmp") as directory:
-        made = Manager(Path(directory))
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [({"NOVA_BROKER_URL": "http://x"}, "broker.url"), ({"NOVA_DELIVERY_MAX_ATEMPTS": "5"}, "max_attempts")],
+)
+def test_a_wrong_configuration_ends_the_daemon_with_2_and_is_named(wrong: dict[str, str], told: str) -> None:
+    with node(start=False, env=wrong) as made:
+        done = subprocess.run(
+            [sys.executable, "-m", "noval_d"],
+            cwd=ROOT,
+            env=made.environment,
+            capture_output=True,
+            text=True,
+            timeout=TOLD_S,
+            check=False,
+        )
+        assert done.returncode == 2
+        assert told in done.stderr
+
+
+@needs_tool
+def test_the_daemon_is_exposed_no_more_than_it_must_be() -> None:
+    unit = str(UNITS / "nova-torchd.service")
+    asked = ["systemd-analyze", "security", "--offline=true", "--no-pager"]
+    done = subprocess.run(
+        [*asked, "--threshold=20", unit], capture_output=True, text=True, timeout=60, check=False
+    )
+    found = re.search(r"Overall exposure level for \S+: ([\d.]+)", done.stdout)
+    assert found is not None, done.stdout + done.stderr
+    assert float(found[1]) <= 2.0
+    assert done.returncode == 0
+
+
+@pytest.fixture(name="manager")
+def listening() -> Iterator[Manager]:
+    with manager() as made:
         yield made
-        made.close()
 
 
 @pytest.fixture
 def service(manager: Manager) -> Iterator[TestNode]:
     """A daemon that was started as a Type=notify service and is not waited for."""
-    with node(start=False, env={"NOTIFY_SOCKET": manager.path}) as made:
+    with node(start=False, env={"NOTIFY_SOCKET": manager.address}) as made:
         made.start(wait=False)
         yield made
 
@@ -99,8 +125,18 @@ def service(manager: Manager) -> Iterator[TestNode]:
 def test_ready_is_said_once_the_control_socket_answers(manager: Manager, service: TestNode) -> None:
     told = manager.hear()
     assert told[0] == "READY=1"
-    assert told[1] == f"STATUS=Node test-node serves {service.socket}"
+    assert told[1].startswith("STATUS=Node test-node: no agents; 0 messages under way; broker ")
     assert service.call("ping")["node"] == "test-node"  # no retry: it answers at once
+
+
+def test_the_status_line_follows_what_happens(manager: Manager, service: TestNode) -> None:
+    assert manager.hear()[0] == "READY=1"
+    assert "no agents" in manager.status("broker up; tmux up")
+    (pane,) = service.tmux.tmux("list-panes", "-a", "-F", "#{pane_id}").split()[:1]
+    service.register("echo", pane)
+    assert "no agents" not in manager.status("Node test-node: 1 ")
+    service.tmux.tmux("kill-server")
+    manager.status("tmux absent")
 
 
 def test_nothing_is_said_of_being_ready_while_the_socket_cannot_be_made(
@@ -123,7 +159,7 @@ def test_nothing_is_said_of_being_ready_while_the_socket_cannot_be_made(
     assert second.returncode != 0
     assert "already serves" in second.stderr
     assert service.stop() == 0
-    assert manager.hear() == ["STOPPING=1"]  # nothing in between: the second said nothing
+    assert manager.hear()[0] == "STOPPING=1"  # nothing in between: the second said nothing
 
 
 def test_a_reload_is_begun_and_ended(manager: Manager, service: TestNode) -> None:
@@ -138,7 +174,7 @@ def test_a_reload_is_begun_and_ended(manager: Manager, service: TestNode) -> Non
 def test_the_end_is_announced_and_the_socket_is_gone_after_it(manager: Manager, service: TestNode) -> None:
     assert manager.hear()[0] == "READY=1"
     assert service.stop() == 0
-    assert manager.hear() == ["STOPPING=1"]
+    assert manager.hear()[0] == "STOPPING=1"
     assert not Path(service.socket).exists()
 
 
@@ -149,7 +185,7 @@ def test_a_socket_of_systemd_is_used_and_outlives_the_daemon(manager: Manager) -
         os.set_inheritable(listening.fileno(), True)
         # What systemd does before it runs the service: descriptor 3, and the pid of the very process.
         activate = 'exec 3<&"$FD"; LISTEN_FDS=1 LISTEN_PID=$$ exec "$0" -m noval_d'
-        env = {**made.environment, "NOTIFY_SOCKET": manager.path, "FD": str(listening.fileno())}
+        env = {**made.environment, "NOTIFY_SOCKET": manager.address, "FD": str(listening.fileno())}
         process = subprocess.Popen(
             ["bash", "-c", activate, sys.executable],
             cwd=ROOT,

@@ -13,10 +13,10 @@ import pytest
 
 from nova_torch import AgentRegistry
 from tests.support.node import ROOT, until
-from tests.support.office import ANSWER, Office, at_home, office
+from tests.support.office import ANSWER, NOWHERE, Office, at_home, office
 
 MODULES = {
-    "nova_torch.communication.sync": 11,
+    "nova_torch.communication.sync": 18,
     "nova_torch.orchestration.agent_registry": 3,
     "nova_torch.monitoring.monitor": 4,
 }
@@ -40,6 +40,21 @@ def test_the_examples_in_docstrings_are_true(
         runner.run(test, out=said.append)
     assert runner.failures == 0, "".join(said)
     assert runner.tries >= MODULES[module]
+
+
+@pytest.mark.parametrize("name", ["request", "ping", "reply", "history", "assign_task", "broadcast"])
+def test_the_examples_are_true_without_a_daemon(
+    site: Office, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_home(site, monkeypatch)
+    monkeypatch.setenv("NOVA_SOCKET", NOWHERE)
+    monkeypatch.setenv("NOVA_BROKER_URL", site.broker)
+    module = importlib.import_module("nova_torch.communication.sync")
+    (test,) = [t for t in doctest.DocTestFinder().find(module) if t.name.endswith(f"Orchestrator.{name}")]
+    said: list[str] = []
+    results = doctest.DocTestRunner().run(test, out=said.append)
+    assert results.failed == 0, "".join(said)
+    assert results.attempted >= 2
 
 
 def test_the_tutorial_runs_as_it_stands(site: Office) -> None:

@@ -1,4 +1,4 @@
-"""Count how often each marked prompt reached a model, over restarts of its agent too. No I/O."""
+"""Count how often each marked prompt reached a model, over restarts of its agent too, and when. No I/O."""
 
 from __future__ import annotations
 
@@ -26,3 +26,8 @@ def arrived(requests: Iterable[Request]) -> Counter[str]:
         first = next(iter(held), "")
         most[first] = most.get(first, Counter()) | held
     return sum(most.values(), Counter())
+
+
+def asked(requests: Iterable[Request]) -> list[int]:
+    """Return when the model was asked in its agent's main conversation, in epoch milliseconds."""
+    return [int(request.at_s * 1000) for request in requests if request.main]

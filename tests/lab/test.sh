@@ -11,8 +11,23 @@ done
 # LIVE: 1 (or nothing) for the shorter tests with real agents, 0 for none, all for all of them and nothing else.
 LIVE=${LIVE:-1}
 failed=0
+
+# The agents are installed while the ordinary tests run; what that says is shown when it is their turn.
+if [ "$LIVE" != 0 ]; then
+    agents=${AGENTS:-claude codex gemini opencode aider}
+    said=$(mktemp -d)
+    for agent in $agents; do
+        status=0
+        .venv/bin/python -m tests.lab.install "$agent" >"$said/$agent" 2>&1 || status=$?
+        echo "$status" >"$said/$agent.status"
+    done &
+    installing=$!
+    trap 'kill "$installing" 2>/dev/null || :; rm -rf "$said"' EXIT
+    trap 'exit 130' INT TERM
+fi
+
 # The slow ones, which mostly wait, come first; there are more of them at once than cores.
-workers=$(($(nproc) + 2))
+workers=$(($(nproc) * 4))
 [ "$LIVE" = all ] ||
     .venv/bin/python -m pytest -q -n "$workers" --dist worksteal tests/faults tests/integration tests/unit || failed=1
 
@@ -21,10 +36,10 @@ live=
 if [ "$LIVE" = 0 ]; then
     echo "LIVE=0: the tests with real agents were left out."
 else
-    for agent in ${AGENTS:-claude codex gemini opencode aider}; do
-        status=0
-        .venv/bin/python -m tests.lab.install "$agent" || status=$?
-        case $status in
+    wait "$installing"
+    for agent in $agents; do
+        cat "$said/$agent"
+        case $(cat "$said/$agent.status") in
         0) live="$live $agent" ;;
         3) echo "SKIPPED: the tests with the real $agent; the reason stands above." ;;
         *)
@@ -33,10 +48,12 @@ else
             ;;
         esac
     done
-    # one after the other: two real agents at once starve each other on two cores
-    which="not long"
-    [ "$LIVE" != all ] || which=live
+    # The shorter ones, a file at a time, in two lanes: they wait more than they work. All of them one after the
+    # other: some put their agent under load.
+    which="not long" lanes="-n 2 --dist loadfile"
+    [ "$LIVE" != all ] || { which=live lanes=; }
+    # shellcheck disable=SC2086 # two words, or none
     NOVA_REQUIRE_LIVE=$live NOVA_ONLY_LIVE=${AGENTS:-} \
-        .venv/bin/python -m pytest -q -m "$which" tests/live || failed=1
+        .venv/bin/python -m pytest -q $lanes -m "$which" tests/live || failed=1
 fi
 exit "$failed"

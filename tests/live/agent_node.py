@@ -34,12 +34,12 @@ class AgentNode:
     def received(self, marker: str) -> int:
         return self.stub.received(marker)
 
-    def wait_received(self, marker: str, timeout_s: float = 30.0) -> None:
+    def wait_received(self, marker: str, timeout_s: float = 90.0) -> None:
         """Wait until the model got the marked message, and check that it got it once."""
         until(lambda: self.received(marker) > 0, timeout_s, f"{marker} at the model")
         assert self.received(marker) == 1
 
-    def wait_idle(self, timeout_s: float = 30.0) -> None:
+    def wait_idle(self, timeout_s: float = 90.0) -> None:
         until(lambda: self.state == "idle", timeout_s, f"{self.name} idle")
 
     @property

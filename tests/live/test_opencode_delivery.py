@@ -32,11 +32,13 @@ def test_mixed_messages_end_submitted_and_reach_the_model_once(count: int) -> No
 
 
 @pytest.mark.long
-def test_a_message_sent_just_after_the_start_is_held_until_the_agent_is_ready_and_arrives_once() -> None:
+def test_messages_sent_just_after_the_start_are_held_until_the_agent_is_ready_and_arrive_once() -> None:
     with agent_node(OpencodeLab, hooked=False, wait_ready=False) as opencode:
-        message = opencode.send("[[early]] are you there?")
-        opencode.node.wait_state(message, "submitted", timeout_s=60)
-        opencode.wait_received("[[early]]")
+        sent = [opencode.send(f"[[early-{number}]] are you there?") for number in range(2)]
+        for message in sent:  # the first takes the start screen away, and what is in its box
+            opencode.node.wait_state(message, "submitted", timeout_s=60)
+        for number in range(2):
+            opencode.wait_received(f"[[early-{number}]]")
 
 
 @pytest.mark.long
@@ -151,6 +153,28 @@ def test_a_daemon_that_is_killed_around_the_request_delivers_once(seed: int) -> 
 
 
 @pytest.mark.long
+def test_what_waits_behind_a_turn_that_is_broken_off_while_no_daemon_runs_reaches_the_model() -> None:
+    with agent_node(OpencodeApiLab, hooked=False) as opencode:
+        begin(opencode)
+        opencode.stub.delay_s = 60.0
+        works = opencode.send("[[works]] think")
+        opencode.node.wait_state(works, "acknowledged")
+        opencode.wait_received("[[works]]")
+        message = opencode.send("[[behind]] and then this")
+        opencode.node.wait_state(message, "acknowledged")
+        opencode.node.kill()
+        for _ in range(2):  # the first asks whether that is meant
+            opencode.lab.server.press(opencode.lab.pane, "Escape")
+            pause(0.3)
+        opencode.lab.wait_for("interrupted")
+        pause(1.0)  # what it began by itself would be begun by then
+        opencode.stub.delay_s = 0.0
+        assert opencode.received("[[behind]]") == 0
+        opencode.node.start()
+        opencode.wait_received("[[behind]]", 40.0)
+
+
+@pytest.mark.long
 def test_one_that_is_killed_and_goes_on_with_its_conversation_on_another_port_gets_what_waited() -> None:
     with agent_node(OpencodeApiLab, hooked=False, in_shell=True) as opencode:
         begin(opencode)
@@ -166,14 +190,18 @@ def test_one_that_is_killed_and_goes_on_with_its_conversation_on_another_port_ge
         opencode.lab.tmux("send-keys", "-t", opencode.lab.pane, "-l", line)
         opencode.lab.server.press(opencode.lab.pane, "Enter")
         for one, marker in ((last, "[[last]]"), (message, "[[waits]]")):
-            opencode.node.wait_state(one, "acknowledged", timeout_s=60)
+            opencode.node.wait_state(one, "acknowledged", timeout_s=150)
             assert opencode.received(marker) <= 1
         opencode.wait_received("[[waits]]")
 
 
 @pytest.mark.long
 def test_spawned_ones_have_a_port_and_a_password_and_go_on_with_their_conversation() -> None:
-    with StubModel() as stub, node() as made, tempfile.TemporaryDirectory(dir="/tmp") as folder:
+    with (
+        StubModel() as stub,
+        node() as made,
+        tempfile.TemporaryDirectory(dir="/tmp", ignore_cleanup_errors=True) as folder,
+    ):
         binary = OpencodeLab.installed().find()
         assert binary is not None
         names = ("one", "two")
@@ -187,7 +215,7 @@ def test_spawned_ones_have_a_port_and_a_password_and_go_on_with_their_conversati
             follow(made, "spawn", **wish, env=env)
         for name in names:
             ends(made, name, f"[[a-{name}]] by keys")
-            until(lambda name=name: record(made, name)["state"] == "idle", 30, "its turn")  # type: ignore[misc]
+            until(lambda name=name: record(made, name)["state"] == "idle", 90, "its turn")  # type: ignore[misc]
         for name in names:
             assert over(made, ends(made, name, f"[[b-{name}]] over the API"))
         ports = [follower.laddr.port for follower in listeners(made)]
@@ -197,7 +225,7 @@ def test_spawned_ones_have_a_port_and_a_password_and_go_on_with_their_conversati
                 urlopen(f"http://127.0.0.1:{port}/session", timeout=10)
         follow(made, "restart", agent_id="one")
         assert over(made, ends(made, "one", "[[c-one]] after the restart"))
-        until(lambda: stub.received("[[c-one]]"), 30, "the message")
+        until(lambda: stub.received("[[c-one]]"), 90, "the message")
         assert any("[[b-one]]" in prompt for prompt in stub.prompts())
 
 
@@ -210,13 +238,13 @@ def listeners(made: TestNode) -> list[Any]:
 
 def follow(made: TestNode, call: str, **args: Any) -> None:
     with Client.connect(made.socket, 10.0) as client:
-        for _ in client.stream(call, args, 90.0):
+        for _ in client.stream(call, args, 150.0):
             pass
 
 
 def ends(made: TestNode, name: str, body: str) -> str:
     message = str(made.send(name, body)["id"])
-    made.wait_state(message, "acknowledged", timeout_s=60)
+    made.wait_state(message, "acknowledged", timeout_s=150)
     return message
 
 
@@ -227,10 +255,10 @@ def record(made: TestNode, name: str) -> dict[str, Any]:
 def begin(opencode: AgentNode) -> None:
     """Open the conversation: its first message is typed, and acknowledged by the API."""
     message = opencode.send("[[begin]] hello")
-    opencode.node.wait_state(message, "acknowledged", timeout_s=60)
+    opencode.node.wait_state(message, "acknowledged", timeout_s=150)
     opencode.wait_received("[[begin]]")
     opencode.wait_idle()
-    until(lambda: "OC | " in str(opencode.lab.server.value(opencode.lab.pane, "pane_title")), 20, "the title")
+    until(lambda: "OC | " in str(opencode.lab.server.value(opencode.lab.pane, "pane_title")), 90, "the title")
 
 
 def over_the_api(opencode: AgentNode, message: str) -> bool:
@@ -256,12 +284,12 @@ def try_permission(opencode: AgentNode, number: int, offset_s: float, verdict: s
     opencode.stub.wait_received(f"[[t-{number}]]")
     pause(max(0.0, 0.6 + offset_s))
     message = opencode.send(f"{marker} a message near a dialog")
-    opencode.lab.wait_for("Permission required", 20)
+    opencode.lab.wait_for("Permission required", 90)
     opencode.stub.mode, opencode.stub.delay_s = "text", 0.0
     pause(0.5)
     assert "Permission required" in opencode.lab.capture()
     opencode.lab.server.press(opencode.lab.pane, "Escape")
-    opencode.node.wait_state(message, verdict, timeout_s=40)
+    opencode.node.wait_state(message, verdict, timeout_s=90)
     opencode.wait_received(marker)
     assert not (opencode.directory / "toolran").exists()
 

@@ -27,7 +27,10 @@ def begin(agent: Stage) -> None:
     assert agent.steps(**agent.args())[-1] == "ready"
     agent.wait_proven(agent.send("[[one]] hello"))
     agent.wait_received("[[one]]")
-    agent.node.tmux.wait_for(agent.record()["pane"], "STUB-OK", 60)  # at work aider has no box to be asked in
+    pane = agent.record()["pane"]
+    agent.node.tmux.wait_for(pane, "STUB-OK", 60)
+    # at work aider has no box to be asked in
+    agent.node.tmux.wait_for(pane, lambda screen: agent.lab.composer(screen) is not None, 60)
     agent.wait_idle()
 
 

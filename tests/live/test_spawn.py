@@ -5,14 +5,18 @@ from __future__ import annotations
 import contextlib
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from benchmarks.verdicts import Ended, Sent, judged
+from nova_torch.errors import NovaError
+from nova_torch.protocol.client import Client
 from tests.lab.agent_lab import AgentLab
 from tests.lab.aider import AiderLab
-from tests.lab.arrived import arrived
+from tests.lab.arrived import arrived, asked
 from tests.lab.claude import ClaudeLab
 from tests.lab.codex import CodexLab
 from tests.lab.gemini import GeminiLab
@@ -51,6 +55,28 @@ def test_a_prompt_and_a_message_of_the_same_second_arrive_once_and_a_stop_archiv
         assert told["messages"] == {"failed": 0, "submitted": 0, "unconfirmed": 0}
         assert agent.node.call("agents") == []
         until(lambda: not agent.processes(), 10, f"the end of {agent.processes()}")
+
+
+@needs(CodexLab)
+def test_no_message_meets_the_dialog_for_hooks_that_nobody_reviewed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def untrusted(home: Path, settings: Mapping[str, Any]) -> None:
+        (home / ".codex" / "hooks.json").write_text(json.dumps(settings), encoding="utf-8")
+
+    monkeypatch.setattr(CodexLab, "settle", untrusted)
+    with stage(CodexLab) as agent:
+        with Client.connect(agent.node.socket, 10.0) as client:
+            steps = client.stream("spawn", agent.args(), READY_S)
+            assert next(steps)["step"] == "started"
+            message = agent.send("[[early]] are you there?")  # its first box comes before the dialog
+            with pytest.raises(NovaError, match="waits at its dialog 'hooks'"):
+                list(steps)
+        pane = agent.record()["pane"]
+        assert agent.node.wait_state(message, "held")["reason"] == "dialog"
+        assert "[[early]]" not in agent.node.tmux.capture(pane)
+        agent.node.tmux.press(pane, "3")  # a person goes on without trusting them
+        agent.node.wait_state(message, "submitted")
+        agent.wait_received("[[early]]")
+        assert "trusted_hash" not in (agent.home / ".codex" / "config.toml").read_text()
 
 
 @pytest.mark.long
@@ -128,7 +154,8 @@ def test_an_agent_that_is_killed_at_work_gets_nothing_twice_and_nothing_is_claim
         traces = {one.id: agent.node.call("trace", {"id": one.id}) for one in sent}
 
         def wrong() -> list[tuple[str, str, str]]:
-            rows = judged(sent, ended, traces, {"": arrived(agent.stub.requests)})
+            requests = agent.stub.requests
+            rows = judged(sent, ended, traces, {"": arrived(requests)}, {"": asked(requests)})
             return [(row.sent.marker, row.wrong, row.told) for row in rows if row.wrong]
 
         with contextlib.suppress(AssertionError):  # what was typed last may be on its way to the model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
@@ -144,8 +145,8 @@ def tui(
 def _claude(node: TestNode) -> str:
     """Return a Python whose process is called `claude`: the driver knows the agent by that name."""
     link = node.state / "bin" / "claude"
-    if not link.exists():
-        link.parent.mkdir(exist_ok=True)
+    link.parent.mkdir(exist_ok=True)
+    with contextlib.suppress(FileExistsError):  # of another agent of this node, which may be made just now
         link.symlink_to(os.path.realpath(sys.executable))
     return str(link)
 

@@ -1,9 +1,9 @@
-"""Run a coroutine of a test with a time limit."""
+"""Run a coroutine of a test with a time limit, and wait in one for what happens elsewhere."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -17,3 +17,9 @@ def run(coro: Coroutine[Any, Any, T], timeout_s: float = 30.0) -> T:
             return await coro
 
     return asyncio.run(limited())
+
+
+async def until(condition: Callable[[], bool], limit_s: float = 10.0) -> None:
+    async with asyncio.timeout(limit_s):
+        while not condition():  # noqa: ASYNC110 - what is waited for is in another process
+            await asyncio.sleep(0.01)

@@ -10,6 +10,8 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any
 
+import pytest
+
 from nova_torch.errors import NovaError, UnknownCall
 from noval_d.control.calls import Access, Call, Peer
 from noval_d.control.peers import Permissions
@@ -107,3 +109,37 @@ def fake_daemon(**answers: Answer) -> Iterator[FakeDaemon]:
             yield daemon
         finally:
             daemon.stop()
+
+
+Capture = pytest.CaptureFixture[str]
+ID = "01JD3ZK8Q5W9X2Y4V6B8N0M1P3"
+
+
+def receipt(state: str, *, reason: str = "", final: bool = False) -> dict[str, Any]:
+    return {
+        "id": ID,
+        "target": "a",
+        "state": state,
+        "reason": reason,
+        "agent": "a",
+        "node": "fake",
+        "final": final,
+        "timings_ms": {"accepted": 0},
+    }
+
+
+AGENT = {
+    "agent_id": "a", "role": "tester", "skills": ["x", "y"], "node": "fake", "driver": "claude", "pane": "%1",
+    "session": "s", "window": "w", "state": "idle", "state_since_ms": 0, "queued": 2, "last_seen_ms": 0,
+    "current_task": "",
+}  # fmt: skip
+
+
+@pytest.fixture
+def daemon(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeDaemon]:
+    for name in os.environ:
+        if name.startswith(("NOVA_", "TMUX", "XDG_")):
+            monkeypatch.delenv(name)
+    with fake_daemon(send=receipt("accepted")) as running:
+        monkeypatch.setenv("NOVA_SOCKET", running.path)
+        yield running

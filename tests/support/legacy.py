@@ -120,3 +120,14 @@ def own_claude(folder: Path) -> str:
     if not link.exists():
         link.symlink_to(os.path.realpath(sys.executable))
     return str(link)
+
+
+def sent(target: str, text: str) -> Said:
+    return Said(f"Message sent to {target}: {text}\n".encode(), "", 0)
+
+
+def refused(said: Said, code: int, sentence: str) -> None:
+    assert (said.out, said.code) == (b"", code), said
+    assert said.err.startswith("send-claude-message.sh: ")
+    assert said.err.count("\n") == 1
+    assert sentence in said.err

@@ -50,6 +50,8 @@ class TestNode:
     capture: Capture | None = None
     module: str = "noval_d"
     """What Python runs as the daemon."""
+    before: tuple[str, ...] = ()
+    """What runs that Python."""
 
     @property
     def socket(self) -> str:
@@ -74,7 +76,7 @@ class TestNode:
         log = open(self.state / "daemon.log", "ab")  # noqa: SIM115 - the child's
         with log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", self.module],
+                [*self.before, sys.executable, "-m", self.module],
                 cwd=ROOT,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,

@@ -15,6 +15,7 @@ where="$1"; shift
 tmux send-keys -t "$where" "$*"
 sleep 0.5
 tmux send-keys -t "$where" Enter
+echo "Message sent to $where: $*"
 """,
     "schedule_with_note.sh": """#!/bin/bash
 # a stand-in

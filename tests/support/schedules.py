@@ -4,12 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
+from nova_torch.sections import SigningSection
+from nova_torch.signing import Keyring
 from nova_torch.ulid import new_ulid
 from nova_torch.values import AgentId, NodeId
+from noval_d.mailroom.seals import Seals
 from noval_d.schedule.schedule import Mark, Schedule, ScheduleId
 from noval_d.schedule.times import Kind, When
 
 BEGAN = 1_790_000_000_000
+
+
+def seals(node: NodeId, ring: Keyring | None = None) -> Seals:
+    """Return seals of a node with these keys, or none, that check nothing."""
+    return Seals(
+        node,
+        SigningSection(),
+        ring or Keyring(),
+        clock_ms=lambda: BEGAN,
+        publish=lambda _: None,
+        rejected=lambda *_, **__: None,
+    )
 
 
 def once(at_ms: int, **more: Any) -> Schedule:

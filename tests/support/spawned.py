@@ -81,3 +81,22 @@ def spawn(
         for _ in client.stream("spawn", args, timeout_s):
             pass
     return Spawned(node, name, log)
+
+
+QUICK = {
+    "NOVA_LIFE_BACK_OFF_S": "0.2",
+    "NOVA_LIFE_BACK_OFF_MOST_S": "0.4",
+    "NOVA_LIFE_TRIES": "3",
+    "NOVA_LIFE_QUIT_S": "3",
+    "NOVA_LIFE_TERMINATE_S": "2",
+}
+
+
+def windows(made: TestNode) -> list[str]:
+    """Names of the windows that are not the daemon's own."""
+    rows = made.tmux.tmux("list-windows", "-a", "-F", "#{session_name}:#{window_name}").splitlines()
+    return [row for row in rows if not row.startswith("_nova-")]
+
+
+def health(made: TestNode) -> list[str]:
+    return [finding["code"] for finding in made.call("status")["health"]]

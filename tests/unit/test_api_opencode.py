@@ -211,7 +211,8 @@ def test_a_prompt_keeps_agent_and_model_of_its_conversation() -> None:
 
 def message(**info: Any) -> bytes:
     known = {"id": opencode.message_id(ULID), "role": "user", **info}
-    return json.dumps({"info": known, "parts": [{"type": "text", "text": "hello"}]}).encode()
+    part = {"id": opencode.part_id(ULID), "type": "text", "text": "hello"}
+    return json.dumps({"info": known, "parts": [part]}).encode()
 
 
 def test_a_message_is_proven_by_its_id_and_its_text() -> None:
@@ -225,8 +226,21 @@ def test_another_answer_proves_nothing(body: bytes) -> None:
         opencode.holds(body, ULID, "hello")
 
 
-def test_a_message_waits_while_it_is_the_last_one() -> None:
-    newest = json.dumps([{"info": {"id": "msg_7", "role": "user"}}]).encode()
-    assert opencode.waits(newest, "msg_7")
-    assert not opencode.waits(newest, "msg_6")
-    assert not opencode.waits(b"[]", "msg_6")
+def test_a_message_of_ours_waits_while_it_is_the_last_one() -> None:
+    ours = json.loads(message())
+    answer = {"info": {"id": "msg_8", "role": "assistant"}, "parts": [{"id": "prt_8", "text": "yes"}]}
+    assert opencode.waiting(json.dumps([answer, ours]).encode()) == (ULID, "hello")
+    assert opencode.waiting(json.dumps([ours, answer]).encode()) is None
+    assert opencode.waiting(b"[]") is None
+
+
+@pytest.mark.parametrize("spoilt", [{"id": "msg_typed1"}, {"id": None}])
+def test_what_only_has_a_part_like_ours_does_not_wait(spoilt: dict[str, Any]) -> None:
+    assert opencode.waiting(b"[" + message(**spoilt) + b"]") is None
+
+
+@pytest.mark.parametrize(
+    "body", [b"[null]", b"[{}]", b'[{"parts": 1}]', b'[{"parts": [1, {"id": "prt_nova"}]}]']
+)
+def test_a_last_message_that_makes_no_sense_does_not_wait(body: bytes) -> None:
+    assert opencode.waiting(body) is None

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nova_torch.bridging import PRESETS, Boomerang, Rule
+from nova_torch.bridging import PRESETS, Rule
 from nova_torch.communication.compose import compose
 from nova_torch.errors import InvalidRequest
 from nova_torch.ulid import is_ulid
@@ -29,16 +29,16 @@ from noval_d.bridges.address import (
     subject_of,
     taker,
 )
-from noval_d.bridges.boomerang import decode_task, encode_task
+from noval_d.bridges.boomerang import decode_task
 from noval_d.bridges.decode import decode_bytes, decode_fields
 from noval_d.bridges.dialect import dialects
-from noval_d.bridges.draft import Decoded, Draft, Ignored, Origin, Refusal
+from noval_d.bridges.draft import Draft, Ignored, Origin, Task
 from noval_d.bridges.encode import Telling, encode
 from noval_d.bridges.telling import due
 from noval_d.delivery.template import from_agent, from_machine, is_agent
+from tests.support.drafts import MOST, draft, fields
 
 NAMES = sorted(dialects())
-MOST = 65536
 words = st.binary(max_size=60) | st.text(max_size=40).map(lambda text: text.encode(errors="replace"))
 known = st.sampled_from(
     [b"payload", b"content", b"sender", b"type", b"priority", b"id", b"task", b"operation", b"title", b"data"]
@@ -50,16 +50,7 @@ json_like: st.SearchStrategy[Any] = st.recursive(
 )
 
 
-def fields(**given: str | bytes) -> list[tuple[bytes, bytes]]:
-    return [(k.strip("_").encode(), v.encode() if isinstance(v, str) else v) for k, v in given.items()]
-
-
-def draft(decoded: Decoded) -> Draft:
-    assert isinstance(decoded, Draft), decoded
-    return decoded
-
-
-def becomes_a_message_or_a_reason(decoded: Decoded) -> None:
+def becomes_a_message_or_a_reason(decoded: Task) -> None:
     """What a bridge does with a draft raises nothing but a refusal."""
     if not isinstance(decoded, Draft):
         return
@@ -273,53 +264,3 @@ def test_each_state_is_told_once_and_an_answer_always() -> None:
     assert keys("none", replied) == ["replied"]
     assert keys("final", taken, dialect="boomerang") == ["in_progress"]
     assert keys("final", replied, "in_progress", dialect="boomerang") == ["completed"]
-
-
-# -- tasks --
-
-
-def test_a_task_is_read_flat_or_out_of_json() -> None:
-    flat = decode_task(
-        fields(operation="create_task", title="mow", description="all", assignee="bob", priority="medium"),
-        "5-1",
-        most_bytes=MOST,
-    )
-    inner = json.dumps({"title": "mow", "description": "all", "assignee": "bob", "priority": "medium"})
-    for decoded in (flat, decode_task(fields(operation="create_task", params=inner), "5-1", most_bytes=MOST)):
-        assert draft(decoded) == Draft(body="mow\n\nall", target="bob", kind=Kind.TASK, id="5-1")
-
-
-@pytest.mark.parametrize(
-    ("given", "kind"),
-    [
-        ({"operation": "create_task", "assignee": "bob"}, Refusal),
-        ({"operation": "create_tusk", "title": "x"}, Refusal),
-        ({"operation": "create_task", "params": "{"}, Refusal),
-        ({"title": "x"}, Refusal),
-        ({"operation": "create_task", "title": "x"}, Ignored),
-        ({"operation": "update_task", "task_id": "1"}, Ignored),
-        ({"operation": "create_task", "title": "x", "assignee": "bob", "nova_event": "e"}, Ignored),
-    ],
-)
-def test_what_is_no_task_for_us_is_refused_or_left_alone(given: dict[str, str], kind: type) -> None:
-    assert isinstance(decode_task(fields(**given), "5-1", most_bytes=MOST), kind)
-
-
-def test_what_we_write_of_a_task_is_never_read_as_one() -> None:
-    origin = Origin(
-        dialect="boomerang",
-        via="stream",
-        bridge="k",
-        source="s",
-        entry="T",
-        sender="x",
-        correlation="",
-        replies="",
-    )
-    for state, body in ((State.REPLIED, "done"), (State.SUBMITTED, None), (State.FAILED, None)):
-        telling = Telling(message=MessageId("m"), key="k", agent="bob", state=state, body=body, at_ms=1)
-        operation, event = encode_task(Boomerang(), origin, telling)
-        assert operation.fields["task_id"] == event.fields["task_id"] == "T"
-        for out in (operation, event):
-            pairs = [(k.encode(), v.encode()) for k, v in out.fields.items()]
-            assert isinstance(decode_task(pairs, "1-1", most_bytes=MOST), Ignored)

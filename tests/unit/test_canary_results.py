@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,10 @@ import pytest
 from noval_d.agents.driver_file import load_drivers
 from noval_d.canary.__main__ import Ending, Kept
 from noval_d.canary.found import KINDS, find
+from noval_d.canary.model.stub_model import StubModel
 from noval_d.canary.results import Check, Outcome, Screen, claimed
+from noval_d.canary.stage import OutOfTime, Stage
+from noval_d.canary.trial import slowness
 
 IDLE = {"composer": "", "dialog": None, "busy": False}
 
@@ -36,7 +40,7 @@ def test_a_claim_fits_only_when_it_is_the_wanted_one_and_the_model_got_it_once(
     state: str, received: int, outcome: Outcome
 ) -> None:
     receipt = {"state": state, "reason": None}
-    assert claimed(Check.PROOF, "acknowledged", receipt, received, None).outcome is outcome
+    assert claimed(Check.PROOF, ("acknowledged",), receipt, received, None).outcome is outcome
 
 
 @pytest.mark.parametrize(
@@ -109,3 +113,16 @@ def test_of_a_directory_for_screens_only_those_of_the_checks_are_taken_away(tmp_
         (tmp_path / name).write_text("kept")
     Kept(str(tmp_path), "claude")
     assert sorted(file.name for file in tmp_path.iterdir()) == ["claude-mine.screen", "codex-ready.screen"]
+
+
+def test_a_slow_machine_is_waited_for_within_the_time_of_the_trial(tmp_path: Path) -> None:
+    assert [slowness(ready_s) for ready_s in (0.5, 4.0, 38.0)] == [1.0, 1.0, 9.5]
+    with StubModel() as stub:
+        on = Stage(root=tmp_path, stub=stub, until=time.monotonic() + 100)
+        assert on.left(10.0) == 10.0
+        on.slow = slowness(20.0)
+        assert on.left(10.0) == 50.0
+        assert 90.0 < on.left(45.0) <= 100.0
+        on.until = 0.0
+        with pytest.raises(OutOfTime):
+            on.left(1.0)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from nova_torch.config import changes, load, without_password
+from nova_torch.config import changes, load
 from nova_torch.errors import ConfigInvalid
+from nova_torch.redaction import without_password
 
 HOME = {"HOME": "/home/nobody"}
 
@@ -86,8 +87,11 @@ def test_the_environment_is_over_the_file(tmp_path: Path) -> None:
 
 
 def test_no_password_is_ever_shown(tmp_path: Path) -> None:
-    config = load(written(tmp_path, "[broker]\nurl = 'redis://me:secret@host:1'"), HOME)
+    text = "[broker]\nurl = 'redis://me:secret@host:1'\n[agents.a]\nenv = { A = 'secret' }"
+    config = load(written(tmp_path, text), HOME)
+    assert config.agents["a"].env == {"A": "secret"}
     assert "secret" not in str(config.shown())
+    assert "secret" not in repr(config)
     assert without_password("redis://me:secret@host:1") == "redis://me:***@host:1"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nova_torch import arguments
-from nova_torch.communication.direct import Endpoint, applied, ulid_ms, was_asked
+from nova_torch.communication.direct import Endpoint, applied, own_hop, ulid_ms, was_asked
 from nova_torch.communication.group import Group, member_id, members
 from nova_torch.errors import AgentNotFound, InvalidRequest, InvalidText, NotFound
 from nova_torch.events import Event, Filter
@@ -121,7 +121,7 @@ def test_who_is_in_a_group() -> None:
     assert names(Group(), sender="b") == ["a", "c"]
     assert names(Group(role="dev", skills=("sql", "py"))) == ["a"]
     assert names(Group(node="m")) == ["c"]
-    with pytest.raises(AgentNotFound, match=r"no agent matches role:deev\. Did you mean dev"):
+    with pytest.raises(AgentNotFound, match=r"no agent matches role:deev: nobody has .* Did you mean dev"):
         names(Group(role="deev"))
     with pytest.raises(AgentNotFound, match="skill:sqll"):
         names(Group(skills=("sqll",)))
@@ -197,3 +197,12 @@ def test_lists_and_durations_are_checked() -> None:
             arguments.seconds("timeout_s", bad)
     with pytest.raises(InvalidText):
         arguments.text("name", "\ud800")
+
+
+def test_the_senders_own_word_counts_until_a_node_has_told_anything() -> None:
+    own = own_hop(ID, Endpoint.of(ID).node, 5)
+    first = applied(None, own)
+    assert (first.state, first.node, first.final) == (State.QUEUED, None, False)
+    for state, final in ((State.HELD, False), (State.SUBMITTED, True), (State.UNCONFIRMED, True)):
+        told = applied(first, hop(state, final=final))
+        assert applied(told, own) == told

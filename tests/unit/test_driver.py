@@ -157,18 +157,19 @@ def test_a_line_driver_that_adds_to_the_text_is_refused() -> None:
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists, max_leaves=4))
 def test_a_value_of_any_type_is_read_or_refused(value: object) -> None:
-    from noval_d.agents.driver_file import _KEYS, _read
+    from noval_d.agents.driver_file import _read
+    from noval_d.agents.driver_keys import KEYS
 
-    for section, keys in _KEYS.items():
+    for section, keys in KEYS.items():
         for key, (_, read) in keys.items():
             with suppress(DriverInvalid):
                 _read(read, value, f"{section}.{key}", "any.toml")
 
 
 def test_every_field_of_a_driver_has_a_key() -> None:
-    from noval_d.agents.driver_file import _KEYS
+    from noval_d.agents.driver_keys import KEYS
 
-    named = {field for keys in _KEYS.values() for field, _ in keys.values()} | {"hooks", "start"}
+    named = {field for keys in KEYS.values() for field, _ in keys.values()} | {"hooks", "start"}
     assert named == {field.name for field in fields(Driver)}
 
 

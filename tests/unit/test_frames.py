@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nova_torch.errors import BadFrame, FrameTooLarge, InvalidText, ProtocolMismatch
+from nova_torch.errors import BadFrame, FrameTooLarge, InvalidText, NovaError, ProtocolMismatch, from_wire
 from nova_torch.protocol import frames
 from nova_torch.protocol.frames import FrameReader, check_hello, hello, pack
 from nova_torch.version import VERSION
+from noval_d.tmux.fields import BadFacts
 
 SCALARS = (
     st.none()
@@ -138,7 +139,26 @@ def test_a_mismatch_names_both_sides() -> None:
     with pytest.raises(ProtocolMismatch) as caught:
         check_hello({"hello": {"proto": [3, 4], "version": "9.9.9"}}, us="novactl", them="nova-torchd")
     assert caught.value.message == (f"novactl {VERSION} speaks protocol 1, nova-torchd 9.9.9 speaks 3 to 4.")
+    assert caught.value.hint == "Novactl is the older one: upgrade it."
     assert caught.value.exit_code == 8
+
+
+@pytest.mark.parametrize(
+    ("proto", "them", "cure"),
+    [
+        ([2, 2], "nova-torchd", "This program is the older one: upgrade it."),
+        (
+            [0, 0],
+            "nova-torchd",
+            "Nova-torchd is the older one: upgrade it, then: novactl down && novactl up.",
+        ),
+        ([0, 0], "the program", "The program is the older one: upgrade it."),
+    ],
+)
+def test_a_mismatch_says_which_side_to_upgrade(proto: list[int], them: str, cure: str) -> None:
+    with pytest.raises(ProtocolMismatch) as caught:
+        check_hello({"hello": {"proto": proto, "version": "9.9.9"}}, us="this program", them=them)
+    assert caught.value.hint == cure
 
 
 @given(st.dictionaries(st.sampled_from(["hello", "id"]), VALUES))
@@ -155,3 +175,14 @@ def test_versions_of_any_kind_can_be_named(low: int, high: int, version: object)
         check_hello({"hello": {"proto": [low, high], "version": version}}, us="a", them="b")
     except ProtocolMismatch:
         assert not low <= 1 <= high
+
+
+def test_every_error_comes_over_the_wire_as_one_of_its_code_whoever_is_loaded() -> None:
+    def tree(root: type[NovaError]) -> list[type[NovaError]]:
+        return [root, *(kind for child in root.__subclasses__() for kind in tree(child))]
+
+    assert BadFacts in tree(NovaError)  # it takes no sentence, and has its parent's code
+    for kind in tree(NovaError):
+        made = from_wire({"code": kind.code, "message": "what happened.", "hint": "what helps."})
+        assert (made.code, made.message, made.hint) == (kind.code, "what happened.", "what helps.")
+        assert issubclass(kind, type(made))

@@ -52,6 +52,7 @@ views = st.builds(
     sight=sights,
     present=st.booleans(),
     ready=st.booleans(),
+    opening=st.booleans(),
     paused=st.booleans(),
     unread_bytes=st.integers(0, 2),
     asking=st.booleans(),
@@ -71,7 +72,7 @@ def in_the_way(view: AgentView) -> set[HoldReason]:
         HoldReason.COPY_MODE: pane is not None and pane.in_mode,
         HoldReason.NOT_READING: view.unread_bytes > 0,
         HoldReason.DIALOG: sight.dialog is not None or view.asking or sight.composer is None,
-        HoldReason.STARTING: not view.ready,
+        HoldReason.STARTING: not view.ready or view.opening,
         HoldReason.DRAFT: bool(sight.composer),
         HoldReason.BUSY: sight.busy and not view.driver.queues_while_busy,
     }
@@ -124,6 +125,16 @@ def test_a_turn_that_only_a_hook_tells_of_holds_for_an_agent_that_takes_nothing_
     assert decide(message(), replace(view, driver=COMPOSER), NOW_MS) == Type()
 
 
+def test_an_agent_whose_input_box_comes_back_reads_first_what_was_typed_ahead() -> None:
+    hiding = replace(SERIAL, busy_cursor_hidden=True)
+    view = AgentView(driver=hiding, facts=FACTS, sight=Sight(composer=""), rested=False)
+    held = decide(message(), view, NOW_MS)
+    assert isinstance(held, Hold)
+    assert (held.reason, held.recheck_s) == (HoldReason.BUSY, 0.1)
+    assert decide(message(), replace(view, rested=True), NOW_MS) == Type()
+    assert decide(message(), replace(view, driver=SERIAL), NOW_MS) == Type()
+
+
 @given(views)
 def test_what_goes_past_the_screen_is_held_by_all_but_what_the_input_box_shows_and_a_turn(
     view: AgentView,
@@ -131,4 +142,5 @@ def test_what_goes_past_the_screen_is_held_by_all_but_what_the_input_box_shows_a
     straight = decide(message(), replace(view, direct=True), NOW_MS)
     assert view.sight is not None
     free = replace(view.sight, composer="", busy=False)
-    assert straight == decide(message(), replace(view, sight=free, working=False), NOW_MS)
+    plain = replace(view, sight=free, working=False, opening=False)
+    assert straight == decide(message(), plain, NOW_MS)

@@ -94,6 +94,7 @@ def _mutants() -> dict[str, Driver]:
         "paste.marker": replace(GEMINI, marker=NEVER),
         "dialog.rows": replace(GEMINI, dialog_rows=3),
         "limit.over": replace(GEMINI, limit_over=None),
+        "compacting.alone": replace(GEMINI, compacting_alone=False),
     }
     for key, field in (
         ("composer.prompts", "prompts"),

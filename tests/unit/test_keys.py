@@ -26,13 +26,15 @@ def test_all_keys_of_a_node_share_one_hash_tag() -> None:
 
 def test_all_keys_of_the_registry_share_one_hash_tag() -> None:
     space = keys.Keys("nova")
-    assert tags((*astuple(space.registry("box")), space.generation)) == {"reg"}
+    assert tags((*astuple(space.registry("box")), space.generation, space.drains)) == {"reg"}
 
 
 def test_the_keys_are_those_of_the_documentation() -> None:
     space = keys.Keys("nova")
     made = {*astuple(space.mailbox("<agent>".strip("<>"))), *astuple(space.node("node"))}
     made |= {*astuple(space.registry("node")), space.generation, space.bridges_dead}
+    made |= {space.bridged_task("<task>"), space.generation_of("s<n>"), space.drains}
+    made |= {*astuple(space.tasks), space.scale_lead, space.scale_epoch, space.scale_acts}
     documented = set(re.findall(r"^\| `(\{prefix\}\S+)` \|", keys.__doc__ or "", re.MULTILINE))
     shown = {
         key.replace("{prefix}", "nova").replace("<agent>", "agent").replace("<node>", "node")

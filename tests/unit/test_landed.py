@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from noval_d.agents.sight import Sight, guard_text, landed, look
+from noval_d.agents.sight import Sight, guard_text, is_mixed, is_typed_behind, landed, look
+from noval_d.tmux.screen import parse_screen
 from tests.support.screens import CLAUDE, CLAUDE_SCREENS
+
+SPREAD = "a text that begins like this, goes on, and then ends like that "
 
 
 def seen(name: str) -> Sight:
@@ -65,6 +69,71 @@ def test_a_text_is_seen_to_have_landed(typed: str, composer: str) -> None:
 )
 def test_another_text_is_not_taken_for_ours(typed: str, composer: str) -> None:
     assert not landed(CLAUDE, typed_into(composer), typed)
+
+
+@pytest.mark.parametrize(
+    ("typed", "composer", "mixed"),
+    [
+        ("ours ", "ours", False),
+        ("ours ", "ours and theirs", True),
+        ("ours ", "theirs, ours", True),
+        ("", "theirs", False),
+        ("ours, of many words ", "ours, of many", False),
+        ("ours, of many words ", "ours, of\n  many words", False),
+        ("/clear ", "/clear  [name]", False),
+        ("one\ntwo\nthree\nfour ", "[Pasted text #3 +3 lines]", False),
+        ("one\ntwo\nthree\nfour ", "[Pasted text #3 +3 lines] and theirs", True),
+        ("one\ntwo\nthree\nfour ", "theirs", False),
+        ("one\ntwo\nthree\nfour ", "[Pasted text #3 +3 lines][Pasted text #4 +9 lines]", True),
+        ("👍 ", "👍", False),
+        ("👍 ", "👍 and theirs", True),
+        ("word " * 40, "word " * 9, False),
+        (
+            SPREAD,
+            "goes on, and then ends like that",
+            False,
+        ),
+        (
+            SPREAD,
+            "then ends like that, theirs",
+            True,
+        ),
+        (
+            SPREAD,
+            "theirs a text that begins like this, goes on",
+            True,
+        ),
+        (
+            SPREAD,
+            "a text that begins like this, or theirs, goes on, and then ends like that",
+            True,
+        ),
+        ("नमस्ते दुनिया यह एक परीक्षण है ", "नमसत दनय यह एक परकषण ह", False),
+        ("text \U0001fae8 with a picture ", "text  with a picture", False),
+        ("a\ttab and some more words here ", "a^Itab and some more words here", False),
+        ("a\ttab and some more words here ", "a^Itab and some more words here, theirs", True),
+    ],
+)
+def test_what_somebody_types_beside_our_text_is_seen(typed: str, composer: str, mixed: bool) -> None:
+    assert is_mixed(CLAUDE, typed_into(composer), typed) is mixed
+
+
+@pytest.mark.parametrize(
+    ("row", "cursor", "behind"),
+    [
+        ("> hello there", 13, False),
+        ("> hello there, theirs", 21, True),
+        ("> hello there   | a hint", 13, False),
+        ("> 你好 hello there", 18, False),
+        ("> 你好 hello there!", 19, True),
+        ("> something else", 16, False),
+        ("", 0, False),
+    ],
+)
+def test_what_comes_behind_our_text_before_the_cursor_is_seen(row: str, cursor: int, behind: bool) -> None:
+    screen = parse_screen([row.encode()], cursor_x=cursor, cursor_y=0, cursor_visible=True)
+    assert is_typed_behind(screen, "hello there") is behind
+    assert not is_typed_behind(replace(screen, cursor_visible=False), "hello there")
 
 
 def test_what_stands_in_the_transcript_alone_has_not_landed() -> None:

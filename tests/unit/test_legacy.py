@@ -13,7 +13,7 @@ from nova_torch.values import PaneId
 from noval_d.agents.driver_file import load_drivers
 from noval_d.legacy.choose import Way, choose
 from noval_d.legacy.look import last
-from noval_d.legacy.road import drivers_of
+from noval_d.legacy.plain import drivers_of
 from noval_d.legacy.shell import draft
 from noval_d.legacy.target import find
 from noval_d.tmux.panes import PaneFacts

@@ -27,6 +27,13 @@ def test_the_original_is_known_by_what_it_does_and_ours_by_what_it_says(name: st
     assert kind_of(name, b"") == FOREIGN
 
 
+@pytest.mark.parametrize("name", ["send-claude-message.sh", "schedule_with_note.sh"])
+def test_a_script_that_does_more_than_the_original_is_not_taken_for_it(name: str) -> None:
+    own = 'words="$(printf %s "$words" | tr -cd "[:print:]")"\n'
+    assert kind_of(name, (SCRIPTS[name] + "\n# a remark\n" * 30 + own).encode()) == ORIGINAL
+    assert kind_of(name, (SCRIPTS[name] + own * 40).encode()) == FOREIGN
+
+
 def test_only_an_agent_that_is_still_the_one_that_was_made_is_unregistered() -> None:
     def why(step: dict[str, object], record: dict[str, object] | None, *, force: bool = False) -> str:
         return decide_unregister(

@@ -14,14 +14,15 @@ import pytest
 from nova_torch.ulid import new_ulid
 from nova_torch.values import AgentId, Message, MessageId, State
 from noval_d.api.http import Answer, ApiFailed
-from noval_d.api.opencode import Conversation, message_id
+from noval_d.api.opencode import Conversation, message_id, part_id
 from noval_d.delivery import poster
 from noval_d.delivery.item import Item
-from noval_d.delivery.poster import FORGOTTEN_S, Aim, Last, Poster
+from noval_d.delivery.poster import FORGOTTEN_S, STALE_MS, Aim, Last, Poster
 from noval_d.delivery.typist import Postponed, Verdict
 from noval_d.mailroom.ledger import Phase
 from noval_d.tmux.front import Front
 
+NOW_MS = 1_764_000_000_000
 TALK = Conversation(id="ses_1", title="A talk", agent="build", model={"id": "m", "providerID": "p"})
 SESSION = json.dumps({"id": "ses_1", "title": "A talk", "agent": "build", "model": TALK.model}).encode()
 
@@ -76,9 +77,10 @@ class Scene:
             working=False,
             asking_since=None,
             clock=lambda: self.now,
+            clock_ms=lambda: NOW_MS,
         )
         desk: Any = self.desk
-        self.poster = Poster(agent, desk=desk)
+        self.poster = Poster(agent, desk=desk, may=lambda _item: True)
         monkeypatch.setattr(poster, "_front", lambda _agent: None)
 
 
@@ -142,20 +144,50 @@ def test_what_waits_behind_a_broken_turn_is_asked_for_until_that_is_answered(
     def answer(method: str, _path: str) -> Answer:
         nonlocal posts
         if method == "GET":
-            return Answer(200, json.dumps([{"info": {"id": message_id(ulid)}}]).encode())
+            return Answer(200, newest(ulid))
         posts += 1
         if posts == 1:
             raise ApiFailed("no answer within 10 s")
         return Answer(204, b"")
 
     scene = Scene(Api(answer), monkeypatch)
-    endpoint: Any = scene.api
-
-    async def aim(_title: str) -> Aim:
-        return Aim(endpoint=endpoint, conversation=TALK)
-
-    monkeypatch.setattr(scene.poster, "_aim", aim)
-    scene.poster._last = Last(ulid, "hello", "ses_1")
+    shows(scene, TALK, monkeypatch)
+    scene.poster._last = Last(ulid, "ses_1")
     for _ in range(3):
         asyncio.run(scene.poster.rests())
     assert posts == 2
+
+
+def newest(ulid: str) -> bytes:
+    """Return the answer that a message of ours is the last one of its conversation."""
+    part = {"id": part_id(ulid), "type": "text", "text": "hello"}
+    return json.dumps([{"info": {"id": message_id(ulid), "role": "user"}, "parts": [part]}]).encode()
+
+
+def shows(scene: Scene, conversation: Conversation | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Say what the pane shows from now on."""
+    endpoint: Any = scene.api
+
+    async def aim(_title: str) -> Aim | None:
+        return None if conversation is None else Aim(endpoint=endpoint, conversation=conversation)
+
+    monkeypatch.setattr(scene.poster, "_aim", aim)
+
+
+@pytest.mark.parametrize(("age_ms", "begun"), [(60_000, True), (STALE_MS, False)])
+def test_what_a_daemon_before_this_one_handed_over_and_waits_is_begun_once_unless_it_is_old(
+    age_ms: int, begun: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ulid = new_ulid(NOW_MS - age_ms)
+    scene = Scene(
+        Api(lambda method, _path: Answer(200, newest(ulid)) if method == "GET" else Answer(204, b"")),
+        monkeypatch,
+    )
+    shows(scene, None, monkeypatch)
+    asyncio.run(scene.poster.rests())  # the pane does not show it yet
+    assert not scene.api.asked
+    shows(scene, TALK, monkeypatch)
+    for _ in range(3):
+        asyncio.run(scene.poster.rests())
+    asked = ["GET /session/ses_1/message?limit=1"]
+    assert scene.api.asked == asked + ["POST /session/ses_1/prompt_async"] * begun

@@ -22,6 +22,7 @@ LONG = "a text that is long enough to be told from any other"
         ("hello", ["hello", "hello"], (0,)),
         ("hello there", ["hello"], ()),
         (f"my draft {LONG}", [LONG], (0,)),
+        (f"{LONG} {LONG} my draft", [LONG, LONG], (0, 1)),
         ("something else", [LONG, "hello"], ()),
         ("", ["hello"], ()),
         ("hello", [], ()),
@@ -29,7 +30,9 @@ LONG = "a text that is long enough to be told from any other"
     ],
 )
 def test_a_prompt_proves_what_it_holds(prompt: str, typed: list[str], found: tuple[int, ...]) -> None:
-    assert matched(prompt, typed) == found
+    proven = matched(prompt, typed)
+    assert proven.indexes == found
+    assert proven.beside is ("my draft" in prompt)
 
 
 words = st.text(st.sampled_from("abc "), min_size=1, max_size=4).filter(str.strip)
@@ -38,6 +41,6 @@ words = st.text(st.sampled_from("abc "), min_size=1, max_size=4).filter(str.stri
 @given(st.lists(words, min_size=1, max_size=5))
 def test_a_text_alone_is_proven_and_nothing_short_beside_it(typed: list[str]) -> None:
     for text in typed:
-        found = matched(text, typed)
+        found = matched(text, typed).indexes
         assert found
         assert "".join("".join(typed[index].split()) for index in found) == "".join(text.split())

@@ -79,9 +79,28 @@ def worker(agent: Agent) -> Worker:
         injector=unused,
         desk=unused,
         lease_ok=lambda _: True,
+        overtaken=unused,
         max_attempts=5,
         server_alive=lambda _: True,
     )
+
+
+def test_an_input_box_has_rested_since_it_was_seen_without_work() -> None:
+    agent = line_agent("aider")
+    seen: list[float | None] = []
+    for now, sight in enumerate(
+        [
+            Sight(composer=None, busy=True),
+            Sight(composer=""),
+            Sight(composer=""),
+            Sight(composer=None),
+            Sight(composer=""),
+        ]
+    ):
+        agent.clock, agent.sight = (lambda now=now: float(now)), sight  # type: ignore[misc]
+        agent._follow_screen()
+        seen.append(agent.rested_since)
+    assert seen == [None, 1.0, 1.0, None, 4.0]
 
 
 @pytest.mark.parametrize("pasting", [True, False])

@@ -100,6 +100,28 @@ def test_the_next_time_is_always_later_and_the_latest_is_the_last_of_them(
     assert latest(when, begin, times[0] - 1) is None
 
 
+@pytest.mark.parametrize(
+    ("word", "first"),
+    [
+        ("@hourly", "2026-01-01T01:00:00+01:00"),
+        ("@daily", "2026-01-02T00:00:00+01:00"),
+        ("@MIDNIGHT", "2026-01-02T00:00:00+01:00"),
+        ("@weekly", "2026-01-04T00:00:00+01:00"),
+        ("@monthly", "2026-02-01T00:00:00+01:00"),
+        ("@yearly", "2027-01-01T00:00:00+01:00"),
+        ("@annually", "2027-01-01T00:00:00+01:00"),
+    ],
+)
+def test_the_short_words_of_cron_are_known(word: str, first: str) -> None:
+    assert due(read_cron(word, BERLIN, ms("2026-01-01T00:00")), "2026-01-01T00:00", 1) == [first]
+
+
+@pytest.mark.parametrize(("word", "cure"), [("@dayly", "@daily"), ("@reboot", "@hourly, @daily")])
+def test_other_short_words_are_refused_with_those_that_there_are(word: str, cure: str) -> None:
+    with pytest.raises(InvalidRequest, match=cure):
+        read_cron(word, "UTC", 0)
+
+
 # -- days that are rare --
 
 
@@ -191,7 +213,6 @@ def test_what_is_no_time_is_said_in_a_sentence(text: str, tz: str, sentence: str
     [
         ("61 * * * *", "bad minute"),
         ("* * * *", "does not have 5 fields"),
-        ("@daily", "does not have 5 fields"),
         ("* * * * * *", "does not have 5 fields"),
         ("0 0 30 2 *", "bad day-of-month"),
         ("0 0 * * 8", "bad day-of-week"),

@@ -25,6 +25,7 @@ SINGLE = (
     "title_busy",
     "title_elsewhere",
     "marker",
+    "home",
     "limit_over",
 )
 SEVERAL = ("prompts", "modes", "ghosts", "dialogs", "busy", "limits", "limit_waits", "compacting")

@@ -68,6 +68,17 @@ def test_novactl_and_the_daemon_never_import_each_other() -> None:
         assert done.stdout.strip() == "False"
 
 
+def test_a_script_into_an_agents_pane_loads_nothing_that_types() -> None:
+    code = "import sys, noval_d.legacy.send, noval_d.legacy.road, nova_torch.protocol.client; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    ours = {name for name in done.stdout.split() if name.startswith(("noval_d.", "nova_torch."))}
+    assert ours, done.stdout
+    assert not {name for name in ours if name.startswith(("noval_d.agents", "noval_d.delivery"))}
+    assert not ours & {"nova_torch.values", "noval_d.legacy.typist", "noval_d.legacy.tmux"}
+
+
 def test_the_typer_app_loads_neither_broker_nor_tmux() -> None:
     code = "import sys, novactl.app; print(*{'redis', 'libtmux', 'uvloop'} & set(sys.modules))"
     done = subprocess.run(

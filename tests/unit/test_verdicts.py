@@ -19,8 +19,8 @@ def trace(*states: str, final: bool = True, reason: str = "why", step_ms: int = 
     return {"state": states[-1], "reason": reason, "final": final, "hops": hops}
 
 
-def judge(told: dict[str, Any], count: int, *ended: Ended) -> Row:
-    (row,) = judged([ONE], ended, {"1": told}, {"a": {"[[x-1]]": count}})
+def judge(told: dict[str, Any], count: int, *ended: Ended, asked_ms: tuple[int, ...] = ()) -> Row:
+    (row,) = judged([ONE], ended, {"1": told}, {"a": {"[[x-1]]": count}}, {"a": asked_ms})
     return row
 
 
@@ -68,6 +68,23 @@ def test_only_an_agent_that_was_ended_just_then_may_take_a_text_along(
     agent: str, began_ms: int, along: bool
 ) -> None:
     row = judge(trace(*PROVEN), 0, Ended(agent=agent, how="kill -9", began_ms=began_ms, ended_ms=began_ms))
+    assert row.taken_along is along
+    assert bool(row.wrong) is not along
+
+
+@pytest.mark.parametrize(
+    ("asked_ms", "along"),
+    [
+        ((20, 2_000), True),  # it was about to ask already
+        ((9_000,), False),  # and without the text, before its end
+        ((11_000,), True),  # the next one did
+    ],
+)
+def test_an_agent_that_has_asked_its_model_without_a_text_did_not_take_it_along(
+    asked_ms: tuple[int, ...], along: bool
+) -> None:
+    end = Ended(agent="a", how="kill -9", began_ms=10_000, ended_ms=10_500)
+    row = judge(trace(*PROVEN), 0, end, asked_ms=asked_ms)
     assert row.taken_along is along
     assert bool(row.wrong) is not along
 

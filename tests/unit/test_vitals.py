@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from nova_torch.config import MonitoringSection
 from nova_torch.monitoring.health import HealthCheck, HealthStatus, SystemHealth, overall
-from noval_d.vitals.checks import MIB, Readings, judged, of_findings
+from nova_torch.sections import MonitoringSection
+from noval_d.vitals.checks import MIB, Readings, drift, judged, of_findings
 from noval_d.vitals.lag import PERIOD_S, LoopLag
 from noval_d.vitals.processes import grown
 from tests.support.aio import run
@@ -41,6 +41,33 @@ def test_a_node_that_is_well_is_ok_in_everything() -> None:
     assert list(checks) == ["broker", "lease", "registry", "outbox", "disk", "rss", "memory", "event_loop"]
     assert not any(check.hint for check in checks.values())
     assert all(check.unit and check.message for check in checks.values())
+
+
+FITS = {"code": "driver_fits", "message": "Claude Code 2 fits.", "at_ms": 1000}
+DRIFTS = {"code": "driver_drift", "message": "Codex 3: idle: expected idle, seen busy.", "at_ms": 61_000}
+
+
+@pytest.mark.parametrize(
+    ("tried", "status", "value", "said"),
+    [
+        (None, "unknown", None, "No driver was tried"),
+        ([FITS], "unknown", None, "No driver was tried"),
+        (
+            {"claude": {"code": "driver_not_tried", "message": "x", "at_ms": 1}, "codex": 5},
+            "unknown",
+            None,
+            "",
+        ),
+        ({"claude": FITS}, "ok", 0.0, "1 drivers fitted when they were tried, 2m ago at the longest."),
+        ({"claude": FITS, "codex": DRIFTS}, "warn", 1.0, "60s ago: Codex 3: idle: expected idle, seen busy."),
+    ],
+)
+def test_what_the_last_trial_of_drivers_found_is_judged(
+    tried: object, status: str, value: float | None, said: str
+) -> None:
+    check = drift(tried, 121_000)
+    assert (check.status, check.value) == (status, value)
+    assert said in check.message
 
 
 @pytest.mark.parametrize(

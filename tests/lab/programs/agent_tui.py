@@ -48,6 +48,8 @@ class Program:
         prompt: str = "",
         session: str = "",
         trust: bool = False,
+        stall_s: float = 0.0,
+        late_s: float = 0.0,
         model: Model | None = None,
     ) -> None:
         self._agent = Agent(busy_s=math.inf if model is not None else busy_s)
@@ -58,6 +60,8 @@ class Program:
         self._hooks = Hooks(hook, session)
         self._prompt = prompt
         self._trust = trust
+        self._stall_s = stall_s
+        self._late_s = late_s
         self._decoder = Decoder()
         self._rows_above = 0
         self._printed = 0
@@ -80,7 +84,7 @@ class Program:
             if self._trust:
                 self._ask_trust(terminal)
             self._report(Happened("start", self._name))
-            for happened in self._agent.begin(self._prompt, time.monotonic()):
+            for happened in self._agent.begin(self._prompt, time.monotonic(), self._late_s):
                 self._report(happened)
             reason = self._loop(terminal)
         finally:
@@ -92,6 +96,7 @@ class Program:
     def _ask_trust(self, terminal: int) -> None:
         """Ask what Claude asks in a folder that it does not know; go on at Enter or 1, end at anything else."""
         self._write("\x1b[2J\x1b[H" + "\r\n".join(tui_draw.TRUST))
+        time.sleep(self._stall_s)
         if os.read(terminal, READ_BYTES) not in (b"\r", b"1"):
             raise SystemExit(1)
         if self._log is not None:
@@ -186,6 +191,8 @@ def main() -> None:
     parser.add_argument("--hook", default="", metavar="CMD", help="run `CMD EVENT` with JSON on its input")
     parser.add_argument("--resume", default="", metavar="ID", help="go on with this conversation")
     parser.add_argument("--trust", action="store_true", help="ask for trust in the folder first")
+    parser.add_argument("--stall", type=float, default=0.0, help="seconds until it reads the answer to that")
+    parser.add_argument("--late", type=float, default=0.0, help="seconds from its box to its first prompt")
     parser.add_argument(
         "--crash-if", type=Path, metavar="FILE", help="end with exit code 3 while FILE exists"
     )
@@ -201,6 +208,8 @@ def main() -> None:
         prompt=options.prompt,
         session=options.resume,
         trust=options.trust,
+        stall_s=options.stall,
+        late_s=options.late,
         model=Model(os.environ["ANTHROPIC_BASE_URL"]) if options.model else None,
     ).run()
 

@@ -1,7 +1,8 @@
 """An agent with opencode's HTTP API and an input line, whose answers can be spoiled.
 
 `api_agent.py DIRECTORY [--port N]`: keeps its messages in DIRECTORY/messages.json, also across restarts; how it
-answers the next prompt is in DIRECTORY/fault; what is put into DIRECTORY/event it tells as an event.
+answers the next prompt is in DIRECTORY/fault; what is put into DIRECTORY/event it tells as an event. Which
+prompts came by the API is in DIRECTORY/posts. It answers none: each waits until the next one comes.
 """
 
 from __future__ import annotations
@@ -84,6 +85,8 @@ class Api(BaseHTTPRequestHandler):
             return self.say(200, b"<html>") if fault() == "nonsense" else self.answer({})
         if path in ("/permission", "/question"):
             return self.answer([])
+        if path == "/session/ses_one/message":
+            return self.answer(messages()[-1:])
         if path.startswith("/session/ses_one/message/"):
             found = [one for one in messages() if one["info"]["id"] == path.rpartition("/")[2]]
             return self.answer(found[0]) if found else self.answer({"name": "NotFoundError"}, 404)
@@ -111,6 +114,8 @@ class Api(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         (part,) = body["parts"]
+        with LOCK, (HOME / "posts").open("a") as posts:
+            posts.write(f"{body['messageID']}\n")
         mode = fault(clear=True)
         if mode == "error":
             return self.say(500, b"no")

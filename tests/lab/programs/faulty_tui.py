@@ -1,11 +1,15 @@
-"""The lab's agent with one fault of `--fault`: `dialog`, `enter` or `exit`; it happens once, at the first paste.
+"""The lab's agent with one fault of `--fault`; it happens once, at the first paste.
 
 `dialog`: a dialog opens and swallows the paste. `enter`: the first Enter after it is swallowed. `exit`: it ends.
+`drop`: the paste is lost whole, as Claude loses one; `drop-all`: each is. `late`: it acts on nothing for a while
+after it has read the paste. `fuse`: half of the paste goes in at once, as one prompt with somebody else's words.
+`linger`: what the first Enter after it sends is drawn in the box for a while longer, as Claude draws it.
 """
 
 from __future__ import annotations
 
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +20,10 @@ from tests.lab.programs import agent_tui
 from tests.lab.programs.tui_keys import Event, Key, Paste
 from tests.lab.programs.tui_model import Agent, Happened
 
+FAULTS = {"dialog", "enter", "exit", "drop", "drop-all", "late", "fuse", "linger"}
+LATE_S = 4.0
+LINGER_S = 3.0
+
 
 @dataclass(slots=True, kw_only=True)
 class FaultyAgent(Agent):
@@ -23,6 +31,7 @@ class FaultyAgent(Agent):
 
     fault: str
     pasted: bool = False
+    lingers_until: float | None = None
 
     def handle(self, event: Event, now: float) -> list[Happened]:
         """Take one input event, or fail at it."""
@@ -30,14 +39,43 @@ class FaultyAgent(Agent):
         fault = self.fault
         if (
             not self.pasted
-            or fault not in {"dialog", "enter", "exit"}
-            or (fault == "enter" and event != Key("enter"))
+            or fault not in FAULTS
+            or (fault in {"enter", "linger"} and event != Key("enter"))
+            or (fault == "drop-all" and not isinstance(event, Paste))
         ):
             return Agent.handle(self, event, now)
+        if fault == "drop-all":
+            return []
+        if fault == "linger":
+            return self._linger(event, now)
         self.fault = ""
+        if fault == "late":
+            time.sleep(LATE_S)
+            return Agent.handle(self, event, time.monotonic())
+        if fault == "fuse" and isinstance(event, Paste):
+            self.draft = f"theirs {event.text[: len(event.text) // 2]}"
+            return Agent.handle(self, Key("enter"), now)
         if fault == "dialog":
             self.prompt, self.dialog_open = "a tool of its own", True
         return [Happened("quit", "crash")] if fault == "exit" else []
+
+    def _linger(self, event: Event, now: float) -> list[Happened]:
+        draft = self.draft
+        happened = Agent.handle(self, event, now)
+        if happened:
+            self.fault, self.draft, self.lingers_until = "", draft, now + LINGER_S
+        return happened
+
+    def tick(self, now: float) -> list[Happened]:
+        """Do what is due."""
+        if self.lingers_until is not None and now >= self.lingers_until:
+            self.draft, self.lingers_until = "", None
+        return Agent.tick(self, now)
+
+    def deadline(self) -> float | None:
+        """When there is something to do next."""
+        due = [at for at in (Agent.deadline(self), self.lingers_until) if at is not None]
+        return min(due, default=None)
 
 
 def main() -> None:

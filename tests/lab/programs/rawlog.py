@@ -25,7 +25,7 @@ def run(logfile: Path, *, bracketed: bool, stall_s: float) -> None:
     terminal = sys.stdin.fileno()
     log = os.open(logfile, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     before = termios.tcgetattr(terminal)
-    tty.setraw(terminal)
+    tty.setraw(terminal, termios.TCSANOW)  # by default it throws away what was typed before
     try:
         os.write(sys.stdout.fileno(), (BRACKETED_PASTE if bracketed else b"") + b"READY\r\n")
         time.sleep(stall_s)

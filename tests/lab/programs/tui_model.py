@@ -38,6 +38,8 @@ class Agent:
     prompt: str | None = None
     dialog_wanted: bool = False
     dialog_open: bool = False
+    _coming: str = ""
+    """A first prompt that is taken at `_busy_until`, and empties the box then."""
     _uses_tool: bool = False
     _busy_until: float = 0.0
     _input_at: float = float("-inf")
@@ -52,12 +54,17 @@ class Agent:
 
     def deadline(self) -> float | None:
         """When `tick` has something to do next."""
+        if self._coming:
+            return self._busy_until
         if self.prompt is None or self.dialog_open:
             return None
         return self._input_at + DIALOG_QUIET_S if self.dialog_wanted else self._busy_until
 
-    def begin(self, prompt: str, now: float) -> list[Happened]:
-        """Take up the prompt of the command line, if there is one."""
+    def begin(self, prompt: str, now: float, late_s: float = 0.0) -> list[Happened]:
+        """Take up the prompt of the command line, if there is one; `late_s` after the box stands."""
+        if late_s:
+            self._coming, self._busy_until = prompt, now + late_s
+            return []
         if prompt:
             self.queue.append(prompt)
         return self._take_up(now)
@@ -91,7 +98,10 @@ class Agent:
         return []
 
     def tick(self, now: float) -> list[Happened]:
-        """Do what is due: end a turn, ask for permission, open the dialog."""
+        """Do what is due: take the first prompt, end a turn, ask for permission, open the dialog."""
+        if self._coming and now >= self._busy_until:
+            prompt, self._coming, self.draft = self._coming, "", ""
+            return self.begin(prompt, now)
         if self.prompt is None or self.dialog_open or now < self._busy_until:
             return []
         if not self.dialog_wanted:

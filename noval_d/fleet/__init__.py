@@ -1,0 +1,1 @@
+"""What a node tells the fleet of itself, and what it knows of the others."""

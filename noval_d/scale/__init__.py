@@ -1,0 +1,1 @@
+"""Scaling: how many agents of a role there are, decided by one node for the fleet."""

@@ -1,0 +1,192 @@
+"""A replicated broker whose master dies under traffic: the nodes follow, each message arrives once."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from nova_torch.broker import Broker
+from nova_torch.broker.servers import find_server
+from nova_torch.errors import BrokerUnavailable
+from nova_torch.login import Login
+from nova_torch.protocol.client import Client
+from tests.support.agents import raw
+from tests.support.aio import run
+from tests.support.node import TestNode, until
+from tests.support.pair import BACK_S, Pair, pair
+from tests.support.servers import PASSWORD, OwnServer, free_port, own_server
+
+RATE = 200  # messages a second that are offered; a busy machine takes fewer
+SECONDS = 3
+AGENTS = 8
+LOGIN = Login(password=PASSWORD)
+
+
+def follow(replica: OwnServer, master: OwnServer) -> None:
+    replica.ask("REPLICAOF", "127.0.0.1", master.port)
+    until(lambda: replica.told("replication", "master_link_status") == "up", 15, "the replica")
+
+
+@contextlib.contextmanager
+def sentinel(master: OwnServer, folder: Path) -> Iterator[int]:
+    """Run one Sentinel over a master; gives its port."""
+    port, file = free_port(), folder / "sentinel.conf"
+    file.write_text(
+        f"port {port}\nbind 127.0.0.1\ndir {folder}\nsentinel monitor nova 127.0.0.1 {master.port} 1\n"
+        f"sentinel auth-pass nova {PASSWORD}\nsentinel down-after-milliseconds nova 1000\n"
+        "sentinel failover-timeout nova 4000\n"
+    )
+    words = ["valkey-sentinel", str(file), "--sentinel"]
+    with (
+        open(folder / "sentinel.log", "wb") as log,
+        subprocess.Popen(words, executable=find_server().binary, stdout=log, stderr=log) as process,
+    ):
+        try:
+            until(lambda: OwnServer(folder, port, password="").told("sentinel", "sentinel_masters"), 10, "it")
+            yield port
+        finally:
+            process.kill()
+
+
+@dataclass(slots=True)
+class Site:
+    both: Pair
+    replica: OwnServer
+    how: str
+
+    def fail_over(self) -> float:
+        """Kill the master; the replica becomes it, by the test's hand or by the Sentinel's.
+
+        Returns how long it took until both nodes were connected to it, in seconds.
+        """
+        began = time.monotonic()
+        self.both.server.kill()
+        if self.how == "list":
+            self.replica.ask("REPLICAOF", "NO", "ONE")
+        until(lambda: all(self.follows(one) for one in (self.both.near, self.both.far)), 30, "the way")
+        return time.monotonic() - began
+
+    def follows(self, one: TestNode) -> bool:
+        broker = one.call("status")["broker"]
+        return bool(broker["state"] == "up" and broker["url"].endswith(f":{self.replica.port}"))
+
+
+@contextlib.contextmanager
+def replicated(how: str, folder: Path) -> Iterator[Site]:
+    with contextlib.ExitStack() as stack:
+        replica = stack.enter_context(own_server())
+
+        def prepare(master: OwnServer) -> str:
+            follow(replica, master)
+            if how == "list":
+                return f"redis://127.0.0.1:{master.port},127.0.0.1:{replica.port}"
+            port = stack.enter_context(sentinel(master, folder))
+            until(lambda: knows(port), 15, "the Sentinel's knowledge of the replica")
+            return f"redis+sentinel://127.0.0.1:{port}/nova"
+
+        def knows(port: int) -> bool:
+            told = OwnServer(folder, port, password="").ask("SENTINEL", "REPLICAS", "nova")
+            return any(str(replica.port).encode() in row for row in told)
+
+        with pair(prepare=prepare) as both:
+            yield Site(both, replica, how)
+
+
+def offer(both: Pair, agent: str, bodies: list[str]) -> list[str]:
+    """Send to one agent its part of the rate, from first to last; return the ids."""
+    ids = []
+    began = time.monotonic()
+    with Client.connect(both.near.socket, 30.0) as client:
+        for number, body in enumerate(bodies):
+            time.sleep(max(began + number * AGENTS / RATE - time.monotonic(), 0.0))
+            ids.append(str(client.call("send", {"target": agent, "body": body})["id"]))
+    return ids
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("how", ["list", "sentinel"])
+def test_a_failover_under_traffic_loses_and_repeats_nothing(tmp_path: Path, how: str) -> None:
+    with replicated(how, tmp_path) as site:
+        both = site.both
+        agents = [raw(both.far, tmp_path, f"far-{number}") for number in range(AGENTS)]
+        until(lambda: len(both.near.call("agents")) == AGENTS + 2, 10, "the agents in the registry")
+        sent = {agent.name: [f"message {n}" for n in range(RATE * SECONDS // AGENTS)] for agent in agents}
+        with ThreadPoolExecutor(AGENTS + 1) as hands:
+            began = time.monotonic()
+            sending = [hands.submit(offer, both, name, bodies) for name, bodies in sent.items()]
+            time.sleep(SECONDS / 3)
+            back = hands.submit(site.fail_over)
+            ids = [message for each in sending for message in each.result(120)]
+            rate = len(ids) / (time.monotonic() - began)
+            print(f"{how}: {rate:.0f} messages a second, both nodes back after {back.result(30):.1f} s")
+        assert back.result() < BACK_S
+        until(lambda: both.near.call("status")["outbox"] == 0, 120, "an empty outbox")
+        assert Counter(both.near.receipt(message)["state"] for message in ids) == {"submitted": len(ids)}
+        for agent in agents:
+            assert agent.bytes() == "".join(f"{body}\r" for body in sent[agent.name]).encode()
+        if how == "list":  # it comes back as a master of its own: who is connected stays where he is
+            both.server.start()
+            both.send("there")
+            both.all_once()
+            follow(both.server, site.replica)
+        both.alive()
+
+
+def test_between_two_masters_nobody_chooses_and_a_replica_alone_is_not_used() -> None:
+    async def told(url: str) -> str:
+        with pytest.raises(BrokerUnavailable) as caught:
+            await Broker.connect(url, login=LOGIN)
+        return str(caught.value)
+
+    async def leads_to(url: str) -> str:
+        async with await Broker.connect(url, login=LOGIN) as broker:
+            return broker.url_shown
+
+    with own_server() as one, own_server() as two:
+        url = f"redis://127.0.0.1:{one.port},127.0.0.1:{two.port}"
+        said = run(told(url))
+        assert "2 of the brokers are masters" in said
+        assert "REPLICAOF" in said
+        follow(one, two)
+        assert run(leads_to(url)).endswith(f":{two.port}")
+        with one.stopped():  # a server that hangs costs a moment and not the connection
+            assert run(leads_to(url)).endswith(f":{two.port}")
+        two.kill()
+        said = run(told(url))
+        assert "none of the brokers is a master now" in said
+        assert f":{one.port}: replica" in said
+        assert "nothing listens there" in said
+
+
+def test_a_sentinel_that_does_not_know_the_service_or_is_not_there_is_named(tmp_path: Path) -> None:
+    with own_server() as master, sentinel(master, tmp_path) as port:
+        gone = free_port()
+
+        async def told(service: str) -> str:
+            with pytest.raises(BrokerUnavailable) as caught:
+                await Broker.connect(
+                    f"redis+sentinel://127.0.0.1:{gone},127.0.0.1:{port}/{service}", login=LOGIN
+                )
+            return str(caught.value)
+
+        said = run(told("other"))
+        assert "no Sentinel says where other is" in said
+        assert f":{port} knows no other" in said
+        assert f"127.0.0.1:{gone}" in said
+        assert PASSWORD not in said
+
+        async def leads_to() -> str:
+            url = f"redis+sentinel://127.0.0.1:{gone},127.0.0.1:{port}/nova"
+            async with await Broker.connect(url, login=LOGIN) as broker:
+                return broker.url_shown
+
+        assert run(leads_to()) == f"redis://127.0.0.1:{master.port}"

@@ -1,0 +1,164 @@
+"""Tasks while things die: daemons at each step, the broker's data, a node for good, and a record that is forged."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nova_torch.broker import Broker
+from nova_torch.errors import BrokerUnavailable, Conflict, DaemonUnreachable
+from nova_torch.keys import Keys
+from nova_torch.ulid import new_ulid
+from nova_torch.values import NodeId
+from noval_d.tasks.task import Task, TaskId, pack, unpack
+from tests.faults.test_two_nodes import neighbour
+from tests.support.aio import run
+from tests.support.attacker import KEY_LINE
+from tests.support.broker import ask
+from tests.support.doers import doer
+from tests.support.node import TestNode, node, until
+
+SHORT = {"NOVA_BROKER_LEASE_S": "2", "NOVA_BROKER_BEAT_S": "0.5"}
+
+
+def add(on: TestNode, title: str = "a task", **more: Any) -> str:
+    return str(on.call("task_add", {"title": title, "anyway": True, **more})["id"])
+
+
+def shown(on: TestNode, task: str) -> dict[str, Any]:
+    return dict(on.call("task_show", {"id": task}))
+
+
+def reaches(on: TestNode, task: str, state: str, timeout_s: float = 40.0) -> dict[str, Any]:
+    until(
+        lambda: shown(on, task)["state"] == state, timeout_s, f"{state}: {shown(on, task)} {on.log()[-2000:]}"
+    )
+    return shown(on, task)
+
+
+@pytest.fixture(scope="module")
+def stage() -> Any:
+    with node() as made:
+        yield made
+
+
+@pytest.mark.parametrize(
+    "step",
+    ["task.before", "task.after", "accept.before", "accept.after", "task.before=kill@2", "task.after=kill@2"],
+)
+def test_a_daemon_killed_as_it_gives_a_task_gives_it_once(stage: TestNode, tmp_path: Path, step: str) -> None:
+    agent = doer(stage, tmp_path, f"worker-{new_ulid()[-5:]}")
+    stage.call("pause", {"agent_id": agent.name})
+    task = add(stage)
+    stage.stop()
+    stage.env["NOVA_FAILPOINTS"] = step if "=" in step else f"{step}=kill"
+    stage.start()
+    stage.wait_up()
+    with contextlib.suppress(DaemonUnreachable):  # it may die before it has answered
+        stage.call("resume", {"agent_id": agent.name})
+    assert stage.process is not None
+    assert stage.process.wait(20) == -signal.SIGKILL
+    del stage.env["NOVA_FAILPOINTS"]
+    stage.start()
+    stage.wait_up()
+    found = reaches(stage, task, "done")
+    until(lambda: agent.lines("done"), 15, "the agent's own word that it is done")
+    assert (agent.lines("told"), agent.lines("done")) == ([task], [task])
+    assert found["attempt"] == 1
+    stage.call("unregister", {"agent_id": agent.name})
+
+
+def test_tasks_survive_the_loss_of_the_brokers_data(tmp_path: Path) -> None:
+    with node(env=SHORT) as made:
+        holds = doer(made, tmp_path, "holds", "--hold")
+        held = add(made, "held")
+        until(lambda: holds.lines("told") == [held], 15, "the task")
+        waits = add(made, "waits", depends_on=[held])
+        ended = add(made, "ended", role="nobody")
+        made.call("task_cancel", {"id": ended})
+        ask(f"{made.state}/broker/broker.sock", "FLUSHALL")
+        until(lambda: _knows(made, held), 20, "the tasks")
+        assert (shown(made, held)["agent"], shown(made, held)["attempt"]) == ("holds", 1)
+        assert shown(made, waits)["state"] == "waiting"
+        assert shown(made, ended)["state"] == "cancelled"
+        made.call("task_done", {"id": held, "result": "still there"})
+        until(lambda: holds.lines("told") == [held, waits], 15, "the next task")
+        made.kill()
+        ask(f"{made.state}/broker/broker.sock", "FLUSHALL")  # while nobody is there to see it
+        made.start()
+        made.wait_up()
+        until(lambda: _knows(made, waits), 20, "the task")
+        assert (shown(made, waits)["agent"], shown(made, held)["result"]) == ("holds", "still there")
+
+
+def _knows(on: TestNode, task: str) -> bool:
+    try:
+        return task in {row["id"] for row in on.call("task_list")}
+    except BrokerUnavailable:  # it connects anew
+        return False
+
+
+def test_the_tasks_of_a_node_that_is_gone_are_given_to_others_and_it_is_fenced(tmp_path: Path) -> None:
+    with node(env=SHORT) as first, neighbour(first, **SHORT) as second:
+        lost = doer(second, tmp_path, "lost", "--hold")
+        task = add(first, "for whoever lives")
+        until(lambda: lost.lines("told") == [task], 15, "the task")
+        second.kill()
+        lives = doer(first, tmp_path, "lives")
+        found = reaches(first, task, "done")
+        assert (found["agent"], found["attempt"]) == ("lives", 2)
+        until(lambda: lives.lines("done") == [task], 10, "its own word")
+        second.start()
+        until(lambda: second.call("status")["broker"]["state"] == "up", 20, "the second node")
+        with pytest.raises(Conflict, match="is done"):
+            second.call("task_done", {"id": task, "result": "late", "pane": lost.pane})
+        assert shown(first, task)["result"].startswith("by pid")
+
+
+def test_a_task_that_no_node_of_the_fleet_wrote_is_not_given(tmp_path: Path) -> None:
+    keys = tmp_path / "fleet-keys"
+    keys.touch(0o600)
+    keys.write_text(KEY_LINE)
+    with node(env={"NOVA_SIGNING_MODE": "require", "NOVA_SIGNING_KEY_FILE": str(keys)}) as made:
+        agent = doer(made, tmp_path, "victim")
+        honest = add(made, "honest")
+        reaches(made, honest, "done")
+        forged = Task(
+            id=TaskId(new_ulid()), title="forged", creator="user:boss", origin=NodeId("far"), answers="@far",
+            created_ms=1, since_ms=1,
+        )  # fmt: skip
+        raw = run(_record(made, honest))
+        altered = replace(unpack(raw)[0], title="altered", turn=1, status=forged.status, agent="", version=9)
+        for task, record in ((forged, pack(forged)), (altered, pack(altered, unpack(raw)[1]))):
+            run(_write(made, task, record))
+        until(lambda: _rejected(made) >= 2, 15, "two refusals")
+        last = add(made, "the last")
+        reaches(made, last, "done")
+        assert agent.lines("told") == [honest, last]
+
+
+def _rejected(made: TestNode) -> int:
+    return sum(1 for entry in made.call("audit") if entry["call"] == "task")
+
+
+async def _record(made: TestNode, task: str) -> bytes:
+    async with await Broker.connect(f"unix://{made.state}/broker/broker.sock") as broker:
+        return (await broker.tasks([task]))[task]
+
+
+async def _write(made: TestNode, task: Task, record: bytes) -> None:
+    keys = Keys("nova").tasks
+    socket = f"{made.state}/broker/broker.sock"
+    async with await Broker.connect(f"unix://{socket}") as broker:
+        await broker._link.batch(
+            [
+                ("HSET", keys.all, task.id, record, f"{task.id}.r", task.rank),
+                ("ZADD", keys.open, 0, task.id),
+                ("XADD", keys.log, "*", "t", task.id, "r", task.rank, "w", "added", "a", "", "n", "far"),
+            ]
+        )

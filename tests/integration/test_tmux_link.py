@@ -1,0 +1,114 @@
+"""The node's way to a tmux server that is silent: one client waits for it, however long that takes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from noval_d.tmux import link as module
+from noval_d.tmux.link import TmuxLink
+from noval_d.tmux.process import ClientProcess
+from tests.lab.tmux import PrivateTmux
+from tests.support.aio import run
+from tests.support.tmux import HIDDEN, pid_of, runs, socket_of, stopped
+
+
+@contextlib.asynccontextmanager
+async def linked(tmux: PrivateTmux) -> AsyncIterator[TmuxLink]:
+    made = TmuxLink(socket_of(tmux), HIDDEN)
+    task = asyncio.create_task(made.run())
+    try:
+        yield made
+    finally:
+        task.cancel()
+        await asyncio.wait((task,))
+
+
+async def state(link: TmuxLink, wanted: str, limit_s: float = 10.0) -> None:
+    async with asyncio.timeout(limit_s):
+        while link.state != wanted:  # noqa: ASYNC110 - the server is another process
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[ClientProcess]:
+    """Every control client that was started."""
+    found: list[ClientProcess] = []
+    start = ClientProcess.start
+
+    async def noted(*args: Any, **more: Any) -> ClientProcess:
+        process = await start(*args, **more)
+        if "-C" in args[0]:
+            found.append(process)
+        return process
+
+    monkeypatch.setattr(ClientProcess, "start", noted)
+    monkeypatch.setattr(module, "SILENT_S", 0.2)
+    return found
+
+
+def test_a_stopped_server_gets_a_control_client_when_it_goes_on(
+    tmux: PrivateTmux, started: list[ClientProcess]
+) -> None:
+    """One that comes while others do, or go, can be the end of a tmux 3.3a, with every pane that it has."""
+    tmux.open("cat")
+    server = pid_of(tmux)
+
+    async def scenario() -> None:
+        with stopped(server):
+            async with linked(tmux) as link:
+                await state(link, "not_answering")
+                await asyncio.sleep(5 * module.SILENT_S + module.PROBE_S)
+                assert started == []
+                os.kill(server, signal.SIGCONT)
+                await state(link, "up")
+                assert link.client.server.pid == server
+        assert len(started) == 1
+        assert started[0].ended
+
+    run(scenario())
+    assert runs(server)
+
+
+def test_a_stopped_server_that_is_killed_or_left_for_another_is_let_go(
+    tmux: PrivateTmux, started: list[ClientProcess]
+) -> None:
+    tmux.open("cat")
+    first = pid_of(tmux)
+
+    async def scenario() -> None:
+        with stopped(first):
+            async with linked(tmux) as link:
+                await state(link, "not_answering")
+                tmux.socket_path.unlink()
+                tmux.open("cat")  # a server of its own at the same place
+                await state(link, "up")
+                assert link.client.server.pid != first
+                second = link.client.server.pid
+                os.kill(second, signal.SIGSTOP)
+                await state(link, "not_answering")
+                os.kill(second, signal.SIGKILL)
+                await state(link, "absent")
+
+    try:
+        run(scenario())
+    finally:
+        os.kill(first, signal.SIGKILL)
+
+
+def test_stopping_does_not_wait_for_a_silent_server(tmux: PrivateTmux, started: list[ClientProcess]) -> None:
+    tmux.open("cat")
+
+    async def scenario() -> None:
+        with stopped(pid_of(tmux)):
+            async with linked(tmux) as link:
+                await state(link, "not_answering")
+            assert started == []
+
+    run(scenario())

@@ -1,0 +1,152 @@
+"""What a connection to the broker does when its server says too much, too little, or nothing more."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import Any
+
+import pytest
+import uvloop
+
+from nova_torch.broker.address import parse_address
+from nova_torch.broker.client import connection
+from nova_torch.broker.wires import CLOSED, UNASKED, Wires
+from nova_torch.login import NOBODY
+
+Speak = Callable[[int, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+def on_a_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    @functools.wraps(test)
+    def run(*args: Any, **named: Any) -> None:
+        async def limited() -> None:
+            async with asyncio.timeout(10):
+                await test(*args, **named)
+
+        for loop in (asyncio.new_event_loop, uvloop.new_event_loop):
+            with asyncio.Runner(loop_factory=loop) as runner:
+                runner.run(limited())
+
+    return run
+
+
+@contextlib.asynccontextmanager
+async def wires_to(speak: Speak) -> AsyncIterator[tuple[Wires, list[int]]]:
+    """Give wires to a server that speaks on each connection, by its number, as it is told; and those numbers."""
+    met: list[int] = []
+    serving: list[asyncio.Task[Any] | None] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        met.append(len(met))
+        serving.append(asyncio.current_task())
+        with contextlib.suppress(ConnectionError):
+            await speak(met[-1], reader, writer)
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    wires = Wires(connection(parse_address(f"redis://127.0.0.1:{port}", NOBODY), None, 5.0), 1)
+    try:
+        yield wires, met
+    finally:
+        await wires.close()
+        await asyncio.gather(*(task for task in serving if task is not None))
+        server.close()
+
+
+async def heard(reader: asyncio.StreamReader) -> None:
+    assert await reader.readuntil(b"PING\r\n")
+
+
+@pytest.mark.parametrize(
+    "more", [b"+unasked\r\n", b"$5\r\nun", b""], ids=["a reply", "half a reply", "its end"]
+)
+@on_a_loop
+async def test_what_comes_unasked_after_a_reply_is_no_reply_to_the_next_command(more: bytes) -> None:
+    said_more = asyncio.Event()
+
+    async def speak(number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await heard(reader)
+        writer.write(b"+%d\r\n" % number)
+        if number == 0:
+            await said_more.wait()
+            writer.write(more)
+            if not more:
+                return
+        await reader.read()
+
+    async with wires_to(speak) as (wires, met):
+        assert await wires.exchange([("PING",)]) == [b"0"]
+        (wire,) = wires._free
+        said_more.set()
+        while wire.clean:  # noqa: ASYNC110 - the loop tells the wire, and nobody else
+            await asyncio.sleep(0)
+        assert await wires.exchange([("PING",)]) == [b"1"]
+        assert met == [0, 1]
+
+
+@on_a_loop
+async def test_a_reply_too_many_at_once_is_told_and_the_connection_given_up() -> None:
+    async def speak(number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await heard(reader)
+        writer.write(b"+first\r\n+second\r\n" if number == 0 else b"+own\r\n")
+        await reader.read()
+
+    async with wires_to(speak) as (wires, _met):
+        with pytest.raises(Exception, match=UNASKED):
+            await wires.exchange([("PING",)])
+        assert await wires.exchange([("PING",)]) == [b"own"]
+
+
+@on_a_loop
+async def test_a_server_that_goes_between_two_replies_has_answered_nothing() -> None:
+    async def speak(number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await heard(reader)
+        writer.write(b"+first\r\n" if number == 0 else b"+a\r\n+b\r\n")
+        if number:
+            await reader.read()
+
+    async with wires_to(speak) as (wires, met):
+        with pytest.raises(Exception, match=CLOSED):
+            await wires.exchange([("PING",), ("PING",)])
+        assert await wires.exchange([("PING",), ("PING",)]) == [b"a", b"b"]
+        assert met == [0, 1]
+
+
+@on_a_loop
+async def test_the_replies_to_a_cancelled_exchange_are_nobody_elses() -> None:
+    asked = asyncio.Event()
+
+    async def speak(number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await heard(reader)
+        if number == 0:
+            asked.set()
+            await reader.read()  # until it was given up
+        else:
+            writer.write(b"-ERR of the second\r\n")
+            await reader.read()
+
+    async with wires_to(speak) as (wires, _met):
+        task = asyncio.create_task(wires.exchange([("PING",)]))
+        await asked.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        (reply,) = await wires.exchange([("PING",)])
+        assert isinstance(reply, Exception)
+        assert str(reply) == "of the second"
+
+
+@on_a_loop
+async def test_nothing_is_sent_for_no_command() -> None:
+    async def speak(_number: int, reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async with wires_to(speak) as (wires, met):
+        assert await wires.exchange([]) == []
+        assert met == []

@@ -1,0 +1,149 @@
+"""What nodes tell of themselves: states, pace, roles that would be lost, and what is said with which beat."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from nova_torch.errors import ConfigInvalid
+from nova_torch.fleet import NodeView, essence, everybody, read_blob, seen_by_lease, write_blob
+from nova_torch.nodes import DOWN_MS, Drain, Load, NodeCard, check_labels, last_of, pace, state_of
+from nova_torch.performance import Performance
+from nova_torch.values import AgentId, AgentRecord, AgentState, NodeId
+from noval_d.fleet.others import read_order, write_order
+from noval_d.fleet.saying import Saying
+
+
+def agent(name: str, node: str = "n", *, seen: int = 5, role: str = "") -> AgentRecord:
+    return AgentRecord(
+        agent_id=AgentId(name), role=role, skills=(), node=NodeId(node), driver="line", pane="%1",
+        session="s", window="w", state=AgentState.IDLE, state_since_ms=1, queued=0, last_seen_ms=seen,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("card", "alive", "silent_ms", "state"),
+    [
+        (NodeCard(), True, 0, "ready"),
+        (NodeCard(errors=("state_file_failing",)), True, 0, "degraded"),
+        (NodeCard(errors=("state_file_failing",), drain=Drain(since_ms=1)), True, 0, "draining"),
+        (NodeCard(drain=Drain(since_ms=1)), False, 1, "disconnected"),
+        (NodeCard(), False, DOWN_MS, "disconnected"),
+        (NodeCard(), False, DOWN_MS + 1, "down"),
+        (NodeCard(left=True), False, 0, "down"),
+    ],
+)
+def test_the_state_of_a_node(card: NodeCard, alive: bool, silent_ms: int, state: str) -> None:
+    assert state_of(card, alive=alive, silent_ms=silent_ms) == state
+
+
+def test_a_node_that_is_ordered_to_drain_takes_nothing_new_before_it_has_heard_of_it() -> None:
+    ordered = NodeView(node="n", alive=True, order="drain")
+    assert (ordered.state, ordered.takes) == ("draining", False)
+    assert NodeView(node="n", alive=True, order="resume").takes
+    assert NodeView(node="n", alive=True, card=NodeCard(max_agents=3), agents=(agent("a"),)).free == 2
+    assert NodeView(node="n", alive=True).free is None
+
+
+def test_beats_are_as_configured_up_to_three_hundred_nodes_and_then_slower() -> None:
+    small, full, large, huge = (pace(n, beat_s=5, lease_s=20) for n in (1, 300, 900, 100_000))
+    assert (small.beat_s, small.lease_s, small.again_s) == (5, 20, 15)
+    assert small.soon_s < 0.01  # a change is told at once where beats cost nothing
+    assert (full.beat_s, full.lease_s, full.soon_s) == (5, 20, 1)
+    assert (large.beat_s, large.lease_s, large.soon_s) == (15, 60, 3)
+    assert (huge.beat_s, huge.lease_s, huge.soon_s) == (30, 120, 5)
+    for each in (small, full, large, huge):
+        assert each.lease_s / each.beat_s == 4
+
+
+def test_roles_that_nobody_would_have_any_more_are_named() -> None:
+    roles = {
+        "reviewer": [("one", True), ("one", True)],
+        "builder": [("one", True), ("two", True)],
+        "tester": [("one", True), ("two", False)],
+        "writer": [("two", True)],
+    }
+    assert last_of(roles, "one") == ["reviewer", "tester"]
+    assert last_of(roles, "two") == ["writer"]
+    assert last_of(roles, "three") == []
+
+
+@pytest.mark.parametrize("label", ["", "zone=", "=eu", "a b", "x" * 64, "zone=eu=1", "-x"])
+def test_a_label_that_is_none_is_refused(label: str) -> None:
+    with pytest.raises(ConfigInvalid, match=r"node\.labels"):
+        check_labels([label])
+
+
+def test_a_label_has_one_value() -> None:
+    check_labels(["zone=eu", "gpu", "disk/ssd"])
+    with pytest.raises(ConfigInvalid, match="'zone' twice"):
+        check_labels(["zone=eu", "zone=us"])
+
+
+def test_what_a_node_tells_of_itself_is_read_as_it_was_written() -> None:
+    card = NodeCard(
+        version="2", labels=("gpu",), max_agents=4, lease_ms=20_000, errors=("x",),
+        drain=Drain(since_ms=1, deadline_ms=2, by="user:a"), load=Load(cpu_percent=5.0, cores=2),
+    )  # fmt: skip
+    view = read_blob("n", write_blob("n", [agent("a")], now_ms=7, card=card), alive=True)
+    assert view is not None
+    assert view.card == card
+    assert seen_by_lease(view, expires_ms=90_000).last_seen_ms == 70_000
+    old = read_blob("n", write_blob("n", [], now_ms=7), alive=True)  # as versions before this one wrote it
+    assert old is not None
+    assert (old.card, old.state, seen_by_lease(old, expires_ms=90_000).last_seen_ms) == (
+        NodeCard(),
+        "ready",
+        7,
+    )
+
+
+@pytest.mark.parametrize(
+    "nonsense", [None, 7, "x", [], {"labels": 3, "max_agents": "x", "drain": 1, "load": 2}]
+)
+def test_nonsense_about_a_node_is_nothing(nonsense: object) -> None:
+    assert NodeCard.from_json(nonsense) == NodeCard()
+
+
+def test_an_agent_of_a_lost_node_is_lost_unless_it_lives_elsewhere() -> None:
+    gone = NodeView(node="gone", alive=False, last_seen_ms=9, agents=(agent("a", "gone"), agent("b", "gone")))
+    here = NodeView(node="here", alive=True, last_seen_ms=3, agents=(agent("b", "here"),))
+    found = everybody([here, gone])
+    assert [(one.agent_id, one.node, one.state.value) for one in found] == [
+        ("a", "gone", "lost"),
+        ("b", "here", "idle"),
+    ]
+    assert found == everybody([gone, here])
+
+
+def test_only_what_is_new_is_said_and_the_whole_again_now_and_then() -> None:
+    agents = [agent("a")]
+    card = NodeCard()
+    saying = Saying(
+        lambda: write_blob("n", agents, now_ms=0, card=card),
+        lambda: essence(agents, card),
+        jitter=lambda low, high: (low + high) / 2,
+    )
+
+    def beat(now: float) -> str:
+        said = saying.next(now)
+        saying.said(said, now, again_s=15)
+        assert bool(said.blob) is (said.news != "same")
+        return said.news
+
+    assert [beat(now) for now in (0, 5, 10)] == ["new", "same", "same"]
+    agents[:] = [agent("a", seen=99)]
+    assert [beat(now) for now in (14, 16, 20)] == ["same", "again", "same"]
+    agents[:] = [replace(agent("a"), performance=Performance(messages=1, submitted=1))]
+    assert [beat(now) for now in (20.1, 20.2)] == ["same", "same"]
+    agents[:] = [agent("a"), agent("b")]
+    assert [beat(now) for now in (21, 26, 37)] == ["new", "same", "again"]
+    saying.forget()
+    assert [beat(now) for now in (38, 39)] == ["new", "same"]
+
+
+def test_an_order_is_read_as_it_was_given() -> None:
+    assert read_order(write_order("drain", {"since_ms": 1})) == ("drain", {"since_ms": 1})
+    for nonsense in (b"", b"\xc1", b"\x01", b"\x91\x01"):
+        assert read_order(nonsense) == ("", None)
