@@ -12,10 +12,29 @@ done
 LIVE=${LIVE:-1}
 failed=0
 
+said=$(mktemp -d)
+trap 'rm -rf "$said"' EXIT
+trap 'exit 130' INT TERM
+
+# run_tests NAME ARGUMENTS...: run pytest. A few tests that failed beside the others are run again, one after the
+# other, with nothing beside them, and are named: those that pass then have a race that is to be mended, and stop
+# nobody. What fails again, or more than that, is a failure.
+run_tests() {
+    cache=$said/$1
+    shift
+    .venv/bin/python -m pytest -q -o cache_dir="$cache" "$@" && return 0
+    [ $? = 1 ] || return 1
+    .venv/bin/python -c 'import json, sys; print("\n".join(json.load(sys.stdin)))' \
+        <"$cache/v/cache/lastfailed" >"$cache/again"
+    [ "$(wc -l <"$cache/again")" -le 4 ] || return 1
+    echo "== once more, alone:"
+    sed 's/^/UNSTEADY /' "$cache/again"
+    .venv/bin/python -m pytest -q -o cache_dir="$cache" "@$cache/again"
+}
+
 # The agents are installed while the ordinary tests run; what that says is shown when it is their turn.
 if [ "$LIVE" != 0 ]; then
     agents=${AGENTS:-claude codex gemini opencode aider}
-    said=$(mktemp -d)
     for agent in $agents; do
         status=0
         .venv/bin/python -m tests.lab.install "$agent" >"$said/$agent" 2>&1 || status=$?
@@ -23,13 +42,12 @@ if [ "$LIVE" != 0 ]; then
     done &
     installing=$!
     trap 'kill "$installing" 2>/dev/null || :; rm -rf "$said"' EXIT
-    trap 'exit 130' INT TERM
 fi
 
 # The slow ones, which mostly wait, come first; there are more of them at once than cores.
 workers=$(($(nproc) * 4))
 [ "$LIVE" = all ] ||
-    .venv/bin/python -m pytest -q -n "$workers" --dist worksteal tests/faults tests/integration tests/unit || failed=1
+    run_tests ordinary -n "$workers" --dist worksteal tests/faults tests/integration tests/unit || failed=1
 
 # Which agents are there, or could be installed; one that this machine has no room for is skipped, and said.
 live=
@@ -52,8 +70,8 @@ else
     # other: some put their agent under load.
     which="not long" lanes="-n 2 --dist loadfile"
     [ "$LIVE" != all ] || { which=live lanes=; }
+    export NOVA_REQUIRE_LIVE="$live" NOVA_ONLY_LIVE="${AGENTS:-}"
     # shellcheck disable=SC2086 # two words, or none
-    NOVA_REQUIRE_LIVE=$live NOVA_ONLY_LIVE=${AGENTS:-} \
-        .venv/bin/python -m pytest -q $lanes -m "$which" tests/live || failed=1
+    run_tests live $lanes -m "$which" tests/live || failed=1
 fi
 exit "$failed"
