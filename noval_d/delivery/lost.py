@@ -101,6 +101,15 @@ def erased(probing: Probing, now: float) -> Probing:
     return replace(probing, erased_at=now)
 
 
+def unread(probing: Probing | None, now: float) -> Probing | None:
+    """Return how far it is while the program has not read everything: what it should show is waited for anew."""
+    if probing is None or probing.clean_at is not None:
+        return None
+    if probing.erased_at is not None:
+        return replace(probing, erased_at=now)
+    return replace(probing, typed_at=now) if probing.seen_at is None else replace(probing, seen_at=now)
+
+
 def _typed(probing: Probing, behind: int, now: float) -> tuple[Probing, Finding]:
     if behind == 1:
         return replace(probing, seen_at=now), Patience(LOOK_S)

@@ -204,7 +204,8 @@ def next_step(rules: Rules, progress: Progress, look: Look, now: float) -> tuple
     if not look.running:
         return progress, Done(State.UNCONFIRMED, "the agent ended before the delivery was proven")
     if look.unread_bytes > 0:
-        return replace(progress, gone_at=None), Wait(LOOK_S, "not_reading")
+        probing = lost.unread(progress.probing, now)
+        return replace(progress, gone_at=None, probing=probing), Wait(LOOK_S, "not_reading")
     taken = rules.hides and progress.enters > 0
     if look.dialog or (look.composer is None and not taken):
         seen = progress.dialog_seen or (look.dialog and not progress.missing)

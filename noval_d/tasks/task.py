@@ -126,9 +126,13 @@ class Task:
         """Return the id of the message that reminds its agent of this attempt: there is one."""
         return self._message(f"{self.turn} {self.attempt} {self.agent} {self.life} reminder")
 
-    def notice_id(self, agent: str) -> MessageId:
-        """Return the id of the message that tells an agent what became of the task by its last move."""
-        return self._message(f"{self.rank} notice {agent}")
+    def notice_id(self, agent: str, rank: str) -> MessageId:
+        """Return the id of the message that tells an agent that the move of this rank took the task from it."""
+        return self._message(f"{rank} notice {agent}")
+
+    def lost(self, agent: str, rank: str) -> bool:
+        """Return whether the agent that a move of this rank took it from has it no longer, whatever came since."""
+        return self.rank == rank or (self.rank > rank and self.agent != agent)
 
     def _message(self, what: str) -> MessageId:
         digest = hashlib.sha256(f"nova-torch task {self.id} {what}".encode()).digest()
@@ -250,13 +254,11 @@ def recalled(task: Task) -> str:
     )
 
 
-def taken_back(task: Task) -> str:
-    """Return what an agent is told that has a task no longer, by the last move of it."""
-    last = task.steps[-1] if task.steps else None
-    what = {"cancelled": "it was cancelled", "reassigned": "it is given anew"}.get(
-        last.what if last else "", ""
-    )
-    reason = ": ".join(filter(None, (what, last.reason if last else ""))) or "another has it"
+def taken_back(task: Task, what: str) -> str:
+    """Return what an agent is told that has a task no longer, by the last move of this kind."""
+    move = next((step for step in reversed(task.steps) if step.what == what), None)
+    how = {"cancelled": "it was cancelled", "reassigned": "it is given anew"}.get(what, "")
+    reason = ": ".join(filter(None, (how, move.reason if move else ""))) or "another has it"
     return f"Task {task.id} ({task.title}) is not yours any more: {reason}. Stop working on it."
 
 

@@ -160,10 +160,11 @@ class Tasks:
                 self._changed.set()
 
     async def _load(self, broker: Broker) -> None:
+        cursor = "" if self._lost else self._cursor  # what others did without the connection is news too
         if self._lost:
             await self.known.put_back(broker)
             self._lost = False
-        cursor = await broker.last_task_step()
+        cursor = cursor or await broker.last_task_step()
         await self.known.load(broker)
         self._cursor = cursor
         self._loaded.set()
@@ -175,10 +176,12 @@ class Tasks:
         for step in steps:
             task = self.known.tasks.get(TaskId(step.task))
             self._publish(step, task)
-            if step.what in TAKEN and task is not None and task.rank == step.rank and step.agent in mine:
+            taken = step.what in TAKEN and step.agent in mine
+            if taken and task is not None and task.lost(step.agent, step.rank):
                 told = self._told.get((task.id, step.agent))
                 headers = {TAKES_BACK: told} if told else {}
-                await self._tell(step.agent, task, taken_back(task), task.notice_id(step.agent), headers)
+                notice = task.notice_id(step.agent, step.rank)
+                await self._tell(step.agent, task, taken_back(task, step.what), notice, headers)
             if step.what in ENDED:
                 self._told.pop((step.task, step.agent), None)
         await self.known.complete(broker)

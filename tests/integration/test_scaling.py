@@ -78,7 +78,7 @@ def test_tasks_pile_up_agents_come_within_the_limits_and_leave_archived_when_the
         told = one.novactl("scale", "explain", "worker")
         assert (told.returncode, told.stdout.startswith("worker: hold: ")) == (0, True), told
         done(one, tasks)
-        assert (tmp_path / "doers.log").read_text().count("done ") == 6
+        until(lambda: (tmp_path / "doers.log").read_text().count("done ") == 6, 20, "their own words")
         until(lambda: not workers(one), 30, f"idle agents stopped; {status(one)}")
         until(lambda: status(one)["actions"][-1]["stand"] == "done", 20, "the end of the last stop")
         acts = status(one)["actions"]

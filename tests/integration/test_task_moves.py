@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from tests.integration.test_tasks import add, reaches
 from tests.support.agents import Raw, raw
 from tests.support.doers import doer
 from tests.support.node import TestNode, node, until
+from tests.support.pair import pair
 
 
 def reading(made: TestNode, agent: Raw) -> None:
@@ -70,9 +72,28 @@ def test_a_task_that_moves_to_another_node_is_withdrawn_from_this_one(tmp_path: 
         task = add(made, "sweep the yard")
         message = waits(made, "old", task)
         doer(other, tmp_path, "new")
+        assert made.process is not None
+        made.process.send_signal(signal.SIGSTOP)  # it hears of the move when the task is over already
         other.call("task_reassign", {"id": task, "to": "new"})
         assert reaches(other, task, "done")["agent"] == "new"
+        made.process.send_signal(signal.SIGCONT)
         assert untyped(made, message) in (MOVED, OVER)
         made.tmux.tmux("copy-mode", "-q", "-t", old.pane)
         made.send_wait("old", "the end")
         assert b"sweep" not in old.bytes()
+
+
+def test_a_task_that_is_cancelled_while_its_node_has_no_broker_is_withdrawn_when_it_is_back() -> None:
+    with pair() as both:
+        reading(both.far, both.there)
+        both.near.call("pause", {"agent_id": "here"})
+        task = add(both.near, "sweep the yard")
+        message = waits(both.far, "there", task)
+        both.far_way.refuse()
+        until(lambda: both.far.call("status")["broker"]["state"] == "down", 20, "the loss")
+        both.near.call("task_cancel", {"id": task})
+        both.far_way.listen()
+        assert untyped(both.far, message) == OVER
+        both.far.tmux.tmux("copy-mode", "-q", "-t", both.there.pane)
+        both.far.send_wait("there", "the end")
+        assert both.there.bytes() == b"the end\r"

@@ -132,6 +132,15 @@ def test_nothing_unread_is_overtaken() -> None:
     assert play([*PROBED[:2], *stuck]) == [Probe()]
 
 
+def test_what_was_read_late_is_waited_for_from_then_on() -> None:
+    stuck = [(2.1 + n / 10, replace(EMPTY, unread_bytes=1)) for n in range(50)]
+    drawn = [(7.1, EMPTY), (7.2, BEHIND), (7.8, BEHIND)]
+    assert play([*PROBED[:2], *stuck, *drawn]) == [Probe(), Erase()]
+    unread = [(now + 10, replace(EMPTY, column=3, unread_bytes=1)) for now, _ in stuck]
+    gone = [(17.1, BEHIND), (17.2, EMPTY), (17.8, EMPTY)]
+    assert play([*PROBED[:2], *stuck, *drawn, *unread, *gone])[-1] == Again(lost=True)
+
+
 def test_a_turn_is_waited_for_and_no_longer_than_that() -> None:
     working = replace(EMPTY, idle=False)
     script = [(0.0, EMPTY), (2.0, working), (30.0, working)]

@@ -164,7 +164,20 @@ def test_each_attempt_has_its_own_message_and_tells_of_those_before() -> None:
     assert "You have 60s" in carried(first)
     assert "given 1 times before" in carried(second)
     cancelled = second.cancelled(now_ms=5, by="user:x", reason="enough")
-    assert "it was cancelled: enough" in taken_back(cancelled)
+    assert "it was cancelled: enough" in taken_back(cancelled, "cancelled")
+
+
+def test_who_lost_a_task_is_told_so_whatever_came_since() -> None:
+    first = task().assigned("a", "n", "1", now_ms=2)
+    taken = first.reassigned("b", now_ms=3, by="user:x")
+    done = taken.assigned("b", "n", "1", now_ms=4).done("well", (), now_ms=5, by="b")
+    again = taken.assigned("a", "n", "1", now_ms=4)
+    assert taken.lost("a", taken.rank)
+    assert done.lost("a", taken.rank)
+    assert not again.lost("a", taken.rank)
+    assert not first.lost("a", taken.rank), "a broker that came back from an old snapshot"
+    assert taken_back(done, "reassigned") == taken_back(taken, "reassigned")
+    assert "it is given anew: for b" in taken_back(done, "reassigned")
 
 
 @given(st.binary(max_size=60))
