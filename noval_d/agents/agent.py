@@ -8,7 +8,7 @@ from nova_torch.errors import PaneNotFound
 from nova_torch.values import MessageId
 from noval_d.agents.condition import Condition
 from noval_d.agents.opening import Opening
-from noval_d.agents.prompt import before_cursor
+from noval_d.agents.prompt import Prompt, Spot, spot_of
 from noval_d.agents.recognition import described, is_interpreter
 from noval_d.agents.reports import Meaning, Report
 from noval_d.agents.sight import HEAD_CHARS, echoes, look
@@ -19,7 +19,7 @@ from noval_d.delivery.view import AgentView
 from noval_d.tmux import tty
 from noval_d.tmux.control import ControlClient
 from noval_d.tmux.front import read_front
-from noval_d.tmux.panes import PaneFacts, observe
+from noval_d.tmux.panes import Observation, PaneFacts, observe
 
 ASKING_S = 3.0  # a permission that a hook announced shows its dialog within this, or was settled without one
 RESTS_S = 0.3  # an aider reads what was typed ahead as its prompt comes back, and asks about an address in it
@@ -52,7 +52,9 @@ class Agent(Condition):
             self.started = self.working = self.compacting = self.was_ready = self.told_prompt = False
             self.hooked = self.asking_since = self.prompt_since = self.sight = None
             self.opening = Opening()
-            self.prompt.forget()
+            self.prompt.away()
+        if self.pane_key != before or another:
+            self.prompt = Prompt()
 
     def heard(self, report: Report) -> None:
         """Take over what a hook reported."""
@@ -128,7 +130,8 @@ class Agent(Condition):
     async def view(self, client: ControlClient, *, to_type: bool = False) -> AgentView:
         """Look at the pane now: one control line, and the terminal's own count of unread bytes.
 
-        Of a line-based program the line with the cursor is looked at only before something is typed (`to_type`).
+        Of a line-based program the line with the cursor is looked at before something is typed (`to_type`), and
+        by the watcher.
         """
         seen = None
         while (facts := self.facts) is not None:
@@ -152,7 +155,6 @@ class Agent(Condition):
             )
         self._take(seen.facts, self.server)
         self.seen_ms, self.looked_at = self.clock_ms(), self.clock()
-        line = before_cursor(seen.screen) if seen.screen is not None and self.driver.kind == "line" else ""
         self.screen = seen.screen if self.driver.kind != "line" else None
         self.sight = look(self.driver, self.screen) if self.screen is not None else None
         if self.sight is not None:
@@ -163,6 +165,7 @@ class Agent(Condition):
         self.restate()
         terminal = self._terminal(seen.facts)
         unread, buffered = terminal or (0, False)
+        spot = self._spot(seen, editing=not buffered)
         return AgentView(
             driver=self.driver,
             facts=seen.facts,
@@ -175,15 +178,25 @@ class Agent(Condition):
             unread_bytes=unread,
             line_buffered=buffered,
             terminal=terminal is not None,
-            line=line,
-            at_prompt=self.prompt.shown(line),
-            half_typed=self.prompt.behind(line),
+            spot=spot,
+            at_prompt=spot is not None and self.prompt.shown(self.driver, spot),
+            half_typed=self.prompt.behind(self.driver, spot, self.looked_at) if spot is not None else "",
             rested=self.rested_since is not None and self.looked_at - self.rested_since >= RESTS_S,
             working=self.working,
             asking=self.asking_since is not None,
             launching=self.launching,
             ending=self.ending,
         )
+
+    def _spot(self, seen: Observation, *, editing: bool) -> Spot | None:
+        """Return where the cursor of a line-based program stands, and let that be known of its prompt."""
+        if self.driver.kind != "line" or seen.screen is None or not self.present:
+            return None
+        spot = spot_of(
+            seen.screen, width=seen.facts.width, history_rows=seen.facts.history_rows, editing=editing
+        )
+        self.prompt.saw(self.driver, spot, self.looked_at)
+        return spot
 
     def _same(self, seen: PaneFacts, known: PaneFacts) -> bool:
         return (seen.pid, seen.nova_agent, seen.nova_node) == (known.pid, self.id, known.nova_node)

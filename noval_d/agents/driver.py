@@ -117,6 +117,12 @@ class Driver:
     accepts_commands: bool = False
     max_line_bytes: int | None = None  # of a line-buffered terminal
 
+    # Section prompt, of a line-based program: how a half-typed line behind its prompt is told.
+    prompt_ends: re.Pattern[str] | None = None  # how a prompt ends that nothing else ends like
+    prompt_asks: re.Pattern[str] | None = None  # how other prompts end
+    prompt_rests_s: float = 0.3  # unchanged for so long, a line is at rest
+    prompt_unsure_s: float = 60.0  # what may be a half-typed line is held for so long after its last change
+
     # Section api: its own HTTP API, on a loopback port that its process listens on.
     api_kind: str = ""  # what it speaks; noval_d.api has a module for each
     api_port: str = ""  # the option of its command line that names the port

@@ -97,6 +97,12 @@ KEYS: Mapping[str, Mapping[str, tuple[str, takes.Read]]] = {
         "agent": ("api_agent", takes.pattern_of("agent")),
         "limit": ("api_limit", takes.pattern),
     },
+    "prompt": {
+        "ends": ("prompt_ends", takes.pattern),
+        "asks": ("prompt_asks", takes.pattern),
+        "rests_s": ("prompt_rests_s", takes.seconds),
+        "unsure_s": ("prompt_unsure_s", takes.seconds),
+    },
     "text": {
         "prefix": ("prefix", takes.string),
         "harmless": ("harmless", takes.string),

@@ -1,64 +1,224 @@
 """Learn the prompt of a line-based program, and see what somebody has typed behind it. Pure.
 
-Nothing tells a line that a person types from one that the program prints, neither the terminal nor the screen. So
-only what ends like a prompt, and stood there alone when each of the last two messages was typed, is taken for it;
-what stands between it and the cursor is a draft. Where no such prompt is known, nothing is.
+Nothing tells a line that a person types from one that the program prints, neither the terminal nor the screen. What
+is known is what stood before the cursor when it rested in a row for the first time, and when a message was typed.
+
+- The prompt is known when the last two of these were alike, numbers aside, and ended like a prompt. One that rests
+  in a new row and ends like the known one (another directory) is the prompt from then on. What stands behind it is
+  a draft.
+- Where none is known, what comes in a row behind what rested there first may be a draft. It is taken for one for as
+  long as it changes and some time after that: a program that prints its line piece by piece is never waited for
+  without end.
 """
 
 from __future__ import annotations
 
 import re
+from collections import deque
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
+from noval_d.agents.driver import Driver
 from noval_d.tmux.screen import Screen
 
-PROMPT = re.compile(r"(?:[>$#❯›»→▶λ]|(?<!\d)%)\s{0,2}\Z")
-"""How a prompt ends. Not `34%`, which is how far something has come."""
+WRAPS = 20  # so many rows above may belong to a line
+TYPED = 4  # so many lines at which messages were typed are remembered
+MOVING = (
+    5  # a line that was not at rest the last time either is looked at after so many times the time of rest
+)
+_NUMBER = re.compile(r"\d+")
+_SHELL_END = re.compile(r"[$#%❯][ \u00a0]")
+_ANY_END = re.compile(r"(?:[>$#❯›»→▶λ]|(?<!\d)%)[ \u00a0]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spot:
+    """Where the cursor of a line-based program stands."""
+
+    line: str = ""
+    """What is left of it in its row."""
+    row: int = 0
+    """Its row, counted from the first one that has scrolled out."""
+    editing: bool = False
+    """The program has its terminal hand over single keys: it edits the line itself."""
+    above: tuple[str, ...] = ()
+    """The rows right above that are full, the uppermost first: they may be the beginning of the line."""
 
 
 class Prompt:
     """What is known of one program's prompt."""
 
     def __init__(self) -> None:
-        self._last = ""
-        self._own: tuple[str, ...] = ()
         self.known = ""
-        """Empty: none."""
+        """Its shape (`shape_of`); empty: none."""
+        self._own: tuple[str, ...] = ()
+        self._typed: deque[str] = deque(maxlen=TYPED)
+        self._last = self._before = ""
+        self._place: tuple[int, int] | None = None  # of `_last`: messages typed so far, row
+        self._count = 0
+        self._fresh = True  # nothing has rested yet: somebody may have typed before
+        self._spot: Spot | None = None
+        self._since = float("-inf")  # when that line was first seen
+        self._start: Spot | None = None  # what rested first in its row
+        self._moving = False
+        self.resting = False
+        """The line was the same in two looks with a moment between them."""
 
     def __repr__(self) -> str:
         return f"<Prompt {self.known!r}>"
 
-    def typed_at(self, line: str, text: str) -> None:
-        """Note what stood before the cursor when `text` was typed and nobody's text was there."""
+    def saw(self, driver: Driver, spot: Spot, now: float) -> None:
+        """Take over what a look has shown while the program was in front."""
+        spot = self._whole(spot)
+        if self._spot is None or (spot.row, spot.line) != (self._spot.row, self._spot.line):
+            self._moving = self._spot is not None and not self.resting
+            self._since, self.resting = now, False
+        elif not self.resting and now - self._since >= driver.prompt_rests_s:
+            self._rests(driver, spot)
+        self._spot = spot
+
+    def rests_at(self, driver: Driver) -> float:
+        """Return when a look would tell whether the line is at rest; inf when that needs something to change."""
+        if self._spot is None or self.resting:
+            return float("inf")
+        return self._since + driver.prompt_rests_s * (MOVING if self._moving else 1)
+
+    def _rests(self, driver: Driver, spot: Spot) -> None:
+        start, self.resting = self._start, True
+        ends = _is(driver.prompt_ends, spot.line)
+        if start is None or start.row != spot.row or not spot.line.startswith(start.line):
+            prompt, _half = glimpsed(spot.line) if self._fresh else ("", "")
+            self._start = replace(spot, line=prompt) if prompt else spot
+            self._fresh = False
+            if ends and self.known and spot.line[-2:] == self.known[-2:]:
+                self.known = shape_of(spot.line)
+        if ends:
+            self._learn(spot)
+
+    def _learn(self, spot: Spot) -> None:
+        here, place = shape_of(spot.line), (self._count, spot.row)
+        if place != self._place:
+            self._before = self._last
+        self._last, self._place = here, place
+        if here.strip() and here == self._before:
+            self.known = here
+
+    def typed_at(self, driver: Driver, spot: Spot, text: str) -> None:
+        """Note where the cursor stood when `text` was typed and nobody's text was there."""
         self._own = tuple(own.strip() for own in text.splitlines())
-        if line == self._last and PROMPT.search(line):
-            self.known = line
-        self._last = line
+        if _is(driver.prompt_ends, spot.line) or _is(driver.prompt_asks, spot.line):
+            self._learn(spot)
+        self._typed.append(shape_of(spot.line))
+        self._count += 1
+        self.away()
 
-    def shown(self, line: str) -> bool:
+    def away(self) -> None:
+        """Note that what is seen next begins anew: a text was typed, or the program was not in front."""
+        self._spot = self._start = None
+        self.resting = False
+
+    def shown(self, driver: Driver, spot: Spot) -> bool:
         """Tell whether this is the prompt and nothing behind it."""
-        return bool(self.known) and line == self.known
+        start = self._start
+        if start is not None and (start.row, start.line) == (spot.row, spot.line) and spot.line.strip():
+            return _may_begin(driver, start)
+        return bool(self.known) and spot.line == self._known_part(spot.line)
 
-    def behind(self, line: str) -> str:
-        """Return what stands between the prompt and the cursor; empty for blanks, and without the prompt.
+    def behind(self, driver: Driver, spot: Spot, now: float) -> str:
+        """Return what somebody has typed behind the prompt, as far as that can be told; empty for blanks.
 
         Our last text is nobody's: a program shows what it reads a moment before it goes to the next line.
         """
-        rest = line[len(self.known) :].strip() if self.known and line.startswith(self.known) else ""
-        return "" if any(own.startswith(rest) for own in self._own) else rest
+        lasting, whole = False, self._whole(spot)
+        if prompt := self._known_part(whole.line):
+            rest = whole.line[len(prompt) :].strip()
+            lasting = whole is spot and (spot.editing or _is(driver.prompt_ends, prompt))
+        elif shape_of(whole.line) in self._typed:
+            return ""
+        else:
+            rest = self._grown(driver, whole)
+        if any(own.startswith(rest) for own in self._own):
+            return ""
+        return rest if lasting or now - self._since < driver.prompt_unsure_s else ""
 
-    def forget(self) -> None:
-        """Begin anew: another program runs."""
-        self._last = self.known = ""
+    def _whole(self, spot: Spot) -> Spot:
+        """Return the line from its beginning, when that rested in one of the full rows right above."""
+        start = self._start
+        up = spot.row - start.row if start is not None else 0
+        if start is None or not 0 < up <= len(spot.above):
+            return spot
+        line = "".join(spot.above[-up:]) + spot.line
+        return replace(spot, line=line, row=start.row) if line.startswith(start.line) else spot
+
+    def _known_part(self, line: str) -> str:
+        found = _pattern(self.known).match(line) if self.known else None
+        return found.group() if found else ""
+
+    def _grown(self, driver: Driver, spot: Spot) -> str:
+        start = self._start
+        if start is None or (start.row, start.editing) != (spot.row, spot.editing):
+            return ""
+        asks = _is(driver.prompt_ends, spot.line) or _is(driver.prompt_asks, spot.line)
+        if not spot.line.startswith(start.line) or not _may_begin(driver, start):
+            return ""
+        if asks and spot.line[-1:].isspace():
+            return ""
+        return spot.line[len(start.line) :].strip()
 
 
-def before_cursor(screen: Screen) -> str:
-    """Return what stands left of the cursor in its row; what a program suggests stands to its right."""
-    if not 0 <= screen.cursor_y < len(screen.rows):
-        return ""
-    found, columns = "", 0
-    for cell in screen.rows[screen.cursor_y].cells:
+def _may_begin(driver: Driver, start: Spot) -> bool:
+    """Tell whether what rested first in a row may be a prompt: a program that works prints lines, too."""
+    line = start.line
+    if start.editing or not line.strip() or line[-1].isspace():
+        return True
+    return _is(driver.prompt_ends, line) or _is(driver.prompt_asks, line)
+
+
+def shape_of(line: str) -> str:
+    """Return a line with each number as 0: what stays the same of `In [3]: ` and of a clock."""
+    return _NUMBER.sub("0", line)
+
+
+@lru_cache(maxsize=256)
+def _pattern(shape: str) -> re.Pattern[str]:
+    parts = re.split(r"(\d+)", shape)
+    return re.compile("".join(r"\d+" if part.isdigit() else re.escape(part) for part in parts))
+
+
+def _is(pattern: re.Pattern[str] | None, line: str) -> bool:
+    return pattern is not None and pattern.search(line) is not None
+
+
+def glimpsed(line: str, *, shell: bool = False) -> tuple[str, str]:
+    """Return prompt and half-typed line of a program of which nothing has been learned; empty: none to be told.
+
+    A prompt looks as its owner likes, so this is text behind a usual prompt's end: of a `shell` the last one.
+    """
+    if shell:
+        ends = list(_SHELL_END.finditer(line))
+        end = ends[-1].end() if ends else 0
+    else:
+        found = _ANY_END.search(line)
+        end = found.end() if found and not line[-1:].isspace() else 0
+    half = line[end:].strip() if end else ""
+    return (line[:end], half) if half else ("", "")
+
+
+def spot_of(screen: Screen, *, width: int, history_rows: int, editing: bool) -> Spot:
+    """Return where the cursor is; what a program suggests stands to its right and does not count."""
+    y = screen.cursor_y
+    if not 0 <= y < len(screen.rows):
+        return Spot(row=history_rows + y, editing=editing)
+    line, columns = "", 0
+    for cell in screen.rows[y].cells:
         if columns >= screen.cursor_x:
             break
-        found += cell.char
+        line += cell.char
         columns += cell.width
-    return found + " " * max(0, screen.cursor_x - columns)
+    line += " " * max(0, screen.cursor_x - columns)
+    above: list[str] = []
+    for row in reversed(screen.rows[max(y - WRAPS, 0) : y]):
+        if sum(cell.width for cell in row.cells) < width:
+            break
+        above.insert(0, row.text)
+    return Spot(line=line, row=history_rows + y, editing=editing, above=tuple(above))

@@ -61,3 +61,15 @@ def due(known: Known) -> Due:
     if known.stirred_at + SECOND_S > looked:
         return Due(min(at, known.stirred_at + SECOND_S))
     return Due(at)
+
+
+def line_due(looked_at: float, stirred_at: float, rests_at: float) -> Due:
+    """Return when to look next at a line-based program, whose prompt is all that there is to see.
+
+    `rests_at` is when another look would tell that what was seen is at rest (inf: that is known). A program that
+    draws all the time is looked at twice for each time that tmux tells of it.
+    """
+    if stirred_at > looked_at:
+        return Due(stirred_at)
+    again = stirred_at + SECOND_S
+    return Due(min(again if again > looked_at else float("inf"), rests_at))

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from nova_torch.errors import TmuxNotAnswering, TmuxUnavailable
 from nova_torch.values import AgentId
 from noval_d.agents.agent import Agent
-from noval_d.agents.rounds import Due, Known, due
+from noval_d.agents.prompt import Prompt
+from noval_d.agents.rounds import Due, Known, due, line_due
 from noval_d.node.pulse import idle
 from noval_d.tmux.link import TmuxLink
 from noval_d.tmux.watch import PaneState
@@ -35,6 +36,8 @@ class Heard:
     turned_at: float = float("-inf")
     stirred: asyncio.Event = field(default_factory=asyncio.Event)
     """Set at the next stir, and replaced by another one then."""
+    prompt: Prompt | None = None
+    """That of the line-based program that was looked at last: another program has another one."""
 
 
 class Watcher:
@@ -105,13 +108,21 @@ class Watcher:
         now = self._clock()
         best: tuple[Agent | None, Due] = (None, Due(now + IDLE_S))
         for agent in self._agents.values():
-            if agent.driver.kind == "line":
-                continue
-            away = agent.facts is None or agent.facts.dead
-            its = Due(self._deadline(agent)) if away else due(self._known(agent))
-            if (its.at > now, not its.urgent, its.at) < (best[1].at > now, not best[1].urgent, best[1].at):
+            its = self._due(agent)
+            if _rank(agent, its, now) < _rank(best[0], best[1], now):
                 best = (agent, its)
         return best
+
+    def _due(self, agent: Agent) -> Due:
+        away = agent.facts is None or agent.facts.dead
+        if agent.driver.kind != "line":
+            return Due(self._deadline(agent)) if away else due(self._known(agent))
+        if away or agent.typing:
+            return Due(float("inf"))
+        heard = self.heard(agent.id)
+        if heard.prompt is not agent.prompt:
+            return Due(self._clock())
+        return line_due(agent.looked_at, heard.stirred_at, agent.prompt.rests_at(agent.driver))
 
     def _known(self, agent: Agent) -> Known:
         heard = self.heard(agent.id)
@@ -133,14 +144,21 @@ class Watcher:
     async def _look(self, agent: Agent) -> None:
         self.looks += 1
         try:
-            await agent.view(self._link.client)
+            await agent.view(self._link.client, to_type=agent.driver.kind == "line")
         except TmuxNotAnswering:
             self._link.answered(well=False)
             await asyncio.sleep(TROUBLED_S)
         except TmuxUnavailable:
             await asyncio.sleep(TROUBLED_S)
+        self.heard(agent.id).prompt = agent.prompt
         if agent.judge_work(self._processed_s()):
             self._unprocessed(agent)
+
+
+def _rank(agent: Agent | None, its: Due, now: float) -> tuple[bool, bool, bool, float]:
+    """Return what the first one is the least of: agents with a state to be seen come before programs without."""
+    line = agent is not None and agent.driver.kind == "line"
+    return (its.at > now, not its.urgent, line and its.at <= now, its.at)
 
 
 def _busy(agent: Agent, state: PaneState) -> bool:

@@ -127,7 +127,8 @@ class Typist:
             return Postponed(0.01 if item.refusals < 10 else 0.5)
         item.refusals = 0
         if line_driver is not None:
-            agent.prompt.typed_at(view.line, item.typed)
+            if view.spot is not None:
+                agent.prompt.typed_at(line_driver, view.spot, item.typed)
             return await self._prove_line(item)
         await self._desk.tell(item, State.TYPED)
         return await self._bring_home(item, steps.Progress(pasted_at=sent_at, retyped=item.retyped))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from noval_d.agents.driver import Driver
+from noval_d.agents.prompt import Spot
 from noval_d.agents.sight import Sight
 from noval_d.tmux.panes import PaneFacts
 
@@ -30,8 +31,8 @@ class AgentView:
     line_buffered: bool = False
     terminal: bool = True
     """The terminal could be asked; if not, the two above say nothing."""
-    line: str = ""
-    """What stands before the cursor of a line-based program."""
+    spot: Spot | None = None
+    """Where the cursor of a line-based program stands, if its screen was looked at."""
     at_prompt: bool = False
     """That is its prompt."""
     half_typed: str = ""

@@ -29,6 +29,7 @@ class Telling:
         node = self._node
         node.events.publish(agent_event(agent, news, at_ms=node.clock_ms(), node=node.name))
         node.tasks.wake()
+        node.watcher.soon()
 
     def unprocessed(self, agent: Agent) -> None:
         """Nothing comes of what an agent has acknowledged."""

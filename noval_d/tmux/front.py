@@ -60,6 +60,14 @@ def leader_age_s(pane_pid: int) -> float:
         return 0.0
 
 
+def read_name(pid: int) -> str:
+    """Return the name of a process as the kernel has it, 15 bytes at most; "" when that cannot be read."""
+    try:
+        return _read(f"/proc/{pid}/comm").decode("utf-8", "replace").removesuffix("\n")
+    except OSError:
+        return ""
+
+
 def read_directory(pid: int) -> str:
     """Return where a process works; "" when that cannot be read, or is no text."""
     try:
