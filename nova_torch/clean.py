@@ -8,6 +8,7 @@ from __future__ import annotations
 from nova_torch.errors import BodyEmpty, BodyTooLarge, InvalidText
 
 MAX_BODY_BYTES = 1 << 20
+CURE_TOO_LARGE = "Put it into a file and send the file's name, or split it."
 
 _DROP = dict.fromkeys([*range(0x09), *range(0x0B, 0x20), *range(0x7F, 0xA0)])
 
@@ -27,7 +28,7 @@ def checked_body(body: str | bytes, *, max_bytes: int = MAX_BODY_BYTES) -> str:
     if len(raw) > max_bytes:
         raise BodyTooLarge(
             f"the body has {len(raw)} bytes, the limit is {max_bytes}.",
-            "Put it into a file and send the file's name, or split it.",
+            CURE_TOO_LARGE,
         )
     try:
         text = raw.decode("utf-8")

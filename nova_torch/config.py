@@ -92,6 +92,7 @@ class Config:
         return shown
 
 
+CHECK = "Correct it, and check it with: novactl config validate"
 _SHORT_NAMES = {
     "NOVA_SOCKET": ("control", "socket"),
     "NOVA_STATE_DIR": ("state", "dir"),
@@ -130,8 +131,9 @@ def find_file(file: str | None, env: Mapping[str, str]) -> str | None:
     candidates = paths.config_candidates(env, explicit=file or "")
     found = next((path for path in candidates if Path(path).is_file()), None)
     if found is None and len(candidates) == 1:
+        there = "is not a file" if Path(candidates[0]).exists() else "does not exist"
         raise ConfigInvalid(
-            f"the configuration file {candidates[0]} does not exist.", "Give another --config."
+            f"the configuration file {candidates[0]} {there}.", "Give another: --config or NOVA_TORCH_CONFIG"
         )
     return found
 
@@ -152,10 +154,11 @@ def changes(old: Config, new: Config) -> list[str]:
 def _read(path: str) -> dict[str, Any]:
     try:
         return toml_tables(Path(path).read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise ConfigInvalid(f"{path} is not UTF-8 (byte {error.start}).", CHECK) from None
     except (OSError, ValueError) as error:
-        raise ConfigInvalid(
-            f"{path} cannot be read: {error}.", "Check it with: novactl config validate"
-        ) from None
+        why = (error.strerror if isinstance(error, OSError) else "") or error
+        raise ConfigInvalid(f"{path} cannot be read: {why}.", CHECK) from None
 
 
 def _table(raw: Mapping[str, Any], name: str, path: str | None) -> Mapping[str, Any]:

@@ -46,8 +46,9 @@ def read_login(section: BrokerSection, env: Mapping[str, str] | None = None) -> 
     try:
         password = Path(path).read_text(encoding="utf-8").strip() if path else None
     except (OSError, UnicodeDecodeError) as error:
+        why = (error.strerror if isinstance(error, OSError) else "") or "it is not UTF-8"
         raise ConfigInvalid(
-            f"the broker's password file {path} cannot be read: {error}.", "Correct broker.password_file."
+            f"the broker's password file {path} cannot be read: {why}.", "Correct broker.password_file."
         ) from None
     return Login(
         password=password,

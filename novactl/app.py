@@ -154,7 +154,7 @@ def _usage_error(error: Any) -> int:
     message = error.format_message().strip().replace("Value error, ", "")
     if type(error).__name__ == "NoArgsIsHelpError":
         return USAGE  # the help has been printed
-    sentence = message if message.endswith((".", "?", ")")) else f"{message}."
+    sentence = message if message.endswith((".", "?")) else f"{message}."
     out.error(f"{sentence} See: {path} --help")
     return USAGE
 

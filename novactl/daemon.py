@@ -98,7 +98,8 @@ class Starting:
         said = [line.strip() for line in lines if line.strip()]
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
         last = said[-1] if said else f"it ended with {how} and said nothing."
-        return last.removeprefix("nova-torchd: ")
+        words = last.removeprefix("nova-torchd: ")
+        return words if words.endswith((".", "?")) else f"{words}."
 
     def _start(self) -> subprocess.Popen[bytes]:
         try:

@@ -30,6 +30,8 @@ def guarded(work: Callable[[], int]) -> int:
     from nova_torch.errors import NovaError
     from novactl import out
 
+    if sys.stdout is None:  # `>&-`: nobody wants the data, and no socket may come to stand in its place
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # until the process ends
     try:
         for stream in (sys.stdout, sys.stderr):
             if stream is not None and hasattr(stream, "reconfigure"):

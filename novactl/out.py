@@ -10,6 +10,7 @@ import os
 import sys
 
 from nova_torch.clean import clean
+from nova_torch.errors import NovaError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,12 +52,17 @@ def on_terminal() -> bool:
 
 
 def write(text: str) -> None:
-    """Write `text` to stdout at once."""
+    """Write `text` to stdout at once. Raises PipeGone, NovaError (a full disk)."""
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
     except BrokenPipeError:
         raise PipeGone from None
+    except OSError as error:
+        raise NovaError(
+            f"standard output cannot be written: {error.strerror}.",
+            "What was asked for may be done all the same.",
+        ) from None
 
 
 def line(text: str) -> None:

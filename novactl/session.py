@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 
 from nova_torch import paths
-from nova_torch.durations import seconds
+from nova_torch.durations import seconds, spoken
+from nova_torch.errors import TimedOut
 from nova_torch.protocol.client import Client
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     from novactl.options import Values
@@ -34,6 +36,24 @@ def connect(values: Values, timeout_s: float = CALL_S) -> Client:
     client = Client.connect(socket_path(values), min(timeout_s, CONNECT_S))
     client.timeout_s = timeout_s
     return client
+
+
+def followed(values: Values, call: str, args: dict[str, Any] | None = None) -> Iterator[dict[str, Any]]:
+    """Yield what a stream of the daemon tells, until the daemon, the reader or --timeout ends it.
+
+    Raises TimedOut: when nothing came, and when --timeout was over.
+    """
+    limit = None if values["timeout"] is None else limit_s(values, 0)
+    heard = False
+    with connect(values, CALL_S) as client:
+        try:
+            for item in client.stream(call, args or {}, limit):
+                heard = True
+                yield item
+        except TimedOut:
+            if not heard or limit is None:
+                raise
+            raise TimedOut(f"it was shown for {spoken(limit)}, as --timeout says.") from None
 
 
 def ask(values: Values, call: str, args: dict[str, Any] | None = None) -> Any:

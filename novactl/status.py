@@ -47,8 +47,9 @@ def _broker(data: dict[str, Any]) -> str:
     broker = data.get("broker") or {}
     state = out.coloured(out.safe(broker.get("state") or "unknown"))
     what = " ".join(str(broker[key]) for key in ("kind", "version") if broker.get(key))
-    where = f" at {broker['url']}" if broker.get("url") else ""
-    return f"{state}, {out.safe(what + where)}" if what or where else state
+    where = f"at {broker['url']}" if broker.get("url") else ""
+    about = " ".join(filter(None, (what, where)))
+    return f"{state}, {out.safe(about)}" if about else state
 
 
 def _tmux(data: dict[str, Any]) -> str:

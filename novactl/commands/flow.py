@@ -7,7 +7,7 @@ import time
 from nova_torch.durations import spoken
 from nova_torch.errors import Lagged
 from novactl import out
-from novactl.session import CALL_S, ask, connect, given, limit_s
+from novactl.session import ask, followed, given
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,21 +53,19 @@ def trace(values: Values) -> int:
 
 def watch(values: Values) -> int:
     """Show the flow of messages until interrupted, or until --timeout."""
-    until = None if values["timeout"] is None else limit_s(values, 0)
-    with connect(values, CALL_S) as client:
-        first = True
-        try:
-            for item in client.stream("watch", given({"agent": values["agent"]}), until):
-                if values["json"]:
-                    out.json_line(item)
-                elif first:
-                    note = f"watching from node {item.get('node')}; end it with Ctrl-C"
-                    out.note(out.safe(note), quiet=values["quiet"])
-                else:
-                    out.line(_event(item))
-                first = False
-        except Lagged as error:
-            raise Lagged(error.message, error.hint or "Run it again; narrow it with --agent.") from None
+    first = True
+    try:
+        for item in followed(values, "watch", given({"agent": values["agent"]})):
+            if values["json"]:
+                out.json_line(item)
+            elif first:
+                note = f"watching from node {item.get('node')}; end it with Ctrl-C"
+                out.note(out.safe(note), quiet=values["quiet"])
+            else:
+                out.line(_event(item))
+            first = False
+    except Lagged as error:
+        raise Lagged(error.message, error.hint or "Run it again; narrow it with --agent.") from None
     return 0
 
 

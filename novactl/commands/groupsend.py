@@ -30,7 +30,9 @@ def send_group(values: Values, args: dict[str, Any], limit: float) -> int:
     """Send `args` to every member of the group; show and judge what came of it."""
     wait, least = args.get("wait"), values["min"]
     if least is not None and wait is None:
-        raise InvalidRequest("--min goes with --wait.", "Say what to wait for: --wait=acknowledged --min 3")
+        raise InvalidRequest(
+            "--min goes with --wait.", f"Say what to wait for: --wait=acknowledged --min {least}"
+        )
     args |= {"dry_run": values["dry_run"], "queue_offline": values["queue_offline"], "min": least}
     args = {name: value for name, value in args.items() if value not in (None, False)}
     told, receipts = _followed(values, args, limit)
@@ -60,6 +62,10 @@ def _followed(
                         told = item
                     else:
                         receipts[item["receipt"]["target"]] = item["receipt"]
+        except KeyboardInterrupt:
+            what = "the messages go on." if told else "the messages may have been taken."
+            out.error(f"interrupted; {what} The same command with --id {args['id']} waits on.")
+            raise
         except TimedOut:
             if not told:
                 raise TimedOut(

@@ -70,7 +70,9 @@ def stop(values: Values) -> int:
         out.json_line(answer)
         return 0
     counts = {state: number for state, number in (answer.get("messages") or {}).items() if number}
-    told = ", ".join(f"{number} messages {state}" for state, number in counts.items())
+    told = ", ".join(
+        f"{number} message{'s' if number != 1 else ''} {state}" for state, number in counts.items()
+    )
     out.line(out.safe(f"stopped {values['agent']}: {answer.get('ended')}" + (f"; {told}" if told else "")))
     out.note(out.safe(f"its pane is kept in {answer.get('archive')}"), quiet=values["quiet"])
     return 0
@@ -81,7 +83,7 @@ def _followed(values: Values, call: str, args: dict[str, Any], name: str) -> dic
     limit = limit_s(values, READY_S)
     progress = _Progress(quiet=values["quiet"] or values["json"])
     last: dict[str, Any] = {}
-    progress.show(f"{name}: asking the node" if call == "spawn" else f"{name}: ending its program")
+    progress.show(f"{name}: asking the node")
     try:
         with connect(values, CALL_S) as client:
             for step in client.stream(call, args, limit):

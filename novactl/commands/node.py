@@ -8,13 +8,14 @@ import select
 import sys
 import time
 
+from nova_torch import paths
 from nova_torch.config import Config, load
-from nova_torch.errors import DaemonUnreachable, InvalidRequest, NovaError, TimedOut
+from nova_torch.errors import Conflict, DaemonUnreachable, InvalidRequest, NovaError, TimedOut
 from nova_torch.protocol.client import Client
 from nova_torch.redaction import without_password
 from novactl import out
 from novactl.daemon import Starting
-from novactl.session import CALL_S, connect, limit_s
+from novactl.session import CALL_S, connect, followed, limit_s
 from novactl.status import show
 
 TYPE_CHECKING = False
@@ -47,6 +48,7 @@ def up(values: Values) -> int:
     limit = limit_s(values, START_S)
     running = ping(config.control.socket)
     if running is not None:
+        _refuse_another_broker(values, config)
         return _ready(values, config, running, "already running")
     deadline = time.monotonic() + limit
     with Starting.begin(config, values["config"], deadline) as start:
@@ -63,6 +65,7 @@ def down(values: Values) -> int:
     except DaemonUnreachable as error:
         if "not running" not in error.message:
             raise
+        _refuse_another(paths.find_state_dir())
         return _say(values, {"running": False}, "nova-torchd is not running")
     with client:
         path = client.path
@@ -84,12 +87,10 @@ def status(values: Values) -> int:
         with connect(values, limit_s(values, CALL_S)) as client:
             _show_status(values, client.call("status"))
         return 0
-    until = None if values["timeout"] is None else limit_s(values, 0)
-    with connect(values, CALL_S) as client:
-        for item in client.stream("status", {}, until):
-            if out.on_terminal() and not values["json"]:
-                out.write("\x1b[H\x1b[2J")
-            _show_status(values, item)
+    for item in followed(values, "status"):
+        if out.on_terminal() and not values["json"]:
+            out.write("\x1b[H\x1b[2J")
+        _show_status(values, item)
     return 0
 
 
@@ -105,6 +106,32 @@ def ping(path: str) -> dict[str, Any] | None:
         if error.code in ("busy", "shutting_down"):
             return None
         raise
+
+
+def _refuse_another_broker(values: Values, config: Config) -> None:
+    """Raise Conflict when the daemon that runs has another broker than --broker asks for."""
+    if not values["broker"]:
+        return
+    with Client.connect(config.control.socket, PING_S) as client:
+        there = client.call("config")["broker"]["url"]
+    if there != without_password(values["broker"]):
+        raise Conflict(f"nova-torchd runs already, with the broker {there}.", "Stop it first: novactl down")
+
+
+def _refuse_another(directory: str) -> None:
+    """Raise Conflict when a daemon that listens at another socket holds this state directory."""
+    path = os.path.join(directory, "lock")
+    try:
+        with open(path, encoding="ascii") as file, open("/proc/locks", encoding="ascii") as locks:
+            pid, ours = file.read(20).strip(), f":{os.fstat(file.fileno()).st_ino}"
+            rows = [row.split() for row in locks]  # read: to try the lock might stop a daemon's start
+    except (OSError, ValueError):
+        return
+    if any(row[1] == "FLOCK" and row[4] == pid and row[5].endswith(ours) for row in rows if len(row) > 5):
+        raise Conflict(
+            f"nova-torchd (pid {pid}) uses {directory}, and listens at another socket.",
+            f"Name that one: --socket or NOVA_SOCKET; or: kill {pid}",
+        )
 
 
 def _wait_ready(values: Values, config: Config, start: Starting, deadline: float) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import os
 
 from nova_torch.errors import DaemonUnreachable, InvalidRequest, NovaError
 from novactl import out
-from novactl.session import CALL_S, ask, connect, limit_s, socket_path
+from novactl.session import CALL_S, ask, connect, followed, limit_s, socket_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -105,9 +105,20 @@ def config_show(values: Values) -> int:
 
 def config_validate(values: Values) -> int:
     """Say whether the configuration can be used."""
+    from nova_torch.broker.address import parse_route
     from nova_torch.config import load
+    from nova_torch.login import read_login
+    from nova_torch.policy import read_policy
+    from nova_torch.secret_files import read_keyring
 
-    source = load(values["config"]).source
+    config = load(values["config"])
+    # what would stop the daemon's start, or keep it from its broker, besides
+    if config.broker.url != "embedded":
+        parse_route(config.broker.url)
+    read_login(config.broker)
+    read_policy(config.policy.file)
+    read_keyring(config.signing)
+    source = config.source
     if values["json"]:
         out.json_line({"valid": True, "source": source})
     else:
@@ -121,10 +132,8 @@ def rpc(values: Values) -> int:
     if not values["stream"]:
         out.json_line(_call(values, args))
         return 0
-    until = None if values["timeout"] is None else limit_s(values, 0)
-    with connect(values, CALL_S) as client:
-        for item in client.stream(values["call"], args, until):
-            out.json_line(item)
+    for item in followed(values, values["call"], args):
+        out.json_line(item)
     return 0
 
 

@@ -8,7 +8,7 @@ import time
 
 from nova_torch.errors import Conflict
 from novactl import out
-from novactl.session import CALL_S, ask, caller, connect, given, limit_s
+from novactl.session import ask, caller, connect, followed, given, limit_s
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,16 +35,14 @@ def peek(values: Values) -> int:
 
 def _follow(values: Values, args: dict[str, Any]) -> int:
     """Show it again whenever it changes, until interrupted, or until --timeout."""
-    until = None if values["timeout"] is None else limit_s(values, 0)
-    with connect(values, CALL_S) as client:
-        for shown in client.stream("peek", given(args), until):
-            if values["json"]:
-                out.json_line(shown)
-            elif out.on_terminal():
-                out.write(CLEAR + _screen(shown))
-            else:
-                at = time.strftime("%H:%M:%S")
-                out.write(f"── {out.safe(shown.get('agent_id'))} {at} ──\n{_screen(shown)}")
+    for shown in followed(values, "peek", given(args)):
+        if values["json"]:
+            out.json_line(shown)
+        elif out.on_terminal():
+            out.write(CLEAR + _screen(shown))
+        else:
+            at = time.strftime("%H:%M:%S")
+            out.write(f"── {out.safe(shown.get('agent_id'))} {at} ──\n{_screen(shown)}")
     return 0
 
 

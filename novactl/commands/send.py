@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import time
 
-from nova_torch.clean import MAX_BODY_BYTES, checked_body
+from nova_torch.clean import CURE_TOO_LARGE, MAX_BODY_BYTES, checked_body
 from nova_torch.durations import seconds, spoken
 from nova_torch.errors import (
+    BodyTooLarge,
     DaemonUnreachable,
     InvalidRequest,
     NotDelivered,
@@ -115,16 +116,30 @@ def sent(values: Values, call: str, args: dict[str, Any], limit: float) -> Recei
 
 
 def waited(values: Values, args: dict[str, Any], limit: float) -> Receipt:
-    """Send, follow the message to the state of `args["wait"]` or as far as it gets in time; return its receipt."""
+    """Send, follow the message to the state of `args["wait"]` or as far as it gets in time; return its receipt.
+
+    Whoever is interrupted is told the id: the message goes on.
+    """
+    heard: Receipt = {}
+    try:
+        return _waited(values, args, limit, heard)
+    except KeyboardInterrupt:
+        what = "the message goes on." if heard else "the message may have been taken."
+        out.error(f"interrupted; {what} The same command with --id {args['id']} waits on.")
+        raise
+
+
+def _waited(values: Values, args: dict[str, Any], limit: float, receipt: Receipt) -> Receipt:
+    """Do that; `receipt` is empty, and holds at any time what was heard last."""
     deadline = time.monotonic() + limit
-    receipt: Receipt = {}
     away_since: float | None = None
     while True:
         try:
             with connect(values, min(CALL_S, max(deadline - time.monotonic(), 0.05))) as client:
                 away_since = None
                 for update in client.stream("send", args, max(deadline - time.monotonic(), 0.001)):
-                    receipt = _receipt(update, args)
+                    receipt.clear()
+                    receipt.update(_receipt(update, args))
             if _over(receipt, args["wait"]):
                 break
             time.sleep(AGAIN_S)  # the daemon stopped in order: the next one goes on
@@ -234,12 +249,13 @@ def show(values: Values, receipt: Receipt, *, state: bool) -> None:
 
 def message_id(text: str | None) -> str:
     """Return the id that was given, or a new one. Raises InvalidRequest."""
-    if text is None:
-        return new_ulid()
+    return new_ulid() if text is None else checked_id(text, "leave --id out to get one.")
+
+
+def checked_id(text: str, otherwise: str) -> str:
+    """Return an id in its own writing. Raises InvalidRequest, with what else can be done."""
     if not is_ulid(text.upper()):
-        raise InvalidRequest(
-            f"{text!r} is not a ULID.", "It has 26 letters and digits; leave --id out to get one."
-        )
+        raise InvalidRequest(f"{text!r} is not a ULID.", f"It has 26 letters and digits; {otherwise}")
     return text.upper()
 
 
@@ -284,7 +300,12 @@ def _read_file(path: str) -> bytes:
 def _read(fd: int, name: str = "standard input") -> bytes:
     parts: list[bytes] = []
     size = 0
-    while size <= MAX_BODY_BYTES + 2:  # enough to know that it is too large
+    while True:
+        if size > MAX_BODY_BYTES + 2:  # enough to know: the rest is not read
+            raise BodyTooLarge(
+                f"{name} holds more than a body may have: the limit is {MAX_BODY_BYTES} bytes.",
+                CURE_TOO_LARGE,
+            )
         try:
             part = os.read(fd, 1 << 20)
         except OSError as error:

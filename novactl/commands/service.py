@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 
 from nova_torch.errors import Conflict, InvalidRequest
 from novactl import out
@@ -121,12 +122,17 @@ def _say_next(values: Values) -> None:
         ("novactl status", "how it is"),
         (f"{systemctl} restart nova-torchd", "after an update: agents and messages stay"),
         (f"{systemctl} disable --now nova-torchd nova-tmux", "the way back: stop both, and the agents"),
-        (f"novactl install-service {'--user ' if values['user'] else ''}--remove", "and take the units away"),
+        (_way_back(values), "and take the units away"),
     ]
     width = max(len(command) for command, _ in steps)
     out.line("")
     for command, why in steps:
         out.line(f"  {command:<{width}}  # {why}")
+
+
+def _way_back(values: Values) -> str:
+    into = f"--into {shlex.quote(values['into'])} " if values["into"] else ""
+    return f"novactl install-service {'--user ' if values['user'] else ''}{into}--remove"
 
 
 def _systemctl(values: Values) -> str:

@@ -7,7 +7,18 @@ import time
 from nova_torch.durations import seconds
 from nova_torch.errors import DaemonUnreachable, ShuttingDown
 from novactl import out
-from novactl.commands.send import ABSENT_S, AGAIN_S, body, is_group, judged, message_id, sent, show, waited
+from novactl.commands.send import (
+    ABSENT_S,
+    AGAIN_S,
+    body,
+    checked_id,
+    is_group,
+    judged,
+    message_id,
+    sent,
+    show,
+    waited,
+)
 from novactl.session import CALL_S, caller, connect, given, limit_s
 
 TYPE_CHECKING = False
@@ -50,7 +61,7 @@ def reply(values: Values) -> int:
     """Answer a message; print the id of the answer."""
     args = given(
         {
-            "question": message_id(values["question"]),
+            "question": checked_id(values["question"], "yours are listed by: novactl inbox --unanswered"),
             "id": message_id(values["id"]),
             "body": body(values),
             "priority": values["priority"],

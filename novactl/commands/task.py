@@ -11,7 +11,7 @@ from nova_torch.errors import DaemonUnreachable, InvalidRequest, TimedOut
 from nova_torch.ulid import new_ulid
 from novactl import out
 from novactl.commands.flow import clock
-from novactl.session import CALL_S, ask, caller, connect, given, limit_s
+from novactl.session import CALL_S, ask, caller, connect, followed, given, limit_s
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -186,27 +186,24 @@ def reassign(values: Values) -> int:
 
 def watch(values: Values) -> int:
     """Show the steps of tasks until interrupted, or until --timeout."""
-    until = None if values["timeout"] is None else limit_s(values, 0)
     wanted = values["id"].upper() if values["id"] else None
-    with connect(values, CALL_S) as client:
-        first = True
-        for item in client.stream("watch", {}, until):
-            if first:
-                out.note(
-                    f"watching from node {out.safe(item.get('node'))}; end it with Ctrl-C",
-                    quiet=values["quiet"],
-                )
-                first = False
-            if not str(item.get("event", "")).startswith("task.") or wanted not in (None, item.get("task")):
-                continue
-            if values["json"]:
-                out.json_line(item)
-            else:
-                words = (
-                    clock(item.get("at_ms", 0)), item.get("event"), item.get("task"), item.get("agent"),
-                    item.get("title"), item.get("reason"),
-                )  # fmt: skip
-                out.line("\t".join(out.safe(word or "") for word in words))
+    first = True
+    for item in followed(values, "watch"):
+        if first:
+            out.note(
+                f"watching from node {out.safe(item.get('node'))}; end it with Ctrl-C", quiet=values["quiet"]
+            )
+            first = False
+        if not str(item.get("event", "")).startswith("task.") or wanted not in (None, item.get("task")):
+            continue
+        if values["json"]:
+            out.json_line(item)
+        else:
+            words = (
+                clock(item.get("at_ms", 0)), item.get("event"), item.get("task"), item.get("agent"),
+                item.get("title"), item.get("reason"),
+            )  # fmt: skip
+            out.line("\t".join(out.safe(word or "") for word in words))
     return 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from novactl import out
-from novactl.session import CALL_S, connect, given, limit_s
+from novactl.session import followed, given
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,13 +16,11 @@ if TYPE_CHECKING:
 
 def watch_agents(values: Values, filters: dict[str, Any]) -> int:
     """Show who is there, then who comes, goes, moves and changes, until the daemon or the reader ends it."""
-    until = None if values["timeout"] is None else limit_s(values, 0)
-    with connect(values, CALL_S) as client:
-        for item in client.stream("agents_watch", given(filters), until):
-            if values["json"]:
-                out.json_line(item)
-            elif item["event"] != "watching":
-                out.line(_line(item))
+    for item in followed(values, "agents_watch", given(filters)):
+        if values["json"]:
+            out.json_line(item)
+        elif item["event"] != "watching":
+            out.line(_line(item))
     return 0
 
 

@@ -43,7 +43,7 @@ class TmuxLink:
         if self._client is None:
             raise TmuxUnavailable(
                 f"no tmux server answers at {self.socket.path}. {self.problem}".strip(),
-                "Start your agents in tmux; the daemon never starts a server.",
+                "Start your agents in tmux, or one with novactl spawn.",
             )
         return self._client
 

@@ -57,6 +57,32 @@ def test_up_twice_and_down_twice_is_fine(env: dict[str, str]) -> None:
     assert run_program(["status"], env=env).returncode == 3
 
 
+def test_a_daemon_at_another_socket_is_named_and_not_said_to_be_down(env: dict[str, str]) -> None:
+    other = {**env, "NOVA_SOCKET": f"{env['NOVA_STATE_DIR']}/other.sock"}
+    pid = json.loads(run_program(["up", "--json"], env=other, timeout_s=60).stdout)["pid"]
+    try:
+        for command in ("down", "up"):
+            done = run_program([command], env=env, timeout_s=60)
+            assert (done.returncode, done.stdout) == (1, b"")
+            *_, line = done.stderr.decode().splitlines()
+            assert f"(pid {pid})" in line
+        assert run_program(["status"], env=other).returncode == 0
+    finally:
+        run_program(["down"], env=other, timeout_s=60)
+    assert run_program(["down"], env=env).returncode == 0
+
+
+def test_an_up_with_another_broker_is_refused_while_one_runs(env: dict[str, str]) -> None:
+    assert run_program(["up"], env=env, timeout_s=60).returncode == 0
+    done = run_program(["up", "--broker", "redis://127.0.0.1:1"], env=env, timeout_s=60)
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert (
+        done.stderr
+        == b"novactl: nova-torchd runs already, with the broker embedded. Stop it first: novactl down\n"
+    )
+    assert run_program(["up", "--broker", "embedded"], env=env, timeout_s=60).returncode == 0
+
+
 def test_several_ups_at_once_start_one_daemon(env: dict[str, str]) -> None:
     runs = [subprocess.Popen(UP, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(3)]
     said = [run.communicate(timeout=90) for run in runs]

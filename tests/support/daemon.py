@@ -25,7 +25,7 @@ CALLS = (
     "agents", "register", "unregister", "inbox", "trace", "peek", "pause", "resume", "dead_list", "dead_retry",
     "dead_drop", "hook", "doctor", "config", "reload", "stop",
 )  # fmt: skip
-STREAMS = ("send", "watch", "status", "count")
+STREAMS = ("send", "send_group", "watch", "status", "count")
 
 
 class Stream(list[Any]):
