@@ -77,11 +77,6 @@ def hook_spool(env: Mapping[str, str] | None = None) -> str:
     return os.path.join(find_state_dir(env), SPOOL_NAME)
 
 
-def daemon_log(env: Mapping[str, str] | None = None) -> str:
-    """Return the log of a daemon that `novactl up` started."""
-    return os.path.join(state_dir(env), LOG_NAME)
-
-
 def _configured(environment: Mapping[str, str], section: str, key: str) -> str:
     """Return what the configuration's file says; "" when it says nothing or cannot be read: its daemon tells why.
 

@@ -70,10 +70,6 @@ class DeadLetters(Part):
         await ring(self._link, self._keys, [(parse_owner(words[1]).node, agent, letter.lane)])
         return letter
 
-    async def drop_dead(self, agent: str, entry_id: str) -> bool:
-        """Delete a dead letter; False when it is gone already."""
-        return bool(await self._link.command("XDEL", self._keys.mailbox(agent).dead, entry_id))
-
 
 def _dead(entry_id: str, raw: list[bytes]) -> DeadEntry:
     fields = dict(zip(raw[::2], raw[1::2], strict=True))

@@ -69,13 +69,6 @@ class EmbeddedBroker:
         """What `Broker.connect` takes."""
         return f"unix://{self.socket_path}"
 
-    async def wait_exit(self) -> None:
-        """Return when the server is gone."""
-        with _pidfd(self.pid) as handle:
-            if handle is not None:
-                await _readable(handle)
-        log.info("broker.exited", extra={"pid": self.pid})
-
     async def stop(self, *, timeout_s: float = 10.0) -> None:
         """End the server: SHUTDOWN, then SIGTERM, then SIGKILL, each with `timeout_s`. Its data stay.
 

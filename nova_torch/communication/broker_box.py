@@ -18,19 +18,21 @@ from typing import Any, TypeVar
 from nova_torch.broker import Broker, Enqueue, Lane
 from nova_torch.codec import decode_signed, encode_hop, encode_message
 from nova_torch.communication.daemon_box import only_a_daemon
-from nova_torch.communication.direct import Endpoint, Mailbag, applied, first_receipt, own_hop, was_asked
+from nova_torch.communication.direct import (
+    Endpoint,
+    Mailbag,
+    applied,
+    first_receipt,
+    no_answer,
+    no_receipt,
+    own_hop,
+    was_asked,
+)
 from nova_torch.communication.fleet_calls import FleetCalls
 from nova_torch.communication.group import ONE
 from nova_torch.communication.keyless import Keyless
 from nova_torch.communication.postbox import is_over
-from nova_torch.errors import (
-    AgentNotFound,
-    BrokerUnavailable,
-    InvalidRequest,
-    MailboxFull,
-    MailboxLost,
-    MessageNotFound,
-)
+from nova_torch.errors import AgentNotFound, BrokerUnavailable, InvalidRequest, MailboxFull, MailboxLost
 from nova_torch.fleet import NodeView, Presence, presence, read_blob, seen_by_lease
 from nova_torch.login import Login
 from nova_torch.nearest import suggestion
@@ -208,7 +210,7 @@ class BrokerBox:
                     if hop.message == message_id and (means := self._heard(hop, receipt, posted)) is not None:
                         receipt, heard_at = applied(receipt, means), self._now()
                 if receipt is None:
-                    raise _no_receipt(message_id)
+                    raise no_receipt(message_id)
                 if replied and receipt.state is not State.REPLIED:
                     receipt = await self._with_answer(receipt)
                 if receipt != told:
@@ -227,10 +229,7 @@ class BrokerBox:
         """Return the answer to a message that was sent without a daemon. Raises MessageNotFound."""
         found = await self._answer_in(message_id)
         if found is None:
-            raise MessageNotFound(
-                f"no answer to {message_id} is at the broker.",
-                "It may still come; if it was asked through a daemon, that one keeps the answer: novactl up",
-            )
+            raise no_answer(message_id)
         return found
 
     async def reply(
@@ -278,7 +277,7 @@ class BrokerBox:
                 receipt = applied(receipt, means)
                 meant_hops.append(means)
         if receipt is None:
-            raise _no_receipt(message_id)
+            raise no_receipt(message_id)
         rows = [
             {"at_ms": hop.at_ms, "node": hop.node, "state": hop.state.value, "reason": hop.reason}
             for hop in meant_hops
@@ -395,10 +394,3 @@ class BrokerBox:
         listed = "See them all: python -m nova_torch.orchestration.agent_registry --list"
         cure = suggestion(target, known, otherwise=listed)
         return AgentNotFound(f"no agent {target!r} is registered.", cure)
-
-
-def _no_receipt(message_id: str) -> MessageNotFound:
-    return MessageNotFound(
-        f"no receipt of {message_id} has come back to the broker.",
-        "If it was sent through a daemon, ask that one: novactl up",
-    )

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from nova_torch.broker import Broker, Owner
 from nova_torch.codec import decode_signed_hop
 from nova_torch.communication.group import SHARED
-from nova_torch.errors import InvalidRequest
+from nova_torch.errors import InvalidRequest, MessageNotFound
 from nova_torch.signing import Keyring
 from nova_torch.ulid import is_ulid
 from nova_torch.values import UNDELIVERED, AgentId, Hop, Kind, Message, MessageId, NodeId, Receipt, State
@@ -124,6 +124,22 @@ def applied(receipt: Receipt | None, hop: Hop) -> Receipt:
         node=hop.node,
         final=hop.final,
         timings_ms={**timed, **known.timings_ms},
+    )
+
+
+def no_answer(message_id: str) -> MessageNotFound:
+    """Return the error for a question whose answer is not there, or not yet."""
+    return MessageNotFound(
+        f"no answer to {message_id} is at the broker.",
+        "It may still come; if it was asked through a daemon, that one keeps the answer: novactl up",
+    )
+
+
+def no_receipt(message_id: str) -> MessageNotFound:
+    """Return the error for a message of which no node has told anything."""
+    return MessageNotFound(
+        f"no receipt of {message_id} has come back to the broker.",
+        "If it was sent through a daemon, ask that one: novactl up",
     )
 
 

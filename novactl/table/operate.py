@@ -35,7 +35,7 @@ OPERATE = (
     Command(
         "health",
         "novactl.commands.operate:health",
-        "Show the node's health in figures, against the limits of [monitoring].",
+        "Show the node's health in figures, against the limits of the section `monitoring`.",
         examples=("novactl health", "novactl health --json"),
     ),
     Command(

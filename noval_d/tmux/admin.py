@@ -78,38 +78,6 @@ async def resolve_target(socket: TmuxSocket, target: str, *, timeout_s: float = 
     return resolve(await places(socket, timeout_s=timeout_s), target)
 
 
-async def describe(socket: TmuxSocket, *, timeout_s: float = 5.0) -> dict[str, Any]:
-    """Return the server as a tree of sessions, windows and panes that can be written as JSON."""
-    sessions: dict[str, Any] = {}
-    for place in await places(socket, timeout_s=timeout_s):
-        session = sessions.setdefault(
-            place.session, {"name": place.session, "attached": place.attached, "windows": {}}
-        )
-        window = session["windows"].setdefault(
-            place.window_index,
-            {
-                "index": place.window_index,
-                "name": place.window_name,
-                "active": place.window_active,
-                "panes": [],
-            },
-        )
-        window["panes"].append(
-            {
-                "id": place.pane_id,
-                "index": place.pane_index,
-                "target": place.name,
-                "pid": place.pid,
-                "command": place.command,
-                "title": place.title,
-                "active": place.pane_active,
-                "dead": place.dead,
-            }
-        )
-    tree = [{**session, "windows": list(session["windows"].values())} for session in sessions.values()]
-    return {"socket": socket.path, "sessions": tree}
-
-
 def _translated(socket: TmuxSocket, work: Callable[[libtmux.Server], T], may_start: bool) -> T:
     import libtmux
     from libtmux.common import tmux_cmd

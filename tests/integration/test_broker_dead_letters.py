@@ -61,17 +61,3 @@ def test_an_unburied_letter_is_back_in_its_lane_with_a_bell(site: Site) -> None:
                 await broker.unbury("a", buried.entry_id)
 
     run(scenario())
-
-
-def test_a_dropped_dead_letter_is_gone(site: Site) -> None:
-    async def scenario() -> None:
-        async with await site.connect() as broker:
-            await broker.claim("a", ONE)
-            await broker.enqueue([letter("m1")])
-            [entry] = await broker.read("a", ONE, count=9)
-            await broker.bury("a", ONE, entry, state="dead", reason="no pane")
-            [buried] = await broker.dead("a", 9)
-            assert await broker.drop_dead("a", buried.entry_id)
-            assert not await broker.drop_dead("a", buried.entry_id)
-
-    run(scenario())

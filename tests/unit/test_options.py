@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from typing import Any
 
 import pytest
@@ -156,6 +157,8 @@ def test_every_command_has_code_help_and_examples_that_parse(seen: Seen, command
     module, _, function = command.run.partition(":")
     assert callable(getattr(importlib.import_module(module), function))
     assert command.help.endswith(".")
+    texts = (command.help, *(param.help for param in command.params))
+    assert not [text for text in texts if re.search(r"\[[a-z]", text)], "the help leaves it out, as markup"
     assert all(param.help.endswith(".") or param.help.endswith(").") for param in command.params)
     assert command.examples
     for example in command.examples:

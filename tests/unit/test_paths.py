@@ -77,4 +77,3 @@ def test_a_named_configuration_stands_alone() -> None:
     assert paths.config_candidates(env, explicit="/c") == ("/c",)
     assert paths.config_candidates({**env, "NOVA_TORCH_CONFIG": "/d"}) == ("/d",)
     assert paths.hook_spool({"NOVA_STATE_DIR": "/s"}) == "/s/hooks.spool"
-    assert paths.daemon_log({"NOVA_STATE_DIR": "/s"}) == "/s/daemon.log"
