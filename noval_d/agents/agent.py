@@ -8,7 +8,7 @@ from nova_torch.errors import PaneNotFound
 from nova_torch.values import MessageId
 from noval_d.agents.condition import Condition
 from noval_d.agents.opening import Opening
-from noval_d.agents.prompt import Prompt, Spot, spot_of
+from noval_d.agents.prompt import Prompt, Spot, read_prompt, spot_of
 from noval_d.agents.recognition import described, is_interpreter
 from noval_d.agents.reports import Meaning, Report
 from noval_d.agents.sight import HEAD_CHARS, echoes, look
@@ -53,8 +53,10 @@ class Agent(Condition):
             self.hooked = self.asking_since = self.prompt_since = self.sight = None
             self.opening = Opening()
             self.prompt.away()
-        if self.pane_key != before or another:
+        if another:
             self.prompt = Prompt()
+        elif facts is not None and self.pane_key != before:
+            self.prompt = Prompt(read_prompt(facts.nova_prompt, facts.pid))
 
     def heard(self, report: Report) -> None:
         """Take over what a hook reported."""

@@ -21,6 +21,7 @@ from functools import lru_cache
 from noval_d.agents.driver import Driver
 from noval_d.tmux.screen import Screen
 
+KEPT_CHARS = 200
 WRAPS = 20  # so many rows above may belong to a line
 TYPED = 4  # so many lines at which messages were typed are remembered
 MOVING = (
@@ -28,6 +29,7 @@ MOVING = (
 )
 _NUMBER = re.compile(r"\d+")
 _SHELL_END = re.compile(r"[$#%❯][ \u00a0]")
+_EACH_END = re.compile(r"(?:[>$#❯›»→▶λ:)\]]|(?<!\d)%)[ \u00a0]")
 _ANY_END = re.compile(r"(?:[>$#❯›»→▶λ]|(?<!\d)%)[ \u00a0]")
 
 
@@ -48,8 +50,8 @@ class Spot:
 class Prompt:
     """What is known of one program's prompt."""
 
-    def __init__(self) -> None:
-        self.known = ""
+    def __init__(self, known: str = "") -> None:
+        self.known = known
         """Its shape (`shape_of`); empty: none."""
         self._own: tuple[str, ...] = ()
         self._typed: deque[str] = deque(maxlen=TYPED)
@@ -106,7 +108,7 @@ class Prompt:
     def typed_at(self, driver: Driver, spot: Spot, text: str) -> None:
         """Note where the cursor stood when `text` was typed and nobody's text was there."""
         self._own = tuple(own.strip() for own in text.splitlines())
-        if _is(driver.prompt_ends, spot.line) or _is(driver.prompt_asks, spot.line):
+        if is_prompt(driver, spot.line):
             self._learn(spot)
         self._typed.append(shape_of(spot.line))
         self._count += 1
@@ -158,7 +160,7 @@ class Prompt:
         start = self._start
         if start is None or (start.row, start.editing) != (spot.row, spot.editing):
             return ""
-        asks = _is(driver.prompt_ends, spot.line) or _is(driver.prompt_asks, spot.line)
+        asks = is_prompt(driver, spot.line)
         if not spot.line.startswith(start.line) or not _may_begin(driver, start):
             return ""
         if asks and spot.line[-1:].isspace():
@@ -171,12 +173,23 @@ def _may_begin(driver: Driver, start: Spot) -> bool:
     line = start.line
     if start.editing or not line.strip() or line[-1].isspace():
         return True
-    return _is(driver.prompt_ends, line) or _is(driver.prompt_asks, line)
+    return is_prompt(driver, line)
 
 
 def shape_of(line: str) -> str:
     """Return a line with each number as 0: what stays the same of `In [3]: ` and of a clock."""
     return _NUMBER.sub("0", line)
+
+
+def write_prompt(known: str, pid: int) -> str:
+    """Return what is kept in the pane of a known prompt, for a daemon or a script that comes later."""
+    return f"{pid} {known}" if known and len(known) <= KEPT_CHARS else ""
+
+
+def read_prompt(kept: str, pid: int) -> str:
+    """Return the known prompt that was kept of the pane's process `pid`; "" when it was another one's."""
+    owner, _, known = kept.partition(" ")
+    return known if owner == str(pid) else ""
 
 
 @lru_cache(maxsize=256)
@@ -189,19 +202,52 @@ def _is(pattern: re.Pattern[str] | None, line: str) -> bool:
     return pattern is not None and pattern.search(line) is not None
 
 
-def glimpsed(line: str, *, shell: bool = False) -> tuple[str, str]:
-    """Return prompt and half-typed line of a program of which nothing has been learned; empty: none to be told.
+def glimpsed(line: str) -> tuple[str, str]:
+    """Return prompt and half-typed line of a program of which nothing has been learned; empty: none to be told."""
+    return _cut(line, _ANY_END.search(line)) if not line[-1:].isspace() else ("", "")
 
-    A prompt looks as its owner likes, so this is text behind a usual prompt's end: of a `shell` the last one.
+
+def unlearned(screen: Screen, spot: Spot, *, shell: bool) -> str:
+    """Return what somebody has half typed, as far as one screen tells; "" when nothing does or none can be told.
+
+    A prompt looks as its owner likes. In a `shell`, and where a program edits its line, what stands behind a usual
+    prompt's end is one; behind others only where a row above begins with the same prompt, numbers aside.
     """
-    if shell:
-        ends = list(_SHELL_END.finditer(line))
-        end = ends[-1].end() if ends else 0
-    else:
-        found = _ANY_END.search(line)
-        end = found.end() if found and not line[-1:].isspace() else 0
-    half = line[end:].strip() if end else ""
-    return (line[:end], half) if half else ("", "")
+    if shell and (ends := list(_SHELL_END.finditer(spot.line))):
+        return _cut(spot.line, ends[-1])[1]
+    if spot.line[-1:].isspace():
+        return ""
+    if spot.editing and not shell and (half := glimpsed(spot.line)[1]):
+        return half
+    prompt, half = _cut(spot.line, _EACH_END.search(spot.line))
+    above = (shape_of(row.text) for row in screen.rows[: screen.cursor_y])
+    return half if prompt and any(row.startswith(shape_of(prompt)) for row in above) else ""
+
+
+def _cut(line: str, end: re.Match[str] | None) -> tuple[str, str]:
+    half = line[end.end() :].strip() if end else ""
+    return (line[: end.end()], half) if end and half else ("", "")
+
+
+def is_line(driver: Driver, screen: Screen, spot: Spot) -> bool:
+    """Tell whether a program looks like one that edits a line: nothing stands behind the cursor, nothing below.
+
+    Before it there is nothing, a prompt, or a prompt and what is half typed. An input box has a frame, a footer or
+    hints below, or no cursor of the terminal's.
+    """
+    row = screen.rows[screen.cursor_y] if 0 <= screen.cursor_y < len(screen.rows) else None
+    if row is None or not screen.cursor_visible or row.text.rstrip() != spot.line.rstrip():
+        return False
+    if any(below.text.strip() for below in screen.rows[screen.cursor_y + 1 :]):
+        return False
+    if not spot.line.strip() or is_prompt(driver, spot.line):
+        return True
+    return bool(unlearned(screen, spot, shell=False))
+
+
+def is_prompt(driver: Driver, line: str) -> bool:
+    """Tell whether a line ends as prompts do."""
+    return _is(driver.prompt_ends, line) or _is(driver.prompt_asks, line)
 
 
 def spot_of(screen: Screen, *, width: int, history_rows: int, editing: bool) -> Spot:

@@ -23,6 +23,7 @@ from noval_d.tmux.link import TmuxLink
 from noval_d.tmux.panes import PaneFacts
 
 MARKER = "@nova_last"
+PROMPT = "@nova_prompt"
 ENTERED = ".enter"
 LATE_S = 0.1  # an Enter that tmux gets to later than this (rounded up to its whole seconds) is refused
 
@@ -65,11 +66,12 @@ class Injector:
         *,
         enter: Driver | None = None,
         at_cursor: bool = True,
+        prompt: str = "",
     ) -> bool:
         """Paste `text` and set the marker to `token`; with `enter` its Enter is part of the same line.
 
         With `at_cursor` only while the cursor stands where it was seen: somebody else's keys move it. So does what
-        a program prints, which is no reason to keep a line from one that is at work.
+        a program prints, which is no reason to keep a line from one that is at work. `prompt` is kept in the pane.
 
         Returns True when it ran, False when the guard refused it. Raises TmuxNotAnswering or TmuxUnavailable
         when that is not known: the marker tells later.
@@ -82,6 +84,8 @@ class Injector:
         if enter is not None:
             inner.append(enter_key(enter, pane))
             token += ENTERED
+        if prompt:
+            inner.append(f"set-option -p -t {target} {PROMPT} {quote(prompt)}")
         inner += [f"set-option -p -t {target} {MARKER} {quote(token)}", "display-message -p OK"]
         conditions = [guard(pane), *([cursor_as_seen(pane)] if at_cursor else [])]
         if is_interpreter(pane.command):  # the guard sees its name only: what was looked at must be fresh

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from nova_torch.errors import TmuxNotAnswering, TmuxUnavailable
 from nova_torch.values import State
 from noval_d.agents.agent import Agent
+from noval_d.agents.prompt import write_prompt
 from noval_d.agents.sight import guard_text, is_mixed, landed
 from noval_d.delivery import steps
 from noval_d.delivery.injector import ENTERED, Injector
@@ -114,8 +115,14 @@ class Typist:
                 sent_at = agent.clock()
                 item.front, item.elsewhere = agent.front, False
                 item.shown_before = agent.echoes(item.typed, SHOWN_CHARS)
+                prompt = write_prompt(agent.prompt.known, facts.pid)
                 ran = await self._injector.paste(
-                    facts, item.typed, item.token, enter=line_driver, at_cursor=view.at_prompt
+                    facts,
+                    item.typed,
+                    item.token,
+                    enter=line_driver,
+                    at_cursor=view.at_prompt,
+                    prompt=prompt if prompt != facts.nova_prompt else "",
                 )
         except TmuxUnavailable:
             return Postponed(0.0)  # whether it ran is not known: `recover` asks the marker

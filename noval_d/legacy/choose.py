@@ -18,7 +18,7 @@ class Way(Enum):
     AGENT = auto()
     """By the agent's driver: the composer is watched from before the paste until after Enter."""
     LINE = auto()
-    """Text and Enter at once: a shell, or a program behind a line-buffered terminal."""
+    """Text and Enter at once: a shell, a program behind a line-buffered terminal, or one that edits a line."""
     SCREEN = auto()
     """Text, then Enter a little later, unless a dialog is open: a full-screen program that nobody has described."""
 
@@ -41,11 +41,12 @@ def choose(
     drivers: Mapping[str, Driver],
     *,
     line_buffered: bool,
+    edits_line: bool = False,
     registered: bool = True,
 ) -> Choice:
     """Return how to type into the pane whose foreground is led by the process with `argv`.
 
-    Not `registered`: the agent's name that it may carry is left over.
+    Not `registered`: the agent's name that it may carry is left over. `edits_line`: its screen looks like that.
     """
     if facts.nova_agent and registered:
         return _registered(facts, argv, drivers)
@@ -53,7 +54,7 @@ def choose(
     if len(known) == 1:
         return Choice(way=Way.AGENT, driver=drivers[known[0]])
     shell = is_shell(facts.command)
-    if shell or line_buffered:
+    if shell or line_buffered or edits_line:
         return Choice(way=Way.LINE, driver=drivers["line"], shell=shell)
     return Choice(way=Way.SCREEN, driver=drivers["generic"])
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from nova_torch.errors import PaneNotFound
 from nova_torch.values import PaneId
 from noval_d.agents.driver import Driver
+from noval_d.agents.prompt import Prompt, Spot, is_line, is_prompt, read_prompt, spot_of, unlearned
 from noval_d.agents.recognition import described
 from noval_d.agents.sight import begun, is_mixed, landed, look
 from noval_d.delivery import steps
@@ -62,7 +63,19 @@ class Eyes:
         front = read_front(facts.pid)
         argv = front.argv if front is not None else ()
         unread, buffered, asked = _terminal(facts)
-        choice = choose(facts, argv, self._drivers, line_buffered=buffered, registered=self._registered)
+        line, spot, half = self._drivers["line"], _spot(facts, screen, editing=not buffered), ""
+        edits = is_line(line, screen, spot) and not asks(self._drivers["generic"], screen)
+        choice = choose(
+            facts,
+            argv,
+            self._drivers,
+            line_buffered=buffered,
+            edits_line=edits,
+            registered=self._registered,
+        )
+        if choice.way is Way.LINE:
+            known = Prompt(read_prompt(facts.nova_prompt, facts.pid)).behind(line, spot, self._clock())
+            half = known or unlearned(screen, spot, shell=choice.shell)
         sight = look(choice.driver, screen) if choice.way is Way.AGENT and not choice.absent else None
         free = (
             not choice.agent_id and choice.way is not Way.AGENT
@@ -76,6 +89,8 @@ class Eyes:
             unread_bytes=0 if free else unread,
             line_buffered=buffered and choice.way is Way.LINE,
             terminal=asked or free,
+            at_prompt=choice.way is Way.LINE and is_prompt(line, spot.line),
+            half_typed=half,
         )
         return Seen(view=view, facts=facts, screen=screen, choice=choice, front=front)
 
@@ -114,6 +129,10 @@ def asks(driver: Driver, screen: Screen) -> str:
     """Return the row of a screen's end that looks like a dialog; "" when none does."""
     rows = (row.strip() for row in screen.bottom(driver.dialog_rows).split("\n"))
     return next((row[:60] for row in rows if any(p.search(row) for p in driver.dialogs)), "")
+
+
+def _spot(facts: PaneFacts, screen: Screen, *, editing: bool) -> Spot:
+    return spot_of(screen, width=facts.width, history_rows=facts.history_rows, editing=editing)
 
 
 def _terminal(facts: PaneFacts) -> tuple[int, bool, bool]:

@@ -47,14 +47,19 @@ class PlainTmux(Asker):
         )
         return Observation(facts=facts, screen=screen)
 
-    def paste(self, pane: PaneFacts, text: str, *, now: float, enter: Driver | None = None) -> bool:
-        """Paste `text`, with `enter` its Enter too, if it is still the pane that was looked at: all or nothing."""
+    def paste(
+        self, pane: PaneFacts, text: str, *, now: float, enter: Driver | None = None, at_cursor: bool = False
+    ) -> bool:
+        """Paste `text`, with `enter` its Enter too, if it is still the pane that was looked at: all or nothing.
+
+        With `at_cursor` only while the cursor stands where it was seen.
+        """
         buffer = f"nova-legacy-{os.getpid()}-{secrets.token_hex(4)}"
         inner = [f"paste-buffer -p -r -d -b {buffer} -t {pane.pane_id}"] if text else []
         if enter is not None:
             inner.append(enter_key(enter, pane))
         load = ("load-buffer", "-b", buffer, "-", ";") if text else ()
-        conditions = [guard(pane)]
+        conditions = [guard(pane), *([cursor_as_seen(pane)] if at_cursor else [])]
         if is_interpreter(pane.command):  # the guard sees its name only: what was looked at must be fresh
             conditions.append(in_time(int(now + LATE_S)))
         otherwise = [f"delete-buffer -b {buffer}"] if text else []

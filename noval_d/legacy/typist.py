@@ -22,7 +22,6 @@ from noval_d.delivery.gate import Hold, Refuse, decide
 from noval_d.delivery.template import dress
 from noval_d.legacy.choose import Way
 from noval_d.legacy.seen import Eyes, Seen, asks, glance, unread_bytes
-from noval_d.legacy.shell import draft
 from noval_d.legacy.tmux import PlainTmux
 from noval_d.tmux import tty
 from noval_d.tmux.panes import PaneFacts
@@ -105,6 +104,8 @@ class PlainTypist:
                 verdict = self._typed(seen, message)
                 if verdict is not None:
                     return verdict
+                if self._clock() >= until:
+                    return Verdict(State.FAILED, "it does not stand still long enough to be typed into")
             elif hold.reason is HoldReason.NO_AGENT or self._clock() >= until:
                 shown = f": {hold.shown}" if hold.shown else ""
                 return Verdict(State.FAILED, hold.detail + shown)
@@ -119,7 +120,9 @@ class PlainTypist:
         pasted_at = self._clock()
         if text or enter is not None:
             try:
-                ran = self._tmux.paste(seen.facts, text, now=self._wall(), enter=enter)
+                ran = self._tmux.paste(
+                    seen.facts, text, now=self._wall(), enter=enter, at_cursor=seen.view.at_prompt
+                )
             except TmuxUnavailable as error:
                 return Verdict(State.UNCONFIRMED, f"tmux did not say whether it was typed ({error.message})")
             if not ran:
@@ -142,8 +145,6 @@ class PlainTypist:
         decision = decide(message, view, int(self._wall() * 1000))
         if isinstance(decision, Hold | Refuse):
             return decision
-        if choice.shell and (half := draft(seen.screen)):
-            return Hold(HoldReason.DRAFT, "a half-typed line is at its prompt", 0.1, repr(half[:60]))
         if choice.way is Way.SCREEN and (asked := asks(choice.driver, seen.screen)):
             return Hold(HoldReason.DIALOG, "a dialog is open", 0.1, asked)
         return None

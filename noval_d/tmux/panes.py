@@ -26,7 +26,7 @@ PANE_FORMAT = (
     )))
     + "".join(map(text, (
         "pane_tty", "session_name", "window_name", "@nova_agent", "@nova_node", "@nova_spec", "@nova_last",
-        "pane_title",
+        "@nova_prompt", "pane_title",
     )))
     + changing("pane_current_command")
 )  # fmt: skip
@@ -59,6 +59,7 @@ class PaneFacts:
     nova_node: str = ""
     nova_spec: str = ""
     nova_last: str = ""
+    nova_prompt: str = ""
 
     @property
     def target(self) -> str:
@@ -186,6 +187,7 @@ def _take_pane(reader: Reader) -> PaneFacts:
         nova_node=reader.text(),
         nova_spec=reader.text(),
         nova_last=reader.text(),
+        nova_prompt=reader.text(),
         title=reader.text(),
         command=reader.changing(),
     )

@@ -65,6 +65,35 @@ def test_what_somebody_types_at_a_prompt_is_not_fused_with_the_message(tmux: Pri
     tmux.wait_for(pane, lambda screen: "\ntheirs\n" in screen and "\nours\n" in screen)
 
 
+PROGRAMS_WITH_PROMPTS = {
+    "readline": (f"{sys.executable} -i -q", ">>> ", "1 + 1", "2 + 2"),
+    "cooked": (
+        'sh -c \'while printf "you> "; read -r line; do echo "got [$line]"; done\'',
+        "you> ", "theirs", "ours",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PROGRAMS_WITH_PROMPTS)
+def test_what_somebody_types_into_a_program_that_nobody_registered_is_not_fused(
+    name: str, tmux: PrivateTmux
+) -> None:
+    command, prompt, theirs, ours = PROGRAMS_WITH_PROMPTS[name]
+    pane = tmux.open(command)
+    env = environment(tmux, NOVA_LEGACY_HOLD="200ms")
+    tmux.wait_for(pane, prompt.rstrip())
+    assert run(SEND, pane, ours, env=env) == sent(pane, ours)
+    until(lambda: tmux.capture(pane).count(prompt.rstrip()) == 2, what="the next prompt")
+    tmux.press(pane, "-l", theirs)
+    tmux.wait_for(pane, prompt + theirs)
+    refused(run(SEND, pane, ours, env=env), 7, f"a half-typed line is behind its prompt: '{theirs}'")
+    tmux.press(pane, "Enter")
+    until(lambda: tmux.capture(pane).count(prompt.rstrip()) == 3, what="the next prompt")
+    assert run(SEND, pane, ours, env=env) == sent(pane, ours)
+    tmux.wait_for(pane, lambda screen: screen.count(prompt + ours) == 2)
+    assert prompt + theirs + ours not in tmux.capture(pane)
+
+
 def test_a_shell_that_an_agent_has_left_gets_nothing(tmux: PrivateTmux) -> None:
     pane = shell(tmux)
     spec = json.dumps({"role": "", "skills": [], "driver": "claude", "program": "claude"})
@@ -156,8 +185,10 @@ class Interfered(PlainTmux):
         super().__init__(server_of(env), env)
         self._then = then
 
-    def paste(self, pane: PaneFacts, text: str, *, now: float, enter: Driver | None = None) -> bool:
-        ran = super().paste(pane, text, now=now, enter=enter)
+    def paste(
+        self, pane: PaneFacts, text: str, *, now: float, enter: Driver | None = None, at_cursor: bool = False
+    ) -> bool:
+        ran = super().paste(pane, text, now=now, enter=enter, at_cursor=at_cursor)
         for keys in self._then if ran else ():
             self.run("send-keys", "-t", pane.pane_id, *keys)
         return ran

@@ -14,10 +14,8 @@ from noval_d.agents.driver_file import load_drivers
 from noval_d.legacy.choose import Way, choose
 from noval_d.legacy.look import last
 from noval_d.legacy.plain import drivers_of
-from noval_d.legacy.shell import draft
 from noval_d.legacy.target import find
 from noval_d.tmux.panes import PaneFacts
-from noval_d.tmux.screen import parse_screen
 from noval_d.tmux.targets import Place
 
 DRIVERS = load_drivers()
@@ -106,20 +104,6 @@ def test_a_registered_agents_pane_is_its_own_and_nobody_elses() -> None:
     for written in ("", spec("mine", "x")):
         unknown = replace(FACTS, nova_agent="a", nova_spec=written)
         assert choose(unknown, ("bash",), DRIVERS, line_buffered=False).absent
-
-
-@pytest.mark.parametrize(
-    ("line", "half"),
-    [
-        ("user@host:~$ ", ""), ("user@host:~$ ls -l", "ls -l"), ("root# make", "make"), ("~/a # main $ ", ""),
-        ("❯ git", "git"), ("no prompt that is known", ""), ("你好% x", "x"),
-    ],
-)  # fmt: skip
-def test_a_draft_is_what_stands_behind_a_known_prompt(line: str, half: str) -> None:
-    columns = sum(2 if char in "你好" else 1 for char in line)
-    shown = [f"{line}   ghost".encode()]
-    assert draft(parse_screen(shown, cursor_x=columns, cursor_y=0, cursor_visible=True)) == half
-    assert draft(parse_screen(shown, cursor_x=columns, cursor_y=7, cursor_visible=True)) == ""
 
 
 def test_drivers_of_ones_own_are_used_without_a_daemon_too(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from noval_d.agents.driver_file import load_drivers
-from noval_d.agents.prompt import Prompt, Spot, glimpsed, spot_of
-from noval_d.tmux.screen import parse_screen
+from noval_d.agents.prompt import Prompt, Spot, is_line, read_prompt, spot_of, unlearned, write_prompt
+from noval_d.tmux.screen import Screen, parse_screen
 
 LINE = load_drivers()["line"]
 REST, UNSURE = LINE.prompt_rests_s, LINE.prompt_unsure_s
@@ -207,15 +207,59 @@ def test_when_to_look_again_is_known() -> None:
     ],
 )  # fmt: skip
 def test_a_shells_draft_is_what_stands_behind_a_usual_prompt(line: str, half: str) -> None:
-    assert glimpsed(line, shell=True)[1] == half
+    columns = sum(2 if char in "你好" else 1 for char in line)
+    for y, expected in ((0, half), (7, "")):
+        screen = parse_screen([f"{line}   ghost".encode()], cursor_x=columns, cursor_y=y, cursor_visible=True)
+        assert unlearned(screen, at(screen), shell=True) == expected
+
+
+def at(screen: Screen, *, editing: bool = True) -> Spot:
+    return spot_of(screen, width=80, history_rows=0, editing=editing)
+
+
+def screen_of(*rows: str, below: str = "", visible: bool = True) -> Screen:
+    """The cursor stands behind the last of `rows`."""
+    shown = [row.encode() for row in (*rows, below)]
+    return parse_screen(shown, cursor_x=len(rows[-1]), cursor_y=len(rows) - 1, cursor_visible=visible)
 
 
 @pytest.mark.parametrize(
-    ("line", "half"),
-    [(">>> a > b", "a > b"), (">>> ", ""), ("→ ~/b ", ""), ("34% done", ""), ("In [3]: x", ""), ("a>b", "")],
-)
-def test_another_programs_draft_is_what_stands_behind_the_first_usual_end(line: str, half: str) -> None:
-    assert glimpsed(line)[1] == half
+    ("rows", "half", "buffered"),
+    [
+        ([">>> a > b"], "a > b", ""), (["> "], "", ""), (["→ ~/b "], "", ""), (["34% done"], "", ""),
+        (["In [3]: x"], "", ""), (["In [2]: y", "8", "In [3]: x"], "x", "x"), (["a>b", "a>b"], "", ""),
+        (["Name: Ann", "Name: Jo"], "Jo", "Jo"), (["Name: Ann", "Name: "], "", ""), (["me> a", "me> b"], "b", "b"),
+    ],
+)  # fmt: skip
+def test_another_programs_draft_is_told_by_a_usual_end_or_by_rows_above(
+    rows: list[str], half: str, buffered: str
+) -> None:
+    screen = screen_of(*rows)
+    assert unlearned(screen, at(screen), shell=False) == half
+    assert unlearned(screen, at(screen, editing=False), shell=False) == buffered
+
+
+@pytest.mark.parametrize(
+    ("screen", "expected"),
+    [
+        (screen_of(">>> "), True), (screen_of(""), True), (screen_of("old", "In [3]: "), True),
+        (screen_of(">>> half"), True), (screen_of("some text"), False), (screen_of(">>> ", below="hint"), False),
+        (screen_of(">>> ", visible=False), False),
+        (parse_screen([b"> type here"], cursor_x=2, cursor_y=0, cursor_visible=True), False),
+        (parse_screen([b"> "], cursor_x=2, cursor_y=5, cursor_visible=True), False),
+    ],
+)  # fmt: skip
+def test_a_program_that_edits_a_line_is_told_from_an_input_box(screen: Screen, *, expected: bool) -> None:
+    assert is_line(LINE, screen, at(screen)) is expected
+
+
+def test_a_known_prompt_is_kept_in_the_pane_for_its_process() -> None:
+    kept = write_prompt(known("In [7]: ").prompt.known, 42)
+    later = Pane()
+    later.prompt = Prompt(read_prompt(kept, 42))
+    assert later.shows("In [12]: x").draft(EVER) == "x"
+    assert read_prompt(kept, 43) == read_prompt("", 42) == ""
+    assert write_prompt("", 42) == write_prompt("x" * 201, 42) == ""
 
 
 def test_the_text_left_of_the_cursor_is_read_by_columns() -> None:

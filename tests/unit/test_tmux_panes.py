@@ -23,6 +23,7 @@ FACTS = st.builds(
     dead=st.booleans(), in_mode=st.booleans(), input_off=st.booleans(), synchronized=st.booleans(),
     cursor_visible=st.booleans(), window_index=NUMBER, cursor_x=NUMBER, cursor_y=NUMBER, width=NUMBER,
     height=NUMBER, history_rows=NUMBER, nova_agent=ANY, nova_node=ANY, nova_spec=ANY, nova_last=ANY,
+    nova_prompt=ANY,
 )  # fmt: skip
 STATES = st.builds(
     PaneState,
@@ -47,7 +48,8 @@ def printed(facts: PaneFacts) -> bytes:
     )  # fmt: skip
     texts = (
         facts.tty, facts.session, facts.window_name,
-        facts.nova_agent, facts.nova_node, facts.nova_spec, facts.nova_last, facts.title,
+        facts.nova_agent, facts.nova_node, facts.nova_spec, facts.nova_last, facts.nova_prompt,
+        facts.title,
     )  # fmt: skip
     return b"".join([
         b"P ", facts.pane_id.encode(), b" ", *(b"%d " % number for number in numbers), *map(sized, texts),
