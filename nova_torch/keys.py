@@ -21,6 +21,7 @@ one shard of DragonflyDB. `{prefix}` is `nova` unless configured.
 | `{prefix}:{sc}:epoch` | string | the latest epoch of that |
 | `{prefix}:{sc}:acts` | hash | what scaling did within a day, and the starts of agents that are there, by id |
 | `{prefix}:{reg}:nodes` | zset | node -> when its lease ends, ms of the server's clock |
+| `{prefix}:{reg}:strict` | zset | node that takes only what is signed -> when its lease ends, ms |
 | `{prefix}:{reg}:epochs` | hash | node -> its latest epoch, `@<node>` -> the daemon that has it |
 | `{prefix}:{reg}:n:<node>` | string | the node's blob: itself and its agents |
 | `{prefix}:{reg}:orders` | hash | node -> what it is ordered to do (to drain, to resume) and has not done yet |
@@ -80,6 +81,7 @@ _TYPES = {
     "in": "stream",
     "epoch": "string",
     "nodes": "zset",
+    "strict": "zset",
     "epochs": "hash",
     "orders": "hash",
     "drains": "string",
@@ -133,6 +135,7 @@ class RegistryKeys:
     """The keys of the registry, with the blob of one node. All share the hash tag `{reg}`."""
 
     nodes: str
+    strict: str
     epochs: str
     blob: str
     orders: str
@@ -162,6 +165,7 @@ class Keys:
             )
         self.prefix = prefix
         self.nodes = f"{prefix}:{{reg}}:nodes"
+        self.strict = f"{prefix}:{{reg}}:strict"
         self.epochs = f"{prefix}:{{reg}}:epochs"
         self.orders = f"{prefix}:{{reg}}:orders"
         self.drains = f"{prefix}:{{reg}}:drains"
@@ -221,6 +225,7 @@ class Keys:
         mine, tasks = self.node(node), self.tasks
         keys = [
             self.nodes,
+            self.strict,
             self.epochs,
             self.orders,
             self.drains,
@@ -245,7 +250,14 @@ class Keys:
     def registry(self, node: str) -> RegistryKeys:
         """Return the keys of the registry as `node` writes them."""
         blob = f"{self.prefix}:{{reg}}:n:{_checked(node, 'node')}"
-        return RegistryKeys(nodes=self.nodes, epochs=self.epochs, blob=blob, orders=self.orders, log=self.log)
+        return RegistryKeys(
+            nodes=self.nodes,
+            strict=self.strict,
+            epochs=self.epochs,
+            blob=blob,
+            orders=self.orders,
+            log=self.log,
+        )
 
     def __repr__(self) -> str:
         return f"<Keys {self.prefix}>"

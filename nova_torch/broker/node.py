@@ -55,6 +55,8 @@ class BeatReply:
     kept: bool
     """Whether the broker has the node's blob; False: say the whole."""
     order: bytes
+    demanding: int = 0
+    """How many living nodes take only what is signed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,22 +95,37 @@ class Nodes(Part):
         return epoch
 
     async def beat(
-        self, node: str, epoch: int, blob: bytes, *, ttl_s: float, news: News = "new", done: bytes = b""
+        self,
+        node: str,
+        epoch: int,
+        blob: bytes,
+        *,
+        ttl_s: float,
+        news: News = "new",
+        done: bytes = b"",
+        strict: bool = False,
     ) -> BeatReply:
         """Renew the lease for `ttl_s` and, unless `news` is `same`, publish `blob`.
 
-        `done`: the order that the node has carried out, if any; one that was given meanwhile stays. Raises NotOwner
-        when a later epoch of the node exists. Puts back what a wiped broker has lost.
+        `done`: the order that the node has carried out, if any; one that was given meanwhile stays. `strict`: it
+        takes only what is signed. Raises NotOwner when a later epoch of the node exists. Puts back what a wiped
+        broker has lost.
         """
         keys = self._keys.registry(node)
         words = await self._link.script(
             scripts.BEAT,
-            (keys.nodes, keys.epochs, keys.blob, keys.orders, keys.log),
+            (keys.nodes, keys.epochs, keys.blob, keys.orders, keys.log, keys.strict),
             node, epoch, b"" if news == "same" else blob, round(ttl_s * 1000), FORGET_MS, news, LOG_KEPT,
-            done,
+            done, int(strict),
         )  # fmt: skip
         check(words, f"node {node}")
-        return BeatReply(now_ms=int(words[1]), living=int(words[2]), kept=words[3] == b"1", order=words[4])
+        return BeatReply(
+            now_ms=int(words[1]),
+            living=int(words[2]),
+            kept=words[3] == b"1",
+            order=words[4],
+            demanding=int(words[5]),
+        )
 
     async def leave(self, node: str, epoch: int, blob: bytes = b"") -> None:
         """End the lease in order; `blob` is the last word. Mailboxes stay as they are. Raises NotOwner."""

@@ -22,8 +22,6 @@ FRESH_S = 0.2
 """Who asks again sooner gets the same answer: a fleet of 10,000 agents is 4 MB."""
 SIGNING_FRESH_S = 5.0
 """How old the word of a node may be that it takes what is not signed."""
-SIGNING_FRESH_EACH_S = 0.1
-"""The same for each node of a large fleet: looking at 300 takes 3 ms of CPU, and all of them look."""
 
 
 class Others:
@@ -38,9 +36,9 @@ class Others:
         self._views: tuple[NodeView, ...] = ()
         self.ordered = b""
         """What this node itself was ordered to do, at the last look."""
-        self._at = self._strict_at = float("-inf")
-        self._strict_for_s = SIGNING_FRESH_S
+        self._at = float("-inf")
         self._strict = False
+        """Whether any of them took only what is signed."""
         self._asking = asyncio.Lock()
         self._places: dict[AgentId, NodeView] = {}
         self._names: frozenset[AgentId] = frozenset()
@@ -71,6 +69,7 @@ class Others:
             self._views = tuple(self._view(lease) for lease in others)
             self._read = {lease.node: self._read[lease.node] for lease in others}
             self._at = self._clock()
+            self._strict = bool(self.strict_nodes)
             self._places = {r.agent_id: view for view in self._views if view.alive for r in view.agents}
             there = frozenset(self._places)
             self._names = self._names | there if self._clock() < self._refilled_at else there
@@ -83,7 +82,7 @@ class Others:
 
     async def strict(self, mailbox: AgentId) -> str:
         """Return the living node that has `mailbox` and takes only what is signed; '' when there is none."""
-        if not await self._anybody_strict():
+        if not self._anybody_strict():
             return ""
         node = ""
         for fresh_s in (SIGNING_FRESH_S, FRESH_S):  # nothing is refused for what was so a moment ago
@@ -96,30 +95,18 @@ class Others:
             node = view.node
         return node
 
-    async def _anybody_strict(self) -> bool:
-        """Tell whether a living node may take only what is signed, as of 5 s or 0.1 s for each node ago at most.
+    def _anybody_strict(self) -> bool:
+        """Tell whether a living node may take only what is signed, as of the last beat, or the last look.
 
-        Asked for each message that is accepted: what the nodes tell is searched for the word, and not read, which
-        takes 0.2 s of CPU for 10,000 agents. What is accepted too late is rejected by that node.
+        Asked for each message that is accepted. What is accepted too late is rejected by that node.
         """
-        async with self._asking:
-            broker = self._link.broker
-            if broker is None:
-                return False
-            if self._clock() - self._strict_at >= self._strict_for_s:
-                try:
-                    leases = await broker.nodes()
-                except BrokerUnavailable as error:
-                    self._link.failed(error)
-                    return False
-                self._strict = any(lease.alive and REQUIRE.encode() in lease.blob for lease in leases)
-                self._strict_at = self._clock()
-                self._strict_for_s = max(SIGNING_FRESH_S, SIGNING_FRESH_EACH_S * len(leases))
-            return self._strict
+        if self._link.broker is None:
+            return False
+        return self._link.demanding > 0 or self._strict
 
     def lost(self) -> None:
         """The broker lost the registry: the others need a beat to be in it again."""
-        self._at = self._strict_at = float("-inf")
+        self._at = float("-inf")
         self._refilled_at = self._clock() + self._link.pace.lease_s
 
     async def has(self, agent: AgentId) -> bool:
@@ -151,7 +138,7 @@ class Others:
 
     def stale(self) -> None:
         """Read anew when asked next: this node has changed something itself."""
-        self._at = self._strict_at = float("-inf")
+        self._at = float("-inf")
 
     def _view(self, lease: NodeLease) -> NodeView:
         known = self._read.get(lease.node)

@@ -56,17 +56,17 @@ class BrokerLink:
         agents: Callable[[], Iterable[AgentId]],
         clock: Callable[[], float],
         bearer: Callable[[], str] = str,
+        strict: Callable[[], bool] = bool,
     ) -> None:
         self._node = node
         self._url = url
         self._prefix = prefix
         self._login = login
-        self._base_lease_s = lease_s
-        self._base_beat_s = beat_s
+        self._base_lease_s, self._base_beat_s = lease_s, beat_s
         self._keeper = keeper
         self._saying = saying
         self._clock = clock
-        self._bearer = bearer
+        self._bearer, self._strict = bearer, strict
         self.misfits = Misfits(node, agents)
         self._unfit: WeakSet[asyncio.Task[Any]] = WeakSet()
         """Tasks that met a key of another type: each waits a little before it tries again."""
@@ -91,6 +91,7 @@ class BrokerLink:
         self.state = "down"
         self.problem = "not connected yet"
         self.cure = ""
+        self.demanding = 0  # so many living nodes took only what is signed, at the last beat
         self._unsteady = False
         """The last connection broke soon: what broke it stays told until this one has held for a beat."""
 
@@ -335,8 +336,10 @@ class BrokerLink:
         sent, lease_s = self._clock(), self.pace.lease_s
         said = self._saying.next(sent)
         reply = await broker.beat(
-            self._node, owner.epoch, said.blob, ttl_s=lease_s, news=said.news, done=self._order_done()
-        )
+            self._node, owner.epoch, said.blob, ttl_s=lease_s, news=said.news, done=self._order_done(),
+            strict=self._strict(),
+        )  # fmt: skip
+        self.demanding = reply.demanding
         lapsed = sent >= self._lease_until
         if lapsed:  # somebody else may have taken what was this node's
             self.claims.void()

@@ -186,6 +186,7 @@ class Node:
             agents=lambda: (*self.roster.agents, self.talk.box),
             clock=since_boot,
             bearer=partial(identity, directory),
+            strict=lambda: self.guard.seals.strict,
         )
         self.others = Others(self.name, self.broker, clock)
         self.meter = Meter()

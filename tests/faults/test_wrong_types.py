@@ -17,7 +17,7 @@ OF_THE_NODE = [f"nova:{{n:{NODE}}}:{part}" for part in ("bell", "in")]
 OF_TASKS = ["nova:{tk}:all", "nova:{tk}:log"]
 HASHES = ("nova:{a:raw}:seen", "nova:{tk}:all", "nova:{reg}:epochs", "nova:{reg}:orders")
 TYPES = {**dict.fromkeys(HASHES, "hash"), "nova:{a:raw}:own": "string", f"nova:{{n:{NODE}}}:bell": "zset"}
-OF_THE_REGISTRY = [f"nova:{{reg}}:{part}" for part in ("nodes", "epochs", "orders", "log", "gen")]
+OF_THE_REGISTRY = [f"nova:{{reg}}:{part}" for part in ("nodes", "strict", "epochs", "orders", "log", "gen")]
 
 
 @pytest.fixture(scope="module")

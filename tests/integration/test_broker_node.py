@@ -63,6 +63,18 @@ def test_a_node_silent_for_more_than_a_day_is_forgotten(site: Site) -> None:
     run(scenario())
 
 
+def test_a_beat_tells_how_many_living_nodes_take_only_what_is_signed(site: Site) -> None:
+    async def scenario() -> None:
+        async with await site.connect() as broker:
+            assert (await broker.beat("old", 1, b"", ttl_s=20)).demanding == 0
+            assert (await broker.beat("new", 1, b"", ttl_s=20, strict=True)).demanding == 1
+            assert (await broker.beat("lost", 1, b"", ttl_s=-1, strict=True)).demanding == 1
+            assert (await broker.beat("old", 1, b"", ttl_s=20, news="same")).demanding == 1
+            assert (await broker.beat("new", 1, b"", ttl_s=20)).demanding == 0
+
+    run(scenario())
+
+
 def test_no_nodes_is_an_empty_list(site: Site) -> None:
     async def scenario() -> None:
         async with await site.connect() as broker:

@@ -1,12 +1,10 @@
-"""How often a node asks the broker what the others tell."""
+"""When a node asks the broker what the others tell."""
 
 from __future__ import annotations
 
 import asyncio
 from types import SimpleNamespace
 from typing import Any
-
-import pytest
 
 from nova_torch.broker import NodeLease
 from nova_torch.fleet import write_blob
@@ -15,27 +13,48 @@ from nova_torch.values import AgentId, NodeId
 from noval_d.fleet.others import Others
 
 
-@pytest.mark.parametrize(("nodes", "looks_after_s"), [(3, 5.0), (300, 30.0)])
-def test_the_larger_the_fleet_the_less_often_it_is_asked_who_takes_only_what_is_signed(
-    nodes: int, looks_after_s: float
-) -> None:
-    now, looked = 100.0, 0
-    blob = write_blob("far", [], now_ms=0, card=NodeCard(signing="off"))
+class Fleet:
+    """Nodes `n0` and `n1`, seen from `n0`; `signing` is what both tell of themselves."""
 
-    async def look() -> list[NodeLease]:
-        nonlocal looked
-        looked += 1
-        return [NodeLease(node=f"n{n}", expires_ms=1, alive=True, blob=blob) for n in range(nodes)]
+    def __init__(self, signing: str) -> None:
+        self.signing = signing
+        self.looks = 0
+        self.now = 100.0
+        self.link: Any = SimpleNamespace(
+            broker=SimpleNamespace(nodes=self._look), steady=True, demanding=0, beat_soon=lambda: None
+        )
+        link: Any = self.link
+        self.others = Others(NodeId("n0"), link, lambda: self.now)
 
-    link: Any = SimpleNamespace(broker=SimpleNamespace(nodes=look), pace=SimpleNamespace(beat_s=5.0))
-    others = Others(NodeId("n0"), link, lambda: now)
+    async def _look(self) -> list[NodeLease]:
+        self.looks += 1
+        blob = write_blob("far", [], now_ms=0, card=NodeCard(signing=self.signing))
+        return [NodeLease(node=f"n{n}", expires_ms=1, alive=True, blob=blob) for n in range(2)]
 
-    async def asked() -> int:
-        assert await others.strict(AgentId("claude-1")) == ""
-        return looked
 
-    assert asyncio.run(asked()) == 1
-    now += looks_after_s - 0.1
-    assert asyncio.run(asked()) == 1
-    now += 0.1
-    assert asyncio.run(asked()) == 2
+def test_the_registry_is_not_read_for_a_message_while_beats_tell_that_nobody_demands_keys() -> None:
+    fleet = Fleet("off")
+    for _ in range(3):
+        assert asyncio.run(fleet.others.strict(AgentId("claude-1"))) == ""
+        fleet.now += 60
+    assert fleet.looks == 0
+
+
+def test_what_a_beat_tells_of_is_looked_up() -> None:
+    fleet = Fleet("require")
+    fleet.link.demanding = 1
+    assert asyncio.run(fleet.others.strict(AgentId("@n1"))) == "n1"
+    assert fleet.looks > 0
+
+
+def test_what_a_look_has_shown_holds_before_a_beat_tells_it_and_until_another_look() -> None:
+    fleet = Fleet("require")
+    asyncio.run(fleet.others.views())
+    assert asyncio.run(fleet.others.strict(AgentId("@n1"))) == "n1"
+    fleet.signing = "off"
+    fleet.now += 60
+    assert asyncio.run(fleet.others.strict(AgentId("@n1"))) == ""
+    looks = fleet.looks
+    fleet.now += 60
+    assert asyncio.run(fleet.others.strict(AgentId("@n1"))) == ""
+    assert fleet.looks == looks

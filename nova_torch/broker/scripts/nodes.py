@@ -43,10 +43,11 @@ return {'OK'}
 # ARGV: node, epoch, blob, lease ms, ms that a silent node stays known, what of the blob (`same`: it is not sent and
 # stays; `again`: nothing of it is new; `new`: who watches is told), how long the log is. The reply has the time,
 # how many nodes live, whether the blob is there, and the order that waits for the node. The last word is an order
-# that it has carried out, which goes with the blob that tells so: in between nobody takes it for undone.
+# that it has carried out, which goes with the blob that tells so: in between nobody takes it for undone. Behind it
+# stands whether the node takes only what is signed (1 or 0); the reply ends with how many living ones do.
 BEAT = Script(
     "beat",
-    ("nodes", "epochs", "blob", "orders", "log"),
+    ("nodes", "epochs", "blob", "orders", "log", "strict"),
     NOW
     + EPOCH
     + """
@@ -54,6 +55,8 @@ local last = epoch_of(redis.call('HGET', epochs, ARGV[1]))
 if last and last > tonumber(ARGV[2]) then return {'NOTOWNER', string.format('%.0f', last)} end
 redis.call('HSET', epochs, ARGV[1], ARGV[2])
 redis.call('ZADD', nodes, string.format('%.0f', now + tonumber(ARGV[4])), ARGV[1])
+if ARGV[9] == '1' then redis.call('ZADD', strict, string.format('%.0f', now + tonumber(ARGV[4])), ARGV[1])
+else redis.call('ZREM', strict, ARGV[1]) end
 local there = 1
 if ARGV[6] == 'same' then
   there = redis.call('EXPIRE', blob, string.format('%.0f', math.floor(tonumber(ARGV[5]) / 1000)))
@@ -64,16 +67,19 @@ if ARGV[6] == 'new' then redis.call('XADD', log, 'MAXLEN', '~', ARGV[7], '*', 'n
 local past = string.format('%.0f', now - tonumber(ARGV[5]))
 for _, silent in ipairs(redis.call('ZRANGEBYSCORE', nodes, '-inf', past)) do
   redis.call('ZREM', nodes, silent)
+  redis.call('ZREM', strict, silent)
   redis.call('HDEL', epochs, silent, '@' .. silent)
   redis.call('HDEL', orders, silent)
 end
 local living = redis.call('ZCOUNT', nodes, string.format('(%.0f', now), '+inf')
+local demanding = redis.call('ZCOUNT', strict, string.format('(%.0f', now), '+inf')
 local order = redis.call('HGET', orders, ARGV[1]) or ''
 if order ~= '' and order == ARGV[8] then
   redis.call('HDEL', orders, ARGV[1])
   order = ''
 end
-return {'OK', string.format('%.0f', now), string.format('%.0f', living), string.format('%.0f', there), order}
+return {'OK', string.format('%.0f', now), string.format('%.0f', living), string.format('%.0f', there), order,
+        string.format('%.0f', demanding)}
 """,
 )
 
