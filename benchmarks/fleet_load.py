@@ -30,6 +30,7 @@ from noval_d.agents.spec import write_spec
 from noval_d.delivery.item import Item
 from noval_d.delivery.worker import Worker
 from noval_d.mailroom.store import Statement
+from noval_d.memory import kept
 from noval_d.node.crew import Crew
 from noval_d.node.node import Node
 from noval_d.node.part import Part
@@ -150,6 +151,7 @@ class Load:
                 if task.done():
                     task.result()
             await asyncio.sleep(0.05)
+        kept()
         return {"took_s": time.monotonic() - begun}
 
     async def send(self, rate: float, seconds: float) -> dict[str, Any]:

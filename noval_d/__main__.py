@@ -19,6 +19,7 @@ from noval_d import core_files, environment, failpoints
 from noval_d.calls.table import Answers
 from noval_d.control.peers import Permissions
 from noval_d.control.server import ControlServer
+from noval_d.memory import kept
 from noval_d.node import watchdog
 from noval_d.node.node import Node
 from noval_d.node.notify import feed, notify
@@ -73,6 +74,7 @@ async def _serve(node: Node) -> None:
     may = Permissions.of(control.write_users, control.read_group or None)
     server = ControlServer(control.socket, Answers(node).table(), may, audit=node.guard.audit)
     async with server:
+        kept()
         await ready(node)
         await idle(node.stopped_typing.wait)
 
