@@ -25,6 +25,7 @@ log = logging.getLogger("nova.outbox")
 BATCH = 128
 TICK_S = 1.0
 SILENT_S = 60.0  # a message without any receipt for this long is sent again
+ASK_S = 5.0  # between two looks for such messages
 LOST_MS = 600_000  # how long after its time to live the owner of a message may still tell of it
 
 
@@ -52,6 +53,10 @@ class Dispatch:
         self._limit = mailbox_limit
         self._seals = seals
         self._expired_to = 0
+        self._left = True
+        """Whether the last round may have left something here."""
+        self._asked_ms = 0
+        """When it was last looked of which messages nothing is heard."""
         self._earlier = 0
         """The last message that was accepted before this start: it may have been handed on, and that not noted."""
         self._unsure: set[MessageId] = set()
@@ -80,7 +85,8 @@ class Dispatch:
                 look = abs(self._clock_ms() - looked_ms) >= TICK_S * 1000
                 if look:
                     looked_ms = self._clock_ms()
-                    await self._expire()
+                    if self._left:
+                        await self._expire()
                 await self._round(look=look)
             except BrokerUnavailable as error:
                 self._link.failed(error)
@@ -92,6 +98,7 @@ class Dispatch:
 
     async def _round(self, *, look: bool) -> None:
         """Send what is unsent and, with `look`, again what nothing is heard of."""
+        self._left = True
         broker = self._link.broker
         if broker is None:
             if not self._link.superseded:
@@ -102,8 +109,10 @@ class Dispatch:
         while more and (batch := self._outbox.unsent(BATCH, skip=stuck)):
             stuck |= await self._send(broker, batch)
             more = len(batch) == BATCH  # what came meanwhile has set `grew`
-        if not look:
+        self._left = bool(stuck)
+        if not look or abs(self._clock_ms() - self._asked_ms) < ASK_S * 1000:
             return
+        self._asked_ms = self._clock_ms()
         silent = self._outbox.silent(self._clock_ms() - int(SILENT_S * 1000), BATCH)
         if silent:
             await self._ask_again(broker, [out for out in silent if self._in_hand(out) is None])

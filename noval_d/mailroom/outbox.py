@@ -49,8 +49,9 @@ class Outbox:
         self._listeners: list[Callable[[Hop, AgentId], None]] = []
         self._agents: dict[MessageId, AgentId] = {}
         """Whom open messages are for, as far as that was seen."""
-        self._strange: dict[MessageId, int] = {}
-        """Messages that were not in here, each as of how many were accepted."""
+        self._perhaps_open: set[MessageId] = set()
+        """Every message that is not final, once they are `_counted`, and some that are."""
+        self._counted = False
         self._accepting: set[MessageId] = set()
         self.accepted = 0
         """How many messages were accepted since the start."""
@@ -100,6 +101,7 @@ class Outbox:
         failpoint("accept.before")
         try:
             self._accepting.add(message.id)
+            self._perhaps_open.add(message.id)
             row = outgoing.new_row(message, agent, self._node, now)
             await self._store.write(row, outgoing.hop_row(hop), *extra)
         except BaseException:
@@ -189,13 +191,13 @@ class Outbox:
 
     def open(self, message: MessageId) -> bool:
         """Tell whether a message was sent from here and is not final."""
-        if self._strange.get(message) == self.accepted:
+        if not self._counted:
+            rows = self._store.read("SELECT id FROM outbox WHERE final = 0")
+            self._perhaps_open.update(row["id"] for row in rows)
+            self._counted = True
+        if message not in self._perhaps_open:
             return False
         rows = self._store.read("SELECT final FROM outbox WHERE id = ?", (message,))
-        if not rows:
-            if len(self._strange) >= REMEMBERED:
-                self._strange.clear()
-            self._strange[message] = self.accepted
         return bool(rows) and not rows[0]["final"]
 
     def here(self, message: MessageId) -> bool:
@@ -257,23 +259,11 @@ class Outbox:
 
     async def note(self, messages: Iterable[MessageId], reason: str) -> None:
         """Note why these messages are still only accepted."""
-        await self._store.write(
-            *(
-                Statement(
-                    "UPDATE outbox SET reason = ? WHERE id = ? AND state = 'accepted'", (reason, message)
-                )
-                for message in messages
-            )
-        )
+        await self._each("UPDATE outbox SET reason = ? WHERE id = ? AND state = 'accepted'", messages, reason)
 
     async def asked_again(self, messages: Iterable[MessageId]) -> None:
         """Note that the owners of these messages were just asked for news."""
-        await self._store.write(
-            *(
-                Statement("UPDATE outbox SET updated_ms = ? WHERE id = ?", (self._clock_ms(), message))
-                for message in messages
-            )
-        )
+        await self._each("UPDATE outbox SET updated_ms = ? WHERE id = ?", messages, self._clock_ms())
 
     async def resend_all(self) -> None:
         """Treat what is not typed as not sent: the broker may have lost it. Repeats are dropped by the ledger."""
@@ -287,12 +277,7 @@ class Outbox:
 
     async def resend(self, messages: Iterable[MessageId]) -> None:
         """Treat these queued messages as not sent."""
-        await self._store.write(
-            *(
-                Statement("UPDATE outbox SET state = 'accepted' WHERE final = 0 AND id = ?", (message,))
-                for message in messages
-            )
-        )
+        await self._each("UPDATE outbox SET state = 'accepted' WHERE final = 0 AND id = ?", messages)
         self.grew.set()
 
     def depth(self) -> int:
@@ -309,6 +294,8 @@ class Outbox:
         told = list(hops)
         last = {hop.message: n for n, hop in enumerate(told)}
         for n, hop in enumerate(told):
+            if hop.state in _LEAVES_FINAL:
+                self._perhaps_open.add(hop.message)
             if n != last[hop.message] and hop.state in PASSING and not hop.final:
                 made.append(outgoing.hop_row(hop))  # the next one writes every column, on the same condition
                 continue
@@ -337,7 +324,10 @@ class Outbox:
                 )
             )
             made.append(outgoing.hop_row(hop))
-        await self._store.write(*made)
+        if any(hop.final for hop in hops):
+            await self._store.write(*made)
+        else:
+            await self._store.note(*made)  # lost with the machine, it is sent once more
         self.announce(hops)
 
     async def apply(self, hops: list[Hop], *extra: Statement) -> None:
@@ -353,6 +343,7 @@ class Outbox:
                 self._tell(hop, agent)
             if hop.final:
                 self._agents.pop(hop.message, None)
+                self._perhaps_open.discard(hop.message)
 
     def receipt(self, message: MessageId) -> Receipt:
         """Return the present receipt of a message. Raises MessageNotFound."""
@@ -376,6 +367,9 @@ class Outbox:
             Statement("DELETE FROM outbox WHERE final = 1 AND updated_ms < ?", (before_ms,), slow=True),
             Statement("DELETE FROM hops WHERE message NOT IN (SELECT id FROM outbox)", slow=True),
         )
+
+    async def _each(self, sql: str, messages: Iterable[MessageId], *values: object) -> None:
+        await self._store.write(*(Statement(sql, (*values, message)) for message in messages))
 
     def _rows(self, where: str, values: tuple[object, ...]) -> list[Outgoing]:
         rows = self._store.read(f"SELECT {outgoing.OUTGOING} FROM outbox WHERE {where}", values)

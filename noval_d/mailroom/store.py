@@ -9,6 +9,8 @@ removed as well as into any other, and what it calls durable is gone with the pr
 Statements run on the loop (microseconds each), only COMMIT, which waits for the disk, runs in the thread: with
 both in the thread, each statement handed the interpreter over twice, and fifty busy panes got 600 messages a
 second instead of 750.
+
+What may be lost with the machine (`note`) is written without waiting for the disk, and so without the thread.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from nova_torch.errors import StateNewer, StoreFailed
 log = logging.getLogger("nova.store")
 
 SCHEMA_VERSION = 1
+CHECKPOINT_PAGES = 1000  # SQLite's own number
 LOCK_MS = 5000  # how long a writer waits for another process that has the file locked
 MOVED = "it was removed, moved or replaced while it was in use"
 SCHEMA = """
@@ -183,13 +186,47 @@ class Store:
 
     async def write(self, *statements: Statement) -> None:
         """Write `statements` as one transaction and wait until they are durable."""
-        await asyncio.shield(self.begin(*statements))
+        await self.begin(*statements)  # who is cancelled here gives up waiting, and nothing else
+
+    async def note(self, *statements: Statement) -> None:
+        """Write what does no harm when a crash of this machine takes it back; it is durable with the next `write`.
+
+        It is there for every reader when this returns, and for the next start when the process is killed.
+        """
+        if not self._idle.is_set() or self._writer is None or not self._noted_at_once(statements):
+            await self.begin(*statements)
+
+    def _noted_at_once(self, statements: tuple[Statement, ...]) -> bool:
+        """Commit without fsync, and without the checkpoint that would need one; False when that cannot be."""
+        assert self._writer is not None
+        done = False
+        try:
+            self._writer.execute("PRAGMA synchronous = NORMAL")
+            self._writer.execute("PRAGMA wal_autocheckpoint = 0")
+            _execute(self._writer, [statements])
+            if self._found() == self._place:
+                self._writer.execute("COMMIT")
+                done = True
+        except Exception:  # noqa: BLE001, S110 - locked, full, or a bad value: `begin` says what it is
+            pass
+        finally:
+            _roll_back(self._writer)
+            self._writer.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+            self._writer.execute("PRAGMA synchronous = FULL")
+        return done
 
     def read(self, sql: str, values: Values = ()) -> list[sqlite3.Row]:
         """Return the rows of a query by index (microseconds). Raises StoreFailed."""
-        if self._reader is None:
+        if self._reader is None or self._writer is None:
             raise StoreFailed(f"the state file {self.path} is not open.")
         try:
+            if (
+                self._idle.is_set()
+            ):  # it has what it wrote at hand; the other one reads that from the file again
+                with contextlib.suppress(
+                    sqlite3.OperationalError
+                ):  # the other one waits for who has it locked
+                    return self._writer.execute(sql, values).fetchall()
             return self._reader.execute(sql, values).fetchall()
         except sqlite3.Error as error:
             raise StoreFailed(f"the state file {self.path} cannot be read: {error}.") from None
@@ -223,16 +260,21 @@ class Store:
     def _work(self) -> None:
         """Run what waits in one transaction and have it committed."""
         assert self._writer is not None
+        assert self._loop is not None
         units, self._waiting = self._waiting, []
         if any(statement.slow for unit in units for statement in unit.statements):
             self._queue.put(_Work(units, ran=False))
             return
         try:
-            _execute(self._writer, units)
+            _execute(self._writer, [unit.statements for unit in units])
         except Exception:  # noqa: BLE001 - a bad unit, or the file is locked: the thread sorts it out
             self._queue.put(_Work(units, ran=False))
-        else:
-            self._queue.put(_Work(units, ran=True))
+            return
+        if self._found() != self._place:
+            _roll_back(self._writer)
+            self._loop.call_soon(self._resolve, [(unit, MOVED) for unit in units])
+            return
+        self._queue.put(_Work(units, ran=True))
 
     def _resolve(self, outcome: list[tuple[_Unit, str]]) -> None:
         for unit, problem in outcome:
@@ -257,17 +299,16 @@ class Store:
         assert connection is not None
         assert loop is not None
         while (work := self._queue.get()) is not None:
-            outcome = self._lost(connection, work) or _commit(connection, work)
+            outcome = self._lost(work) or _commit(connection, work)
             try:
                 loop.call_soon_threadsafe(self._resolve, outcome)
             except RuntimeError:  # the loop is closed: nobody waits any more
                 log.warning("store.late", extra={"units": len(outcome)})
 
-    def _lost(self, connection: sqlite3.Connection, work: _Work) -> list[tuple[_Unit, str]]:
-        """Take everything back when the file is not where it was; return nothing when all is well."""
-        if self._found() == self._place:
+    def _lost(self, work: _Work) -> list[tuple[_Unit, str]]:
+        """Refuse what did not run yet when the file is not where it was; return nothing when all is well."""
+        if work.ran or self._found() == self._place:
             return []
-        _roll_back(connection)
         return [(unit, MOVED) for unit in work.units]
 
 
@@ -289,7 +330,7 @@ def _commit(connection: sqlite3.Connection, work: _Work) -> list[tuple[_Unit, st
     for unit in work.units:
         problem = ""
         try:
-            _execute(connection, [unit])
+            _execute(connection, [unit.statements])
             connection.execute("COMMIT")
         except Exception as error:  # noqa: BLE001 - a value that SQLite cannot take is no sqlite3.Error
             _roll_back(connection)
@@ -299,12 +340,12 @@ def _commit(connection: sqlite3.Connection, work: _Work) -> list[tuple[_Unit, st
     return outcome
 
 
-def _execute(connection: sqlite3.Connection, units: list[_Unit]) -> None:
-    """Run the statements of `units` in a transaction that stays open; when one fails, nothing took effect."""
+def _execute(connection: sqlite3.Connection, units: Sequence[tuple[Statement, ...]]) -> None:
+    """Run these statements in a transaction that stays open; when one fails, nothing took effect."""
     connection.execute("BEGIN IMMEDIATE")
     try:
-        for unit in units:
-            for statement in unit.statements:
+        for statements in units:
+            for statement in statements:
                 connection.execute(statement.sql, statement.values)
     except BaseException:
         _roll_back(connection)

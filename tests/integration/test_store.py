@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import queue
 import sqlite3
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ from nova_torch.errors import StoreFailed
 from noval_d.mailroom.store import Statement, Store
 from tests.support.aio import run
 
+FULL = 2
 PUT = "INSERT INTO agents (agent, spec) VALUES (?, ?)"
 
 
@@ -120,3 +122,64 @@ def test_close_finishes_what_was_begun(tmp_path: Path) -> None:
 
     run(work())
     assert names(tmp_path / "db") == [f"{n}" for n in range(100)]
+
+
+def test_a_note_is_there_at_once_and_after_a_killed_process_without_a_commit_of_the_thread(
+    tmp_path: Path,
+) -> None:
+    async def scenario() -> None:
+        store = Store(str(tmp_path / "state.db"))
+        await store.open()
+        queued, store._queue = store._queue, queue.SimpleQueue()
+        await store.note(put("a"))
+        assert [row["agent"] for row in store.read("SELECT agent FROM agents")] == ["a"]
+        other = sqlite3.connect(tmp_path / "state.db")  # what the next start finds
+        assert other.execute("SELECT agent FROM agents").fetchall() == [("a",)]
+        other.close()
+        store._queue = queued
+        await store.close()
+
+    run(scenario())
+
+
+def test_a_note_beside_a_write_is_written_behind_it(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        store = Store(str(tmp_path / "state.db"))
+        await store.open()
+        first = store.begin(put("a"))
+        await store.note(Statement("UPDATE agents SET paused = 1 WHERE agent = 'a'"))
+        assert first.done()
+        assert store.read("SELECT paused FROM agents")[0]["paused"] == 1
+        await store.close()
+
+    run(scenario())
+
+
+def test_a_note_that_cannot_be_written_is_told_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        store = Store(str(tmp_path / "state.db"))
+        await store.open()
+        await store.note(put("a"))
+        with pytest.raises(StoreFailed, match="UNIQUE"):
+            await store.note(put("b"), put("a"))
+        assert [row["agent"] for row in store.read("SELECT agent FROM agents")] == ["a"]
+        (tmp_path / "state.db").rename(tmp_path / "elsewhere.db")
+        with pytest.raises(StoreFailed, match="removed, moved or replaced"):
+            await store.note(put("c"))
+        await store.close()
+
+    run(scenario())
+
+
+def test_after_a_note_a_write_waits_for_the_disk_again(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        store = Store(str(tmp_path / "state.db"))
+        await store.open()
+        for name in "ab":
+            await store.note(put(name))
+            assert store._writer is not None
+            assert store._writer.execute("PRAGMA synchronous").fetchone()[0] == FULL
+            assert store._writer.execute("PRAGMA wal_autocheckpoint").fetchone()[0] == 1000
+        await store.close()
+
+    run(scenario())
