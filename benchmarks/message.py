@@ -113,9 +113,9 @@ async def _used(pid: int, counts: Counter[str], work: Callable[[], Awaitable[Any
 def _counted(counts: Counter[str]) -> Iterator[None]:
     exchange, commit = Wires.exchange, store._commit  # noqa: SLF001
 
-    async def counted_exchange(self: Wires, commands: Any) -> list[Any]:
+    async def counted_exchange(self: Wires, commands: Any, limit_s: float | None = None) -> list[Any]:
         counts["exchange"] += 1
-        return await exchange(self, commands)
+        return await exchange(self, commands, limit_s)
 
     def counted_commit(connection: Any, work: Any) -> Any:
         counts["commit"] += 1

@@ -57,7 +57,9 @@ class Link:
         """What is asked for in this turn of the event loop, to go in one write."""
         self._turns: set[asyncio.Task[None]] = set()
         self._under_way: set[asyncio.Timeout] = set()
-        """The limits of the commands that wait for their replies."""
+        """The limits of the commands that wait for their replies, but for those of open connections."""
+        self._at_once = 0
+        """How many commands wait for the replies of open connections."""
         self._quiet = asyncio.Event()
         self._closed = False
         self.on_unfit: Callable[[], None] = lambda: None
@@ -280,7 +282,9 @@ class Link:
         for limit in self._under_way:
             if not limit.expired():
                 limit.reschedule(0)
-        if self._under_way:
+        for wires in self._commands:
+            wires.give_up()
+        if self._under_way or self._at_once:
             self._quiet.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(GIVE_UP_S):
@@ -308,6 +312,15 @@ class Link:
         Each shard gets its own in one write; one after the other, since a bell is rung for what lies there already.
         """
         self._check_open()
+        if len(self._places) == 1 and self._commands[0].ready:
+            self._at_once += 1
+            try:
+                return await self._commands[0].exchange(commands, self.timeout_s)
+            except FAILURES as error:
+                raise self._failure(error, 0) from error
+            finally:
+                self._at_once -= 1
+                self._calm()
         places = self._placed(commands) if place is None else [place] * len(commands)
         at = places[0] if places else 0
         replies: list[Any] = [None] * len(commands)
@@ -325,10 +338,13 @@ class Link:
                     return replies
                 finally:
                     self._under_way.discard(limit)
-                    if not self._under_way:
-                        self._quiet.set()
+                    self._calm()
         except FAILURES as error:
             raise self._failure(error, at) from error
+
+    def _calm(self) -> None:
+        if not self._under_way and not self._at_once:
+            self._quiet.set()
 
     @contextlib.contextmanager
     def translated(self, place: int | None = None) -> Iterator[None]:

@@ -2,13 +2,15 @@
 
 redis-py opens a connection (TLS, login, protocol) and ends it. What passes in between goes past it: its client took
 0.2 ms of CPU around each command, for a task, two timers and a dozen counters, more than the server and the kernel
-together (`python -m benchmarks fleet`), its streams a third of what was left. An exchange has no limit of its own.
+together (`python -m benchmarks fleet`), its streams a third of what was left, asyncio's semaphores and limits a
+tenth of what was left then.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -28,29 +30,42 @@ class Wires:
 
     def __init__(self, make: Callable[[], Any], size: int) -> None:
         self._make = make
-        self._room = asyncio.Semaphore(size)
+        self._size = size
+        self._taken = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        """Who waits until one of the connections is free, in order."""
         self._free: list[_Wire] = []
         self._used: set[_Wire] = set()
 
     def __repr__(self) -> str:
         return f"<Wires free={len(self._free)} used={len(self._used)}>"
 
-    async def exchange(self, commands: Sequence[Command]) -> list[Any]:
+    @property
+    def ready(self) -> bool:
+        """Whether a connection is open and free: then an exchange waits for nothing but its replies."""
+        return self._taken < self._size and bool(self._free) and self._free[-1].clean
+
+    async def exchange(self, commands: Sequence[Command], limit_s: float | None = None) -> list[Any]:
         """Send `commands` and return the reply of each; what the server refuses is a ResponseError among them.
 
         Raises what redis-py and the event loop raise for a connection that fails, which is given up then, as it
-        is when the caller is cancelled: its replies may still come.
+        is when the caller is cancelled: its replies may still come. With `limit_s` a TimeoutError when they do
+        not come by then; what may come before, a place and a connection, is not within that limit.
         """
         if not commands:
             return []
         sent = b"".join([_packed(tuple(words)) for words in commands])
-        async with self._room:
+        if self._taken < self._size:
+            self._taken += 1
+        else:
+            await self._room()
+        try:
             wire = self._free.pop() if self._free else _Wire(self._make())
             self._used.add(wire)
             try:
                 if not wire.clean:
                     await wire.connect()
-                replies = await wire.exchange(sent, len(commands))
+                replies = await wire.exchange(sent, len(commands), limit_s)
             except BaseException:
                 await wire.close()
                 raise
@@ -58,6 +73,33 @@ class Wires:
                 self._used.discard(wire)
             self._free.append(wire)
             return replies
+        finally:
+            self._leave()
+
+    async def _room(self) -> None:
+        """Wait for a place."""
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(place)
+        try:
+            await place
+        except BaseException:
+            if place.done() and not place.cancelled():
+                self._leave()  # it was given just now
+            raise
+
+    def _leave(self) -> None:
+        """Give a place to who waits for one."""
+        while self._waiting:
+            place = self._waiting.popleft()
+            if not place.done():
+                place.set_result(None)
+                return
+        self._taken -= 1
+
+    def give_up(self) -> None:
+        """End what waits for replies now."""
+        for wire in self._used:
+            wire.late()
 
     async def close(self) -> None:
         """End every connection."""
@@ -99,15 +141,19 @@ class _Wire(asyncio.Protocol):
         self._streams = self._transport.get_protocol()
         self._transport.set_protocol(self)
 
-    async def exchange(self, sent: bytes, wanted: int) -> list[Any]:
+    async def exchange(self, sent: bytes, wanted: int, limit_s: float | None = None) -> list[Any]:
         """Send bytes and return as many replies as are wanted."""
         self._replies, self._wanted = [], wanted
-        self._done = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self._done = loop.create_future()
+        limit = None if limit_s is None else loop.call_later(limit_s, self.late)
         self._transport.write(sent)
         try:
             await self._done
         finally:
             self._done = None
+            if limit is not None:
+                limit.cancel()
         if len(self._replies) != wanted and self._ended is not None:
             raise self._ended
         return self._replies
@@ -117,6 +163,10 @@ class _Wire(asyncio.Protocol):
         self._transport = None
         with contextlib.suppress(redis_errors.RedisError, OSError, RuntimeError):
             await self._redis.disconnect(nowait=True)
+
+    def late(self) -> None:
+        """Wait no longer."""
+        self._end(TimeoutError())
 
     # -- from the event loop --
 

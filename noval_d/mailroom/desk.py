@@ -64,6 +64,7 @@ class Desk:
         try:
             if self._fence.own(item):
                 await self._begin(item, pane)
+                failpoint("begin.after")
             else:
                 await self._begin_marked(item, pane)
         except BaseException:
@@ -73,15 +74,24 @@ class Desk:
 
     async def _begin_marked(self, item: Item, pane: str) -> None:
         """Write the ledger and the mark in the mailbox at the same time; when one fails, neither holds."""
-        done = await asyncio.gather(self._begin(item, pane), self._fence.begin(item), return_exceptions=True)
-        problem = next((each for each in done if isinstance(each, BaseException)), None)
+        written = self._begin(item, pane)
+        problem: Exception | None = None
+        try:
+            await self._fence.begin(item)
+        except Exception as error:  # noqa: BLE001 - raised below, once the ledger knows of it
+            problem = error
+        except BaseException:
+            written.cancel()
+            raise
+        await written
+        failpoint("begin.after")
         if problem is not None:
-            if done[0] is None:
-                item.written = True
-                await self._store.write(Ledger.untyped(item.message.id, item.attempt, self._clock_ms()))
+            item.written = True
+            await self._store.write(Ledger.untyped(item.message.id, item.attempt, self._clock_ms()))
             raise problem
 
-    async def _begin(self, item: Item, pane: str) -> None:
+    def _begin(self, item: Item, pane: str) -> asyncio.Future[None]:
+        """Begin to write the ledger; when the future is done, it is durable."""
         message, now_ms = item.message, self._clock_ms()
         if item.written:
             notes = [Ledger.typing(message.id, item.attempt, pane, now_ms)]
@@ -93,8 +103,7 @@ class Desk:
         if from_machine(message):
             notes.append(Records.passed(message, item.agent, now_ms))
         failpoint("begin.before")
-        await self._store.write(*notes)
-        failpoint("begin.after")
+        return self._store.begin(*notes)
 
     async def untyped(self, item: Item) -> None:
         """Note that nothing of it is in the pane: it may be typed (again)."""

@@ -150,3 +150,49 @@ async def test_nothing_is_sent_for_no_command() -> None:
     async with wires_to(speak) as (wires, met):
         assert await wires.exchange([]) == []
         assert met == []
+
+
+@on_a_loop
+async def test_who_waits_for_a_place_gets_it_in_turn_and_one_that_is_cancelled_costs_none() -> None:
+    told = asyncio.Event()
+
+    async def speak(_number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await heard(reader)
+        await told.wait()
+        writer.write(b"+0\r\n")
+        for n in range(1, 4):
+            await heard(reader)
+            writer.write(b"+%d\r\n" % n)
+        await reader.read()
+
+    async with wires_to(speak) as (wires, met):
+        waiting = [asyncio.create_task(wires.exchange([("PING",)])) for _ in range(5)]
+        await asyncio.sleep(0)  # all have asked
+        waiting[2].cancel()
+        told.set()
+        replies = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [reply for reply in replies if isinstance(reply, list)] == [[b"0"], [b"1"], [b"2"], [b"3"]]
+        assert isinstance(replies[2], asyncio.CancelledError)
+        assert met == [0]
+        assert wires.ready
+
+
+@on_a_loop
+async def test_a_reply_that_does_not_come_in_time_is_given_up_and_its_connection_too() -> None:
+    async def speak(number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await heard(reader)
+        if number:
+            writer.write(b"+in time\r\n")
+        await reader.read()
+
+    async with wires_to(speak) as (wires, met):
+        with pytest.raises(TimeoutError):
+            await wires.exchange([("PING",)], 0.05)
+        assert await wires.exchange([("PING",)], 60.0) == [b"in time"]
+        assert wires.ready
+        assert met == [0, 1]
+        task = asyncio.create_task(wires.exchange([("PING",)], 60.0))
+        await asyncio.sleep(0)
+        wires.give_up()
+        with pytest.raises(TimeoutError):
+            await task
