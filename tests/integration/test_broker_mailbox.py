@@ -92,6 +92,7 @@ def test_an_enqueue_whose_reply_was_lost_makes_no_second_entry(site: Site) -> No
             await site.connect(url=url) as broker,
         ):
             await broker.claim("a", ONE)
+            await broker.enqueue([letter("m0", agent="nobody")])  # the server knows the script from now on
             proxy.lose("only-once")
             with pytest.raises(BrokerUnavailable):
                 await broker.enqueue([letter("only-once")])
