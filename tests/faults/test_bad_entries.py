@@ -55,7 +55,7 @@ def goes_on(running: TestNode, agent: Raw) -> None:
     async def waiting(broker: Broker) -> int:
         return (await broker.backlog(["raw"]))["raw"]
 
-    until(lambda: on_broker(running, waiting) == 0, 10, "an empty stream")
+    until(lambda: on_broker(running, waiting) == 0, 45, "an empty stream")
 
 
 WHOLE = encode_message(foreign("01ARZ3NDEKTSV4RRFFQ69G5FAV", "raw", "body of it"))

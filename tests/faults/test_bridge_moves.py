@@ -22,7 +22,7 @@ BOOMERANG = '[bridges]\ndialects = ["boomerang"]\n'
 @pytest.fixture
 def made() -> Iterator[TestNode]:
     with bridging(BOOMERANG) as node:
-        until(lambda: cli_of(node)("EXISTS", TASKS) == 1, 20, "the group of tasks")
+        until(lambda: cli_of(node)("EXISTS", TASKS) == 1, 45, "the group of tasks")
         yield node
 
 

@@ -30,7 +30,7 @@ def lines(log: bytes) -> Counter[bytes]:
 
 
 def joined(made: TestNode, stream: str = DIRECT) -> None:
-    until(lambda: cli_of(made)("EXISTS", stream) == 1, 20, f"the group of {stream}")
+    until(lambda: cli_of(made)("EXISTS", stream) == 1, 45, f"the group of {stream}")
 
 
 def test_a_daemon_killed_between_reading_and_acknowledging_types_each_entry_once(tmp_path: Path) -> None:
@@ -71,7 +71,9 @@ def test_two_nodes_with_the_same_bridges_deliver_once(tmp_path: Path) -> None:
         joined(first)
         joined(first, "nova.torch.agents.direct.far")
         until(lambda: cli("PUBSUB", "NUMPAT") >= 2, what="both listening")
-        time.sleep(6)  # each knows of the other's agents and bridges by a beat
+        for one in (first, second):
+            until(lambda one=one: len(one.call("agents")) == 2, what="both agents")  # type: ignore[misc]
+        time.sleep(6)  # each knows of the other's bridges by a beat
         for n in range(10):
             cli.add(DIRECT, payload=f"stream {n}")
             cli.add("nova.torch.agents.direct.far", payload=f"stream {n}")
@@ -82,7 +84,7 @@ def test_two_nodes_with_the_same_bridges_deliver_once(tmp_path: Path) -> None:
         wanted = Counter(f"{via} {n}".encode() for via in ("stream", "channel") for n in range(10))
         wanted += Counter([b"all in a stream", b"all on a channel"])
         for agent in (mine, other):
-            until(lambda agent=agent: len(lines(agent.bytes())) >= 22, 30, f"all of it, {agent.bytes()!r}")  # type: ignore[misc]
+            until(lambda agent=agent: len(lines(agent.bytes())) >= 22, 45, f"all of it, {agent.bytes()!r}")  # type: ignore[misc]
         first.send_wait("far", "the end")
         second.send_wait("raw", "the end")
         assert lines(mine.bytes()) == wanted + Counter([b"the end"])
@@ -110,6 +112,7 @@ def test_a_task_goes_its_whole_road_over_restarts(tmp_path: Path) -> None:
         made.kill()
         made.start()
         made.wait_up()
+        cli.wait_entries(EVENTS, 1, type="task_completed")
         time.sleep(1.5)
         assert Counter(e.get("operation") for e in cli.entries(TASKS)) == Counter(
             {"create_task": 1, "update_task": 1, "complete_task": 1}
@@ -190,10 +193,10 @@ def test_a_killed_broker_and_a_lost_subscription_are_come_back_from(tmp_path: Pa
         until(lambda: published(cli, agent, b"heard again"), what="what was published")
         pid = int((made.state / "broker" / "broker.pid").read_text())
         os.kill(pid, signal.SIGKILL)
-        until(lambda: alive(cli), 30, "the broker again")
+        until(lambda: alive(cli), 45, "the broker again")
         cli.add(DIRECT, payload="in the new broker")
-        until(lambda: published(cli, agent, b"on its channel"), 30, "what was published in the new broker")
-        until(lambda: b"in the new broker\r" in agent.bytes(), 30, "what was added")
+        until(lambda: published(cli, agent, b"on its channel"), 45, "what was published in the new broker")
+        until(lambda: b"in the new broker\r" in agent.bytes(), 45, "what was added")
         made.send_wait("raw", "the end")
         typed = lines(agent.bytes())
         assert typed.keys() == {b"heard again", b"in the new broker", b"on its channel", b"the end"}
@@ -230,11 +233,11 @@ def test_the_agents_of_a_killed_node_leave_the_set_of_the_active(tmp_path: Path)
 
         until(lambda: active() == {"near", "far"}, what="both")
         second.kill()
-        until(lambda: active() == {"near"}, 30, "the end of the other")
+        until(lambda: active() == {"near"}, 45, "the end of the other")
         assert 0 < cli("TTL", "nova:registry:far") <= 300  # its hash ends by itself
         second.start()
         second.wait_up()
-        until(lambda: active() == {"near", "far"}, 30, "both again")
+        until(lambda: active() == {"near", "far"}, 45, "both again")
 
 
 def test_an_orderly_stop_shows_the_agents_as_offline(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ LOGIN = Login(password=PASSWORD)
 
 def follow(replica: OwnServer, master: OwnServer) -> None:
     replica.ask("REPLICAOF", "127.0.0.1", master.port)
-    until(lambda: replica.told("replication", "master_link_status") == "up", 15, "the replica")
+    until(lambda: replica.told("replication", "master_link_status") == "up", 45, "the replica")
 
 
 @contextlib.contextmanager
@@ -50,7 +50,7 @@ def sentinel(master: OwnServer, folder: Path) -> Iterator[int]:
         subprocess.Popen(words, executable=find_server().binary, stdout=log, stderr=log) as process,
     ):
         try:
-            until(lambda: OwnServer(folder, port, password="").told("sentinel", "sentinel_masters"), 10, "it")
+            until(lambda: OwnServer(folder, port, password="").told("sentinel", "sentinel_masters"), 45, "it")
             yield port
         finally:
             process.kill()
@@ -71,7 +71,7 @@ class Site:
         self.both.server.kill()
         if self.how == "list":
             self.replica.ask("REPLICAOF", "NO", "ONE")
-        until(lambda: all(self.follows(one) for one in (self.both.near, self.both.far)), 30, "the way")
+        until(lambda: all(self.follows(one) for one in (self.both.near, self.both.far)), 45, "the way")
         return time.monotonic() - began
 
     def follows(self, one: TestNode) -> bool:
@@ -89,7 +89,7 @@ def replicated(how: str, folder: Path) -> Iterator[Site]:
             if how == "list":
                 return f"redis://127.0.0.1:{master.port},127.0.0.1:{replica.port}"
             port = stack.enter_context(sentinel(master, folder))
-            until(lambda: knows(port), 15, "the Sentinel's knowledge of the replica")
+            until(lambda: knows(port), 45, "the Sentinel's knowledge of the replica")
             return f"redis+sentinel://127.0.0.1:{port}/nova"
 
         def knows(port: int) -> bool:
@@ -118,7 +118,7 @@ def test_a_failover_under_traffic_loses_and_repeats_nothing(tmp_path: Path, how:
     with replicated(how, tmp_path) as site:
         both = site.both
         agents = [raw(both.far, tmp_path, f"far-{number}") for number in range(AGENTS)]
-        until(lambda: len(both.near.call("agents")) == AGENTS + 2, 10, "the agents in the registry")
+        until(lambda: len(both.near.call("agents")) == AGENTS + 2, 45, "the agents in the registry")
         sent = {agent.name: [f"message {n}" for n in range(RATE * SECONDS // AGENTS)] for agent in agents}
         with ThreadPoolExecutor(AGENTS + 1) as hands:
             began = time.monotonic()

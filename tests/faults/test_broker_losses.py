@@ -27,7 +27,7 @@ def shared() -> Iterator[Pair]:
 def both(shared: Pair) -> Pair:
     """Two nodes that are well."""
     shared.alive()
-    until(shared.well, 20, f"health: {shared.finding()}")
+    until(shared.well, 45, f"health: {shared.finding()}")
     return shared
 
 
@@ -70,9 +70,9 @@ def lagging_replica(both: Pair) -> Iterator[PutBack]:
     both.server.saved()
     with faulty_proxy(both.server.port) as line, own_server() as replica, contextlib.ExitStack() as deaf:
         replica.ask("REPLICAOF", "127.0.0.1", line.port)
-        until(lambda: replica.told("replication", "master_link_status") == "up", 10, "the replica")
+        until(lambda: replica.told("replication", "master_link_status") == "up", 45, "the replica")
         offset = both.server.told("replication", "master_repl_offset")
-        until(lambda: replica.told("replication", "slave_repl_offset") >= offset, 10, "its data")
+        until(lambda: replica.told("replication", "slave_repl_offset") >= offset, 45, "its data")
         deaf.enter_context(line.hole())
 
         def put_back() -> None:
@@ -128,7 +128,7 @@ def expired(both: Pair) -> None:
     both.far.call("pause", {"agent_id": "there"})
     try:
         message = str(both.near.send("there", "too late", ttl_s=0.3)["id"])
-        assert both.near.wait_state(message, "expired", timeout_s=20)["final"]
+        assert both.near.wait_state(message, "expired", timeout_s=45)["final"]
     finally:
         both.far.call("resume", {"agent_id": "there"})
 
@@ -170,7 +170,7 @@ def test_a_reply_that_is_lost_at_any_step_of_the_road_costs_nothing(both: Pair, 
     both.send("there", 2)
     both.send("here")
     both.send("there")
-    until(lambda: way.seen == before + 1, 20, "the loss")
+    until(lambda: way.seen == before + 1, 45, "the loss")
     both.all_once()
 
 
@@ -180,5 +180,5 @@ def test_an_answer_that_never_comes_costs_five_seconds_and_nothing_else(both: Pa
     before = way.seen
     way.lose(words, "silent")
     both.send("there", 2)
-    until(lambda: way.seen == before + 1, 10, "the loss")
+    until(lambda: way.seen == before + 1, 45, "the loss")
     both.all_once(time.monotonic() + 5)

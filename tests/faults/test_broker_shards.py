@@ -56,7 +56,7 @@ def test_a_shard_without_a_replica_is_waited_for_and_named() -> None:
     with cluster_of(3) as (both, cluster):
         victim = cluster.of("a:there")
         victim.kill()
-        until(lambda: f"127.0.0.1:{victim.port}" in str(both.finding()), 20, "the shard named")
+        until(lambda: f"127.0.0.1:{victim.port}" in str(both.finding()), 45, "the shard named")
         both.send("here", 3)  # its own agents need no broker
         both.send("there", 3)
         for message, _ in both.sent["here"]:
@@ -75,7 +75,7 @@ def test_a_shards_word_of_another_type_is_named_and_costs_nothing() -> None:
         found[key].ask("RPUSH", key, "not yours")
         both.send("there", 2)
         both.send("here", 2)
-        until(lambda: f"key {key} is no " in str(both.near.call("status")["health"]), 20, f"{key} named")
+        until(lambda: f"key {key} is no " in str(both.near.call("status")["health"]), 45, f"{key} named")
         for message, _ in both.sent["here"]:
             both.near.wait_state(message, "submitted")
         found[key].ask("DEL", key)

@@ -34,8 +34,8 @@ def test_a_dialog_holds_and_is_not_answered(running: TestNode, tmp_path: Path) -
     agent.ask_permission()
     message = running.send("asked", "after the dialog")["id"]
     running.wait_state(message, "held")
-    until(lambda: running.receipt(message)["reason"] == "dialog", 10, "the reason")
-    row = until(lambda: held(running, "asked"), 10, "the line in status")
+    until(lambda: running.receipt(message)["reason"] == "dialog", 45, "the reason")
+    row = until(lambda: held(running, "asked"), 45, "the line in status")
     assert row["reason"] == "dialog"
     assert agent.state() == "dialog"
     assert agent.events() == [("prompt", "USETOOL please")]
@@ -54,8 +54,8 @@ def test_a_draft_holds_and_is_left_alone(running: TestNode, tmp_path: Path) -> N
     agent.wait_for("half a thou")
     message = running.send("drafted", "after the draft")["id"]
     running.wait_state(message, "held")
-    until(lambda: running.receipt(message)["reason"] == "draft", 10, "the reason")
-    row = until(lambda: held(running, "drafted"), 10, "the line in status")
+    until(lambda: running.receipt(message)["reason"] == "draft", 45, "the reason")
+    row = until(lambda: held(running, "drafted"), 45, "the line in status")
     assert row["reason"] == "draft"
     agent.draft("ght of mine")
     agent.wait_for("half a thought of mine")
@@ -122,7 +122,7 @@ def test_what_is_special_to_agents_arrives_as_text(running: TestNode, tmp_path: 
 def test_a_command_goes_in_as_it_is(running: TestNode, tmp_path: Path) -> None:
     agent = tui(running, tmp_path, "commanded", shell=True)
     assert running.send("commanded", "/exit", form="command")
-    until(lambda: agent.state() == "exited", 20, "its exit")
+    until(lambda: agent.state() == "exited", 45, "its exit")
     assert agent.prompts() == []
 
 
@@ -227,7 +227,7 @@ def test_a_paste_that_a_dialog_swallowed_is_typed_again_once(running: TestNode, 
     message = running.send("swallower", "typed again, once")["id"]
     agent.wait_for("Esc to cancel")
     running.wait_state(message, "typed")
-    until(lambda: running.receipt(message)["reason"] == "dialog", 10, "the reason")
+    until(lambda: running.receipt(message)["reason"] == "dialog", 45, "the reason")
     assert running.receipt(message)["state"] == "typed"
     agent.press("Escape")
     assert running.wait_state(message, "submitted", "unconfirmed")["state"] == "submitted"

@@ -53,7 +53,7 @@ def test_agents_and_people_ask_across_nodes(tmp_path: Path) -> None:
         assert " from alice] Answer with: novactl reply " in asked
         # without an ask that waits, the answer is typed into the asker's pane on its node
         question = str(first.send("bob", "and later?", sender="alice", answer="wanted")["id"])
-        until(lambda: [p for p in alice.prompts() if question in p], 20, "the answer in alice's pane")
+        until(lambda: [p for p in alice.prompts() if question in p], 45, "the answer in alice's pane")
         answer = first.wait_state(question, "replied")["reason"]
         assert [p for p in alice.prompts() if answer in p] == [
             f"[nova {answer} from bob, answers {question}]\nbob's word"
@@ -63,7 +63,7 @@ def test_agents_and_people_ask_across_nodes(tmp_path: Path) -> None:
         # a program that speaks in the name of an agent of another node: the answer goes there, the news here
         question = str(second.send("bob", "in her name?", sender="alice", answer="wanted")["id"])
         answer = second.wait_state(question, "replied")["reason"]
-        until(lambda: [p for p in alice.prompts() if answer in p], 20, "the answer in alice's pane")
+        until(lambda: [p for p in alice.prompts() if answer in p], 45, "the answer in alice's pane")
         with pytest.raises(MessageNotFound, match="is not kept here"):
             second.call("answer", {"id": question})
         assert second.call("trace", {"id": question})["reply"] == {"id": answer}

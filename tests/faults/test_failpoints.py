@@ -120,7 +120,7 @@ def test_a_daemon_killed_at_a_go_ahead_starts_one_program(tmp_path: Path, step: 
         del made.env["NOVA_FAILPOINTS"]
         made.start()
         agent = Spawned(made, "worker-1", log)
-        agent.wait_state("idle", timeout_s=30)
+        agent.wait_state("idle", timeout_s=45)
         assert agent.starts() == 1
 
 

@@ -30,7 +30,7 @@ def arm(which: TestNode, points: str) -> None:
     which.env[VARIABLE] = points
     which.start()
     which.wait_up()
-    until(lambda: which.call("agents")[0]["pane"], 10, "its pane")
+    until(lambda: which.call("agents")[0]["pane"], 45, "its pane")
 
 
 def health(of: TestNode, code: str) -> dict[str, Any] | None:
@@ -56,7 +56,7 @@ def moved(to: TestNode, folder: Path) -> Raw:
             return False
         return True
 
-    until(free, LEASE_S * 5, "the end of its lease")
+    until(free, what="the end of its lease")
     return Raw(to, "raw", pane, log)
 
 
@@ -81,7 +81,7 @@ def died(which: TestNode) -> None:
 def stopped_itself(which: TestNode) -> None:
     assert which.process is not None
     pid = which.process.pid
-    until(lambda: _process_state(pid) == "T", 20, "the stop at the failpoint")
+    until(lambda: _process_state(pid) == "T", 45, "the stop at the failpoint")
 
 
 def _process_state(pid: int) -> str:
@@ -94,7 +94,7 @@ def test_an_agent_of_a_dead_node_is_taken_over_by_one_that_has_connected_before_
         second.kill()
         sent = first.send("raw", "for its next place")["id"]
         agent = moved(first, tmp_path / "second")
-        assert first.wait_state(sent, "submitted", timeout_s=10)["node"] == "test-node"
+        assert first.wait_state(sent, "submitted", timeout_s=45)["node"] == "test-node"
         assert agent.bytes() == b"for its next place\r"
         assert first.log().count("broker.up") == connected
 
@@ -147,7 +147,7 @@ def test_an_owner_that_was_stopped_past_its_lease_types_nothing_that_is_anothers
         first.wait_state(sent, "submitted")
         assert second.process is not None
         os.kill(second.process.pid, signal.SIGCONT)
-        until(lambda: sees_it_elsewhere(second), 10, "the finding")
+        until(lambda: sees_it_elsewhere(second), 45, "the finding")
         own = second.send("raw", "from there")["id"]
         second.wait_state(own, "submitted")
         assert (before.bytes(), agent.bytes()) == (b"", b"once\rfrom there\r")
@@ -165,10 +165,10 @@ def test_an_owner_that_was_stopped_as_it_typed_is_the_only_one_that_types_it(
         first.wait_state(sent, "unconfirmed")
         assert second.process is not None
         os.kill(second.process.pid, signal.SIGCONT)  # its line comes too late for tmux to run it
-        until(lambda: sees_it_elsewhere(second), 10, "the finding")
+        until(lambda: sees_it_elsewhere(second), 45, "the finding")
         later = first.send("raw", "later")["id"]
         first.wait_state(later, "submitted")
-        until(lambda: held(second, "raw") is None, 10, "its empty hands")
+        until(lambda: held(second, "raw") is None, 45, "its empty hands")
         assert (before.bytes(), agent.bytes()) == (typed, b"later\r")
 
 
@@ -179,10 +179,10 @@ def test_an_owner_that_comes_back_finds_its_agent_elsewhere(tmp_path: Path) -> N
         second.wait_state(own, "held")
         second.kill()
         agent = moved(first, tmp_path / "second")
-        listed = until(lambda: first.call("dead_list", {"agent": "raw"}), 10, "the report")
+        listed = until(lambda: first.call("dead_list", {"agent": "raw"}), 45, "the report")
         assert [(row["id"], row["state"]) for row in listed] == [(own, "unconfirmed")]
         second.start()
-        until(lambda: sees_it_elsewhere(second), 15, "the finding")
+        until(lambda: sees_it_elsewhere(second), 45, "the finding")
         second.call("resume", {"agent_id": "raw"})
         assert second.wait_state(own, "unconfirmed")["final"]
         second.wait_state(second.send("raw", "to its new place")["id"], "submitted")
@@ -208,7 +208,7 @@ def test_a_daemon_on_a_copied_state_directory_types_nothing_while_the_first_one_
                 shutil.copy(file, copy)
             (copy / "home").mkdir()
             second.start()
-            found = until(lambda: health(second, "node_superseded"), 10, "the finding")
+            found = until(lambda: health(second, "node_superseded"), 45, "the finding")
             assert "bears the name test-node" in found["message"]
             second.call("resume", {"agent_id": "raw"})
             late = second.send("raw", "over the copy")["id"]

@@ -110,7 +110,7 @@ def beside(running: TestNode, other: Raw, key: str, before: bytes) -> None:
     running.call("schedule_add", {"target": "raw", "body": f"in time with {key}", "in_s": 0.3})
     running.wait_state(sent, "submitted")
     typed = f"beside {key}\rin time beside {key}\r".encode()
-    until(lambda: other.bytes() == before + typed, 15, "the schedule of the other agent")
+    until(lambda: other.bytes() == before + typed, 45, "the schedule of the other agent")
     if SPACE[key] != "string" or key.endswith(":own") or key == DRAINS:  # the others are just written over
         until(
             lambda: f"key {key} is no {SPACE[key]}" in findings(running),
@@ -129,8 +129,8 @@ def test_a_key_of_another_type_is_named_and_messages_and_schedules_go_on(
         beside(running, agents["other"], key, before)
     finally:
         write(running, ("DEL", key, *([ANOTHER] if key == BRIDGES else [])))
-    until(lambda: well(running), 20, "the end of it")
-    until(lambda: f"in time with {key}\r".encode() in agents["raw"].bytes(), 15, "the schedule of the agent")
+    until(lambda: well(running), 45, "the end of it")
+    until(lambda: f"in time with {key}\r".encode() in agents["raw"].bytes(), 45, "the schedule of the agent")
     for name, agent in agents.items():
         after = running.send(name, f"after {key}")["id"]
         running.wait_state(after, "submitted")
@@ -154,4 +154,4 @@ def test_schedules_of_another_type_stop_no_other_schedule_at_a_new_connection(
         assert f"key {key} is no hash" in findings(running)
     finally:
         write(running, ("DEL", key))
-    until(lambda: well(running), 20, "the end of it")
+    until(lambda: well(running), 45, "the end of it")

@@ -55,9 +55,9 @@ def behind_each_paste(agent: Tui, *keys: str) -> Iterator[None]:
 def waits_beside(agent: Tui, message: str) -> None:
     """Wait until the message is told to wait for whoever typed beside it."""
     running = agent.node
-    until(lambda: running.receipt(message)["reason"] == "mixed", 20, "the reason")
+    until(lambda: running.receipt(message)["reason"] == "mixed", 45, "the reason")
     assert running.receipt(message)["state"] == "typed"
-    row = until(lambda: held(running, agent.name), 10, "the line in status")
+    row = until(lambda: held(running, agent.name), 45, "the line in status")
     assert row["reason"] == "mixed"
     assert "your text and a message stand in its input box together" in row["detail"]
     assert agent.state() == "draft"

@@ -111,7 +111,7 @@ def test_a_turn_that_may_have_taken_it_is_waited_for(running: TestNode, tmp_path
     agent.press("Enter")
     agent.wait_prompts(2)
     message = running.send(agent.name, "lost in a turn")["id"]
-    until(lambda: running.receipt(message)["reason"] == "busy", 10, "the reason")
+    until(lambda: running.receipt(message)["reason"] == "busy", 45, "the reason")
     assert running.receipt(message)["state"] == "typed"
     running.wait_state(message, "acknowledged")
     assert typed(running, message) == ["", "busy", LOST, ""]

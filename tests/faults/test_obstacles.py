@@ -29,8 +29,8 @@ def running() -> Iterator[TestNode]:
 def wait_held(running: TestNode, message: str, agent: str, reason: str) -> None:
     """The receipt and `status` both say that the message is held, and why."""
     receipt = running.wait_state(message, "held")
-    until(lambda: running.receipt(message)["reason"] == reason, 10, f"{reason}, not {receipt}")
-    row = until(lambda: held(running, agent), 10, "the line in status")
+    until(lambda: running.receipt(message)["reason"] == reason, 45, f"{reason}, not {receipt}")
+    row = until(lambda: held(running, agent), 45, "the line in status")
     assert (row["id"], row["reason"]) == (message, reason)
     assert row["detail"]
 
@@ -53,7 +53,7 @@ def test_a_dead_pane_holds_and_tmux_lives(running: TestNode, tmp_path: Path) -> 
     running.tmux.tmux("set-option", "-p", "-t", agent.pane, "remain-on-exit", "on")
     command = running.tmux.value(agent.pane, "pane_start_command").strip('"')
     end_pane_program(running, agent.pane)
-    until(lambda: running.tmux.value(agent.pane, "pane_dead") == "1", 10, "its death")
+    until(lambda: running.tmux.value(agent.pane, "pane_dead") == "1", 45, "its death")
     message = running.send("corpse", "for the next life")["id"]
     wait_held(running, message, "corpse", "no_agent")
     assert tmux_pid(running) == server
@@ -75,11 +75,11 @@ def test_a_program_that_dies_while_messages_flow_leaves_tmux_alive(running: Test
     for life in range(4):
         size = len(agent.bytes())
         flows = functools.partial(lambda size: len(agent.bytes()) > size or not senders.alive, size)
-        until(flows, 20, f"flow in life {life}")
+        until(flows, 45, f"flow in life {life}")
         with agent.log.open("rb") as read_is_written:  # else what it has read may die with it
             fcntl.flock(read_is_written, fcntl.LOCK_EX)
             end_pane_program(running, agent.pane)
-        until(lambda: running.tmux.value(agent.pane, "pane_dead") == "1", 10, "its death")
+        until(lambda: running.tmux.value(agent.pane, "pane_dead") == "1", 45, "its death")
         assert tmux_pid(running) == server
         running.tmux.tmux("respawn-pane", "-t", agent.pane, command)
     senders.join(60)
@@ -125,11 +125,11 @@ def test_nothing_is_typed_into_the_shell_that_a_program_leaves(running: TestNode
     pane = running.tmux.open("sh")
     running.tmux.wait_for(pane, "$")
     running.tmux.press(pane, f"cat >> {taken}", "Enter")
-    until(lambda: running.tmux.value(pane, "pane_current_command") == "cat", 10, "cat")
+    until(lambda: running.tmux.value(pane, "pane_current_command") == "cat", 45, "cat")
     running.register("cat", pane)
     assert running.send_wait("cat", "first")["state"] == "submitted"
     running.tmux.press(pane, "C-c")
-    until(lambda: running.tmux.value(pane, "pane_current_command") == "sh", 10, "the shell")
+    until(lambda: running.tmux.value(pane, "pane_current_command") == "sh", 45, "the shell")
     before = running.tmux.capture(pane)
     message = running.send("cat", f"touch {hacked}")["id"]
     wait_held(running, message, "cat", "no_agent")
@@ -145,7 +145,7 @@ def test_nothing_is_typed_into_the_shell_that_an_agent_leaves(running: TestNode,
     agent = tui(running, tmp_path, "quitter", shell=True)
     prompts = agent.screen().count("\n$ ")
     agent.press("C-d")
-    until(lambda: agent.screen().count("\n$ ") > prompts, 10, "the shell's prompt")
+    until(lambda: agent.screen().count("\n$ ") > prompts, 45, "the shell's prompt")
     before = agent.screen()
     message = running.send("quitter", f"touch {hacked}")["id"]
     wait_held(running, message, "quitter", "no_agent")
@@ -165,8 +165,8 @@ def test_an_agent_that_leaves_while_messages_flow_leaves_a_shell_without_a_lette
     ids = [running.send("leaver", f"touch {hacked}-{n}")["id"] for n in range(12)]
     agent.wait_prompts(3)
     end_pane_program_in_front(running, agent.pane)
-    until(lambda: running.tmux.value(agent.pane, "pane_current_command") == "sh", 10, "the shell")
-    until(lambda: held(running, "leaver"), 10, "the hold")
+    until(lambda: running.tmux.value(agent.pane, "pane_current_command") == "sh", 45, "the shell")
+    until(lambda: held(running, "leaver"), 45, "the hold")
     agent.launch()
     for message in ids:
         running.wait_state(message, "submitted", "unconfirmed")
@@ -207,8 +207,8 @@ def test_a_program_that_stops_reading_keeps_its_message_typed_not_delivered(
     running.register("stopper", pane)
     first, second = (running.send("stopper", body)["id"] for body in ("one", "two"))
     running.wait_state(first, "typed")
-    until(lambda: running.receipt(first)["reason"] == "not_reading", 10, "the reason")
-    row = until(lambda: held(running, "stopper"), 10, "the line in status")
+    until(lambda: running.receipt(first)["reason"] == "not_reading", 45, "the reason")
+    row = until(lambda: held(running, "stopper"), 45, "the line in status")
     assert (row["id"], row["reason"]) == (first, "not_reading")
     assert log.read_bytes() == b""
     running.wait_state(second, "submitted")

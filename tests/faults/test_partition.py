@@ -36,7 +36,7 @@ class Cut:
         else:
             self.pair.near_way.refuse()
             self._back.callback(self.pair.near_way.listen)
-        until(lambda: self.pair.mode() == "fallback", 30, "fallback mode")
+        until(lambda: self.pair.mode() == "fallback", 45, "fallback mode")
 
     def away(self) -> None:
         """Have it stand still as well, if it is to: its network is back before it is."""

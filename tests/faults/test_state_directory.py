@@ -64,17 +64,17 @@ def test_a_full_disk_refuses_new_messages_and_types_none_that_it_cannot_write_do
         with pytest.raises(StoreFailed, match=r"disk is full.*Make room on its disk"):
             running.send("raw", "refused" + "x" * 20_000)
         let(agent)
-        until(lambda: "state_file_failing" in codes(running), 10, "the finding")
+        until(lambda: "state_file_failing" in codes(running), 45, "the finding")
         time.sleep(1.0)  # two tries at least
         typed = agent.bytes()
         assert typed in (b"before\r", b"before\raccepted before\r")  # it had a page left, or not
         disk.free()
         accepted = running.call("status")["outbox"]
-        until(lambda: running.call("status")["outbox"] == 0, 20, f"the other {accepted}")
+        until(lambda: running.call("status")["outbox"] == 0, 45, f"the other {accepted}")
         assert "state_file_failing" not in codes(running)
         late = running.send_wait("raw", "after")
         assert late["state"] == "submitted"
-        until(lambda: codes(running) == set(), 10, "a healthy status")
+        until(lambda: codes(running) == set(), 45, "a healthy status")
         running.kill()
         running.start()
         running.wait_up()
@@ -116,14 +116,14 @@ def test_a_state_file_that_is_moved_away_is_noticed_and_goes_on_when_it_is_back(
     with pytest.raises(StoreFailed, match=r"removed, moved or replaced.*Put it back"):
         running.send("raw", "would be lost with the process")
     let(agent)
-    until(lambda: "state_file_failing" in codes(running), 10, "the finding")
+    until(lambda: "state_file_failing" in codes(running), 45, "the finding")
     time.sleep(1.0)
     assert agent.bytes() == b""
     for file in files:
         (tmp_path / file.name).rename(file)
     running.wait_state(held, "submitted")
     assert running.send_wait("raw", "after")["state"] == "submitted"
-    assert codes(running) == set()
+    until(lambda: codes(running) == set(), what="a healthy status")
     assert agent.bytes() == b"held meanwhile\rafter\r"
 
 
@@ -139,7 +139,7 @@ def test_a_state_directory_that_is_removed_is_not_written_into_and_a_new_start_f
     log = running.state / "daemon.log"
     kept = os.open(log, os.O_RDONLY)
     shutil.rmtree(running.state)
-    until(lambda: os.path.exists(running.socket), 15, "the socket")
+    until(lambda: os.path.exists(running.socket), 45, "the socket")
     with pytest.raises(StoreFailed, match="start the node anew"):
         running.send("raw", "lost otherwise")
     assert "state_file_failing" in codes(running)
@@ -156,11 +156,11 @@ def test_a_state_directory_that_is_removed_is_not_written_into_and_a_new_start_f
 
 def test_a_socket_that_is_removed_is_made_again(running: TestNode) -> None:
     os.unlink(running.socket)
-    until(lambda: os.path.exists(running.socket), 15, "the socket")
+    until(lambda: os.path.exists(running.socket), 45, "the socket")
     assert running.call("ping")["node"] == "test-node"
     os.unlink(running.socket)
     os.unlink(f"{running.socket}.lock")
-    until(lambda: os.path.exists(running.socket), 15, "the socket")
+    until(lambda: os.path.exists(running.socket), 45, "the socket")
     assert running.call("ping")["node"] == "test-node"
     assert start_refused(running)[1].startswith("nova-torchd: another nova-torchd (pid ")
     assert running.stop() == 0
@@ -184,7 +184,7 @@ def test_what_another_daemon_put_in_the_place_of_the_socket_is_left_alone(runnin
             )
         finally:
             os.kill(running.process.pid, signal.SIGCONT)
-        until(lambda: "control.lost" in running.log(), 15, "the line in the log")
+        until(lambda: "control.lost" in running.log(), 45, "the line in the log")
         assert _named(running) == "other"
         running.process.terminate()
         assert running.process.wait(20) == 0

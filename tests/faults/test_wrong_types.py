@@ -66,7 +66,7 @@ def test_one_key_of_another_type_is_named_and_only_what_needs_it_waits(
     waiting = running.send("raw", text, priority="high" if key.endswith("hi") else "normal")["id"]
     if key in OF_TASKS:
         running.novactl("task", "add", "one that cannot be kept yet", "--role", "nobody", "--anyway")
-    said = until(lambda: findings(running).get("broker_key_unfit"), 10, f"the finding of {key}")
+    said = until(lambda: findings(running).get("broker_key_unfit"), 45, f"the finding of {key}")
     assert f"key {key} is no {TYPES.get(key, 'stream')}, as it must be" in said
     assert f"redis-cli DEL '{key}'" in said
     for n in range(3):
@@ -75,7 +75,7 @@ def test_one_key_of_another_type_is_named_and_only_what_needs_it_waits(
     assert running.log().count("broker.up") == connections
     ask(running, ("DEL", key))
     running.wait_state(waiting, "submitted")
-    until(lambda: well(running), 10, "the end of it")
+    until(lambda: well(running), 45, "the end of it")
     assert agents["raw"].bytes().count(text.encode()) == 1
 
 
@@ -90,12 +90,12 @@ def test_a_registry_of_another_type_is_named_and_local_agents_go_on(
     def named() -> bool:
         return f"key {key} is no " in " ".join(findings(running).values())
 
-    until(named, 15, f"the finding of {key}")
+    until(named, 45, f"the finding of {key}")
     text = f"without {key}"
     sent = running.send("raw", text)
     running.wait_state(sent["id"], "submitted")
     ask(running, ("DEL", key))
-    until(lambda: well(running), 15, "the end of it")
+    until(lambda: well(running), 45, "the end of it")
     running.call("resume", {"agent_id": "other"})
     after = running.send("raw", f"after {key}")
     running.wait_state(after["id"], "submitted")
@@ -116,7 +116,7 @@ def test_epochs_that_are_none_keep_no_node_from_connecting(
         ("SET", "nova:{a:other}:own", value),
         ("CLIENT", "KILL", "TYPE", "NORMAL"),
     )
-    until(lambda: running.log().count("broker.up") > connections and well(running), 15, "the connection")
+    until(lambda: running.log().count("broker.up") > connections and well(running), 45, "the connection")
     for name, agent in agents.items():
         sent = running.send(name, f"as of {value}")
         running.wait_state(sent["id"], "submitted")

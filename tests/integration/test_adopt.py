@@ -105,4 +105,4 @@ def test_an_agent_stays_the_same_when_its_window_is_renamed_or_moved(
             (record,) = running.call("agents")
             return (record["pane"], record["session"], record["window"]) == (agent.pane, *here)
 
-        until(shown, 15, f"the place of an agent that was {what}")
+        until(shown, 45, f"the place of an agent that was {what}")

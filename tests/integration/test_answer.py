@@ -39,7 +39,7 @@ def test_a_dialog_is_shown_and_answered_and_the_tool_runs_once(running: TestNode
     )
     assert (done["outcome"], done["choice"], done["dialog"]) == ("gone", "1", None)
     assert done["by"].startswith("user:")
-    until(lambda: agent.approved() == 1, 5, "the approval")
+    until(lambda: agent.approved() == 1, 45, "the approval")
     with pytest.raises(Conflict, match=r"^no dialog is open"):
         running.call("dialog_answer", {"agent_id": "one", "choice": "1"})
     with pytest.raises(Conflict, match="is gone, no dialog is open"):
@@ -55,7 +55,7 @@ def test_another_dialog_than_the_one_that_was_shown_is_not_answered(
         running.call("dialog_answer", {"agent_id": "two", "choice": "1", "fingerprint": "00000000"})
     assert agent.approved() == 0
     assert running.call("dialog_answer", {"agent_id": "two", "choice": "no"})["choice"] == "2"
-    until(lambda: ("rejected", "USETOOL please") in agent.events(), 5, "the rejection")
+    until(lambda: ("rejected", "USETOOL please") in agent.events(), 45, "the rejection")
     assert agent.approved() == 0
 
 
@@ -90,7 +90,7 @@ def test_an_agent_that_hides_its_pane_is_known_by_its_process(running: TestNode,
     running.register("sneaky", pane)
     running.tmux.press(pane, "-l", f"{command} > {said} 2>&1; echo code=$? >> {said}")
     running.tmux.press(pane, "Enter")
-    until(lambda: said.exists() and "code=" in said.read_text(), 20, "the refusal")
+    until(lambda: said.exists() and "code=" in said.read_text(), 45, "the refusal")
     assert "sneaky may not answer" in said.read_text()
     assert "code=4" in said.read_text()
     assert agent.approved() == 0
@@ -159,7 +159,7 @@ def test_attach_opens_the_very_pane_in_a_terminal(running: TestNode, tmp_path: P
         shown = running.tmux.tmux("list-clients", "-F", "#{session_name}|#{pane_id}")
         return f"two words|{pane.strip()}" in shown
 
-    until(attached, 20, "the attached client")
+    until(attached, 45, "the attached client")
     refused = running.novactl("attach", "nine")
     assert refused.returncode == 1
     assert "no terminal" in refused.stderr

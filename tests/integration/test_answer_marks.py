@@ -38,7 +38,7 @@ def asking(running: TestNode, log: Path, name: str, *options: str) -> str:
     pane = running.tmux.open_program("buttons.py", [str(log), *options])
     running.tmux.wait_for(pane, "Permission required")
     running.register(name, pane, "opencode")
-    until(lambda: running.call("dialog_answer", {"agent_id": name})["dialog"], 10, "the dialog")
+    until(lambda: running.call("dialog_answer", {"agent_id": name})["dialog"], 45, "the dialog")
     return str(running.call("dialog_answer", {"agent_id": name})["dialog"]["fingerprint"])
 
 
@@ -106,4 +106,4 @@ def test_an_answer_does_not_reach_the_next_question_that_looks_the_same(
             assert await injector.press(seen.facts, keys, pieces, at_cursor=True)
 
     run(scenario())
-    until(lambda: log.read_text() == "n\nY\nY\n", 5, f"the answers: {log.read_text()}")
+    until(lambda: log.read_text() == "n\nY\nY\n", 45, f"the answers: {log.read_text()}")

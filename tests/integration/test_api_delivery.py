@@ -83,10 +83,10 @@ class Fake:
             (record,) = (row for row in self.node.call("agents") if row["agent_id"] == self.name)
             return dict(record) if wanted.items() <= dict(record).items() else None
 
-        return dict(until(fits, 10, f"{wanted}"))
+        return dict(until(fits, 45, f"{wanted}"))
 
     def wait_followed(self) -> None:
-        until(lambda: f"api.followed agent={self.name}" in self.node.log(), 15, "its API")
+        until(lambda: f"api.followed agent={self.name}" in self.node.log(), 45, "its API")
 
     def send(self, body: str, state: str = "acknowledged", timeout_s: float = 30.0) -> str:
         message = str(self.node.send(self.name, body)["id"])
@@ -136,7 +136,7 @@ def test_a_request_that_is_taken_after_it_was_given_up_leaves_one_message(fake: 
 def test_an_agent_that_dies_with_the_message_tells_of_it_when_it_is_back(fake: Fake) -> None:
     fake.fault("die")
     message = str(fake.node.send(fake.name, "are you there?")["id"])
-    until(lambda: "Killed" in fake.node.tmux.capture(fake.pane), 15, "its death")
+    until(lambda: "Killed" in fake.node.tmux.capture(fake.pane), 45, "its death")
     assert not fake.node.receipt(message)["final"]
     fake.launch(free_port())
     fake.node.wait_state(message, "acknowledged")
@@ -146,7 +146,7 @@ def test_an_agent_that_dies_with_the_message_tells_of_it_when_it_is_back(fake: F
 def test_a_daemon_that_is_killed_around_the_request_sends_it_once(fake: Fake) -> None:
     fake.fault("hang")
     message = str(fake.node.send(fake.name, "once, please")["id"])
-    until(lambda: fake.texts() == ["once, please"], 15, "the message")
+    until(lambda: fake.texts() == ["once, please"], 45, "the message")
     fake.node.kill()
     fake.node.start()
     fake.node.wait_state(message, "acknowledged")
@@ -158,13 +158,13 @@ def test_what_waits_when_the_daemon_is_killed_is_asked_for_by_the_next_one(fake:
     fake.node.kill()
     before = fake.posts().count(message)
     fake.node.start()
-    until(lambda: fake.posts().count(message) > before, 15, "the same request once more")
+    until(lambda: fake.posts().count(message) > before, 45, "the same request once more")
     assert fake.messages() == [(message, ["nobody has begun with this"])]
 
 
 def test_an_agent_that_is_away_holds_and_gets_it_on_another_port(fake: Fake) -> None:
     fake.node.tmux.press(fake.pane, "C-c")
-    until(lambda: fake.node.tmux.value(fake.pane, "pane_current_command") == "bash", 15, "the shell")
+    until(lambda: fake.node.tmux.value(fake.pane, "pane_current_command") == "bash", 45, "the shell")
     message = str(fake.node.send(fake.name, "when you are back")["id"])
     fake.node.wait_state(message, "held")
     fake.launch(free_port())
@@ -202,7 +202,7 @@ def test_nobody_else_who_listens_on_the_named_port_is_spoken_to(running: TestNod
         line = f"python3 -c 'import time; time.sleep(99)' api_agent.py --port {port}"
         running.tmux.press(pane, "-l", line)
         running.tmux.press(pane, "Enter")
-        until(lambda: running.tmux.value(pane, "pane_current_command").startswith("python"), 15, "it")
+        until(lambda: running.tmux.value(pane, "pane_current_command").startswith("python"), 45, "it")
         running.register("nobody", pane, "fakecode")
         time.sleep(2.5)  # two looks for an API
         with pytest.raises(TimeoutError):
@@ -224,13 +224,13 @@ def test_work_and_limits_are_told_by_the_api(fake: Fake) -> None:
 
 def test_a_permission_is_told_with_its_question_and_no_message_meets_it(fake: Fake) -> None:
     fake.node.tmux.press(fake.pane, "C-b")  # the dialog hides the input line
-    until(lambda: "> " not in fake.node.tmux.capture(fake.pane), 10, "the dialog")
+    until(lambda: "> " not in fake.node.tmux.capture(fake.pane), 45, "the dialog")
     fake.tell("permission.asked", id="per_1", sessionID="ses_one", permission="bash", patterns=["rm -rf x"])
     record = fake.wait_record(state="dialog", state_source="api", attention="dialog")
     assert record["shown"] == "bash: rm -rf x"
     message = str(fake.node.send(fake.name, "not now")["id"])
     fake.node.wait_state(message, "held")
-    until(lambda: fake.node.receipt(message)["reason"] == "dialog", 10, "the reason")
+    until(lambda: fake.node.receipt(message)["reason"] == "dialog", 45, "the reason")
     assert fake.texts() == []
     fake.node.tmux.press(fake.pane, "C-b")
     fake.tell("permission.replied", sessionID="ses_one", requestID="per_1", reply="reject")

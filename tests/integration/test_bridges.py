@@ -48,13 +48,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         bob = talker(made, folder, "bob", answer="bob says yes")
         program = raw(made, folder, "raw")
         cli = cli_of(made)
-        until(lambda: cli("EXISTS", "nova.torch.agents.direct.raw") == 1, 20, "the streams of the agents")
+        until(lambda: cli("EXISTS", "nova.torch.agents.direct.raw") == 1, 45, "the streams of the agents")
         yield Site(made, cli, bob, program)
 
 
 def prompt_with(agent: Tui, text: str) -> str:
     """Wait for the one prompt with this text."""
-    until(lambda: any(text in prompt for prompt in agent.prompts()), 30, f"a prompt with {text}")
+    until(lambda: any(text in prompt for prompt in agent.prompts()), 45, f"a prompt with {text}")
     (found,) = (prompt for prompt in agent.prompts() if text in prompt)
     return found
 
@@ -327,7 +327,7 @@ def test_what_a_node_that_is_gone_has_read_is_taken_over(site: Site, tmp_path: P
     assert site.cli("XREADGROUP", "GROUP", "nova-bridge", "gone", "STREAMS", stream, ">")
     site.cli("XCLAIM", stream, "nova-bridge", "gone", "0", entry, "IDLE", "60000")
     late = raw(site.node, tmp_path, "late")
-    until(lambda: late.bytes() == b"left behind\r", 30, "what was left behind")
+    until(lambda: late.bytes() == b"left behind\r", 45, "what was left behind")
     assert site.cli("XPENDING", stream, "nova-bridge")[0] == 0
 
 

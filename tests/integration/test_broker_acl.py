@@ -69,7 +69,7 @@ def test_a_whole_node_with_these_rights_and_no_others_is_refused_nothing(tmp_pat
     env = {"NOVA_TORCH_CONFIG": str(config)}
     with pair(env, user="nova-node", prepare=give) as both:
         server, near, far = both.server, both.near, both.far
-        until(both.well, 20, f"health: {both.finding()}")
+        until(both.well, 45, f"health: {both.finding()}")
         server.ask("CONFIG", "RESETSTAT")
         far.kill()  # its next start claims what it had
         far.start()
@@ -82,7 +82,7 @@ def test_a_whole_node_with_these_rights_and_no_others_is_refused_nothing(tmp_pat
         near.wait_state(question, "replied")
         assert near.novactl("send", "there", "scheduled", "--in", "1s").returncode == 0
         assert near.novactl("send", "there", "never", "--in", "1h").returncode == 0
-        until(lambda: b"scheduled\r" in both.there.bytes(), 20, "the scheduled one")
+        until(lambda: b"scheduled\r" in both.there.bytes(), 45, "the scheduled one")
         left = near.call("schedule_list")[0]
         assert near.novactl("schedule", "cancel", left["id"]).returncode == 0
         assert {record["agent_id"] for record in far.call("agents")} == {"here", "there"}
@@ -95,17 +95,17 @@ def test_a_whole_node_with_these_rights_and_no_others_is_refused_nothing(tmp_pat
         server.ask("PUBLISH", "ops:say:there", '{"sender":"boss","payload":"by channel"}', user="ops-writer")
         server.ask("PUBLISH", "ops:all", '{"sender":"boss","payload":"to all"}', user="ops-writer")
         server.ask("PUBLISH", "ops:all", "no message", user="ops-writer")
-        until(lambda: b"by stream" in both.here.bytes() and b"to all" in both.here.bytes(), 20, "the bridged")
-        until(lambda: b"by channel" in both.there.bytes(), 20, "the bridged")
+        until(lambda: b"by stream" in both.here.bytes() and b"to all" in both.here.bytes(), 45, "the bridged")
+        until(lambda: b"by channel" in both.there.bytes(), 45, "the bridged")
         answers = ("XREAD", "COUNT", "9", "STREAMS", "ops:answers:boss", "0")
-        until(lambda: server.ask(*answers, user="ops-writer"), 20, "what the bridge tells back")
+        until(lambda: server.ask(*answers, user="ops-writer"), 45, "what the bridge tells back")
         assert near.call("health")["status"] in ("ok", "warn")
         far.call("unregister", {"agent_id": "there"})
-        until(lambda: near.call("status")["outbox"] == 0, 20, "an empty outbox")
+        until(lambda: near.call("status")["outbox"] == 0, 45, "an empty outbox")
         server.ask("ZADD", "nova:{reg}:nodes", time.time_ns() // 1_000_000 - 1000, "ghost")
         near.call("node_remove", {"name": "ghost"})
         assert far.stop() == 0  # which leaves the fleet in order
-        until(lambda: idle(server) == [], 40, "use of every right")
+        until(lambda: idle(server) == [], 45, "use of every right")
         assert denied(server) == []
         assert PASSWORD not in near.log() + far.log()
 

@@ -62,23 +62,23 @@ def test_nodes_work_on_a_cluster_of_three_shards(tmp_path: Path) -> None:
         assert asked.returncode == 0, asked.stderr
         later = both.near.novactl("schedule", "add", "there", "in a second", "--in", "1s")
         assert later.returncode == 0, later.stderr
-        until(lambda: b"in a second\r" in both.there.log.read_bytes(), 20, "the scheduled one")
+        until(lambda: b"in a second\r" in both.there.log.read_bytes(), 45, "the scheduled one")
         spawned = both.near.novactl(
             "spawn", "worker", "--id", "w1", "--node", "far", "--driver", "line", "--cwd", str(tmp_path),
             "--", "sh", "-c", f"exec cat >> {tmp_path}/w1.bytes",
         )  # fmt: skip
         assert spawned.returncode == 0, spawned.stderr
-        until(lambda: len(both.near.call("agents")) == 3, 20, "the spawned one in the registry")
+        until(lambda: len(both.near.call("agents")) == 3, 45, "the spawned one in the registry")
         task = both.near.novactl("task", "add", "mend it", "--role", "worker")
         assert task.returncode == 0, task.stderr
         name = task.stdout.split()[0]
-        until(lambda: name.encode() in (tmp_path / "w1.bytes").read_bytes(), 30, "the task told of")
+        until(lambda: name.encode() in (tmp_path / "w1.bytes").read_bytes(), 45, "the task told of")
         told = both.near.call("task_show", {"id": name})
         assert told["state"] == "assigned", told["steps"]
         assert both.near.call("task_done", {"id": name, "result": "mended"})["state"] == "done"
         drained = both.near.call("node_drain", {"name": "far", "force": True})
         assert drained["state"] == "draining"
-        until(lambda: not both.far.call("agents", {"role": "worker"}), 30, "the spawned one ended")
+        until(lambda: not both.far.call("agents", {"role": "worker"}), 45, "the spawned one ended")
         both.alive()
         assert not any(cluster.told("errorstat_CROSSSLOT")), "a command had keys of two hash tags"
         assert not any(cluster.told("errorstat_MOVED")), "a command was sent to another shard than its own"
@@ -113,7 +113,7 @@ def test_bridges_work_on_a_cluster(tmp_path: Path, shards: int) -> None:
             cluster.at(stream).ask("XADD", stream, "*", "sender", "planner", "payload", words)
             until(partial(has, log, words), 20, stream)
         answers = "ops:answers:planner"
-        until(lambda: cluster.at(answers).ask("XLEN", answers) >= 2, 20, "the receipts")
+        until(lambda: cluster.at(answers).ask("XLEN", answers) >= 2, 45, "the receipts")
         for server in cluster.shards:  # whichever server another program is connected to
             words = f"said at {server.port}"
             server.ask("PUBLISH", "ops:say:there", words)
@@ -163,18 +163,18 @@ def test_a_user_who_may_not_ask_for_the_shards_is_told_so() -> None:
             def told() -> str:
                 return str([check for check in lone.call("status")["health"] if "broker" in check["code"]])
 
-            until(lambda: "is a node of a cluster" in told(), 15, "the finding")
+            until(lambda: "is a node of a cluster" in told(), 45, "the finding")
             assert "+cluster|slots" in told()
             for server in cluster.servers:
                 server.ask("ACL", "SETUSER", "small", "+cluster|slots")
-            until(lambda: lone.call("status")["broker"]["state"] == "up", 15, "the broker")
+            until(lambda: lone.call("status")["broker"]["state"] == "up", 45, "the broker")
 
 
 def test_a_cluster_that_is_not_whole_is_said_to_lack_slots() -> None:
     with servers(2) as (one, other):
         cluster = join(one, [other])
         other.kill()
-        until(lambda: not is_whole(one), 20, "the cluster to notice")
+        until(lambda: not is_whole(one), 45, "the cluster to notice")
         login = Login(password=one.password)
 
         async def refused(url: str) -> str:

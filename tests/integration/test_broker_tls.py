@@ -214,14 +214,14 @@ def test_a_node_over_tls_says_what_is_wrong_and_takes_renewed_files_without_a_re
     }
     with node(start=False, env=env) as running:
         running.start()
-        until(lambda: running.call("status")["tmux"][0]["state"] == "up", 20, "tmux")
+        until(lambda: running.call("status")["tmux"][0]["state"] == "up", 45, "tmux")
         agent = raw(running, tmp_path)
         (finding,) = (c for c in running.call("status")["health"] if c["code"].startswith("broker"))
         assert "its certificate is not signed by anybody who is trusted" in finding["message"]
         assert "broker.tls_ca_file" in finding["hint"]
         assert running.send_wait("raw", "without it")["state"] == "submitted"
         ca.write_bytes(site.ours.cert_pem.bytes())
-        until(lambda: running.call("status")["broker"]["state"] == "up", 10, "the broker")
+        until(lambda: running.call("status")["broker"]["state"] == "up", 45, "the broker")
         assert running.send_wait("raw", "over it")["state"] == "submitted"
         assert agent.bytes() == b"without it\rover it\r"
         assert running.process is not None

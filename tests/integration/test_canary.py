@@ -225,19 +225,19 @@ def test_what_cannot_be_meant_is_one_sentence(
 def test_a_trial_whose_caller_is_gone_ends_and_leaves_nothing(user: User, how: signal.Signals) -> None:
     user.has_agent("--model")
     with user.begin("--drivers", "--agent", "claude") as running:
-        until(lambda: agents_of(user), 20, "the agent")
+        until(lambda: agents_of(user), 45, "the agent")
         homes = {Path(process.environ()["HOME"]) for process in user.living()}
         running.send_signal(how)
         running.communicate(timeout=LIMIT_S)
     assert running.returncode == (130 if how == signal.SIGINT else -how)
-    until(lambda: not user.living(), 30, "the end of all that was started")
-    until(lambda: not any(home.parent.exists() for home in homes), 10, "the removal")
+    until(lambda: not user.living(), 45, "the end of all that was started")
+    until(lambda: not any(home.parent.exists() for home in homes), 45, "the removal")
 
 
 def test_what_a_killed_trial_left_is_removed_by_the_next(user: User) -> None:
     user.has_agent("--model")
     with user.begin("--drivers", "--agent", "claude") as running:
-        until(lambda: agents_of(user), 20, "the agent")
+        until(lambda: agents_of(user), 45, "the agent")
         (home,) = {Path(process.environ()["HOME"]) for process in user.living()}
         (trial,) = [child for child in psutil.Process(running.pid).children() if child.is_running()]
         trial.kill()
@@ -246,7 +246,7 @@ def test_what_a_killed_trial_left_is_removed_by_the_next(user: User) -> None:
     assert "the trial ended early" in err
     sweep()
     # a trial of another test may have come first, and be at it
-    until(lambda: not home.parent.exists() and not user.living(), 20, "the removal")
+    until(lambda: not home.parent.exists() and not user.living(), 45, "the removal")
 
 
 def agents_of(user: User) -> list[psutil.Process]:

@@ -199,7 +199,7 @@ def test_a_late_answer_reaches_nobody_and_shifts_nothing(tmux: PrivateTmux) -> N
                 began = time.monotonic()
                 with pytest.raises(TmuxNotAnswering):
                     await client.run("display-message -p late", timeout_s=0.2)
-                assert time.monotonic() - began < 1.0
+                assert time.monotonic() - began < 10.0
                 given_up = asyncio.create_task(client.run("display-message -p cancelled"))
                 await until(lambda: client.in_flight == 2)
                 given_up.cancel()
@@ -227,7 +227,7 @@ def test_a_stopped_server_holds_a_bounded_number_of_lines(tmux: PrivateTmux) -> 
                 )
                 answers = await asyncio.gather(*lines, return_exceptions=True)
                 assert all(isinstance(answer, TmuxNotAnswering) for answer in answers)
-                assert time.monotonic() - began < 5.0
+                assert time.monotonic() - began < 20.0  # one after the other it were a minute and more
                 assert client.in_flight <= MAX_IN_FLIGHT
             assert (await client.run("display-message -p again")).lines == (b"again",)
             assert client.in_flight == 0

@@ -87,7 +87,7 @@ def test_closing_does_not_wait_for_a_stopped_server(tmux: PrivateTmux) -> None:
         with stopped(client.server.pid):
             began = time.monotonic()
             await client.close()
-            assert time.monotonic() - began < 4.0
+            assert time.monotonic() - began < 20.0
             assert not runs(client.pid)
 
     run(scenario())

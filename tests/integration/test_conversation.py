@@ -119,7 +119,7 @@ def test_an_answer_that_no_ask_waits_for_is_typed_into_the_asking_agent(site: Si
     tell(site, site.carol, "NOVACTL<<rpc send '{\"target\": \"alice\", \"body\": \"tell me later\","
          " \"answer\": \"wanted\", \"sender\": \"carol\"}'>>")  # fmt: skip
     question = json.loads(ran(site.carol, before + 1)[-1]["out"])["id"]
-    until(lambda: [p for p in site.carol.prompts() if question in p], 20, "the answer in carol's pane")
+    until(lambda: [p for p in site.carol.prompts() if question in p], 45, "the answer in carol's pane")
     (prompt,) = [p for p in site.carol.prompts() if question in p]
     answer = site.node.receipt(question)["reason"]
     assert prompt == f"[nova {answer} from alice, answers {question}]\nalice says yes"
@@ -128,7 +128,7 @@ def test_an_answer_that_no_ask_waits_for_is_typed_into_the_asking_agent(site: Si
 def test_an_answer_that_is_waited_for_and_not_taken_is_typed_all_the_same(site: Site) -> None:
     last = site.node.send_wait("alice", "who takes it?", wait="replied", sender="carol")
     assert last["state"] == "replied"
-    until(lambda: [p for p in site.carol.prompts() if last["reason"] in p], 20, "the answer in carol's pane")
+    until(lambda: [p for p in site.carol.prompts() if last["reason"] in p], 45, "the answer in carol's pane")
     settled = site.node.wait_state(last["reason"], "submitted", "acknowledged")
     assert settled["reason"] == ""
 
@@ -159,7 +159,7 @@ def test_a_persons_answer_goes_into_the_agents_pane(site: Site) -> None:
     done = site.node.novactl("reply", answer, "do it then")
     assert done.returncode == DONE, done
     site.node.wait_state(done.stdout.strip(), "submitted")
-    until(lambda: site.alice.prompts()[-1] == "do it then", 10, "the person's words")
+    until(lambda: site.alice.prompts()[-1] == "do it then", 45, "the person's words")
     assert site.node.receipt(answer)["state"] == "replied"
 
 

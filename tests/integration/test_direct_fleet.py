@@ -259,7 +259,7 @@ def test_the_plain_face_listens_too(site: Office) -> None:
         nova.listen(timeout_s=2.0)
         return bool(replies)
 
-    until(listened, 40, "the answer")
+    until(listened, 45, "the answer")
     assert [reply.body for reply in replies] == [ANSWER]
 
 
@@ -336,7 +336,7 @@ def test_another_process_knows_at_once_what_was_queued(site: Office) -> None:
             direct(site).receipt(new_ulid())
     finally:
         os.kill(site.node.process.pid, signal.SIGCONT)
-    until(lambda: direct(site).receipt(sent.id).delivered, 30, "its delivery")
+    until(lambda: direct(site).receipt(sent.id).delivered, 45, "its delivery")
 
 
 def test_a_server_without_any_node_has_nothing_to_tell_and_says_so(
@@ -364,12 +364,12 @@ def test_a_message_that_waits_for_a_dead_node_is_in_the_history(site: Office) ->
         sent = direct(site).send_message("agent_123", "while nobody reads")
         with contextlib.suppress(NovaError):  # its lease may hold for some seconds, and then it is asked
             direct(site).history(limit=1)
-        rows = until(lambda: _history(site), 40, "the end of the lease")
+        rows = until(lambda: _history(site), 45, "the end of the lease")
         assert (rows[-1].id, rows[-1].state, rows[-1].body) == (sent.id, "queued", "while nobody reads")
     finally:
         site.node.start()
         site.node.wait_up()
-    until(lambda: direct(site).receipt(sent.id).delivered, 30, "its delivery")
+    until(lambda: direct(site).receipt(sent.id).delivered, 45, "its delivery")
     assert site.typed("while nobody reads\r") == 1
 
 

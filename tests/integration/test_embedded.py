@@ -265,7 +265,7 @@ def test_a_stopped_broker_is_unavailable_within_the_limit_and_comes_back(own_sit
                     await broker.enqueue([item])
                 with pytest.raises(BrokerUnavailable):
                     await own_site.connect(timeout_s=1.0)
-                assert time.monotonic() - began < 5
+                assert time.monotonic() - began < 20
             finally:
                 os.kill(own_site.server.pid, signal.SIGCONT)
             # The first one may have arrived: it lies there once.

@@ -81,9 +81,9 @@ def test_agents_are_found_by_what_they_and_their_nodes_tell(tmp_path: Path) -> N
 
             assert asyncio.run(by_library()) == [["b1"], ["a1"]]
             second.kill()
-            until(lambda: ("lost", "b1") in told(log), 20, "b1 lost")
+            until(lambda: ("lost", "b1") in told(log), 45, "b1 lost")
             second.start()
-            until(lambda: ("back", "b1") in told(log), 20, "b1 back")
+            until(lambda: ("back", "b1") in told(log), 45, "b1 back")
             assert ("here", "a1") not in told(log)
 
 

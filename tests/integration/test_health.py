@@ -58,11 +58,11 @@ def test_health_sees_what_happens_to_a_node(tmp_path: Path) -> None:
         server = tmux_pid(site)
         os.kill(server, signal.SIGSTOP)
         try:
-            until(lambda: health(site).check("tmux").status == "fail", 30, "a tmux that is missed")
+            until(lambda: health(site).check("tmux").status == "fail", 45, "a tmux that is missed")
             assert site.novactl("health").returncode == 1
         finally:
             os.kill(server, signal.SIGCONT)
-        until(lambda: health(site).status == "ok", 30, "a node that is well")
+        until(lambda: health(site).status == "ok", 45, "a node that is well")
 
 
 def test_an_agents_performance_is_what_became_of_its_messages(tmp_path: Path) -> None:

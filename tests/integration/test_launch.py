@@ -36,7 +36,7 @@ def test_the_words_the_directory_and_the_environment_arrive_as_they_are(
 ) -> None:
     token = new_token()
     with begin(goahead, token, PATH=os.defpath, KEPT="1", NOTIFY_SOCKET="daemon's") as program:
-        until(lambda: goahead.waits(token, program.pid), 10, "the program")
+        until(lambda: goahead.waits(token, program.pid), 45, "the program")
         argv = [sys.executable, "-X", "utf8", "-c", SHOW, *ODD]
         goahead.give(
             token, argv=argv, cwd=str(tmp_path), env={"SECRET": "$x 'y'", "PYTHONCOERCECLOCALE": "0"}
@@ -66,8 +66,8 @@ def test_one_go_ahead_starts_one_program(goahead: GoAhead, tmp_path: Path) -> No
     first, second = begin(goahead, token, PATH=os.defpath), begin(goahead, token, PATH=os.defpath)
     with first, second:
         goahead.give(token, argv=["sh", "-c", f"echo here >> {log}; exec sleep 60"], cwd="/", env={})
-        until(log.exists, 10, "the program")
-        until(lambda: goahead.waits(token, first.pid) != goahead.waits(token, second.pid), 10, "one of both")
+        until(log.exists, 45, "the program")
+        until(lambda: goahead.waits(token, first.pid) != goahead.waits(token, second.pid), 45, "one of both")
         for program in (first, second):
             program.kill()
     assert log.read_text() == "here\n"

@@ -54,7 +54,7 @@ def test_a_task_is_added_given_and_done(site: Office) -> None:
         lambda: (one := tasks.show(first.id)).state is TaskState.ASSIGNED and one, 30, "the task given"
     )
     assert (given.agent, given.body, given.attempt, given.retries) == ("agent_123", "all of it", 1, 1)
-    until(lambda: site.typed(f"Task {first.id}"), 30, "its agent told")
+    until(lambda: site.typed(f"Task {first.id}"), 45, "its agent told")
     assert [task.id for task in tasks.list_tasks(agent="agent_123")] == [first.id]
     assert tasks.update(first.id, progress=60, note="tests are left").progress == 60
     done = tasks.done(first.id, "mended in 4f2a", artifacts=["fix.patch"])
@@ -73,7 +73,7 @@ def test_a_task_is_added_given_and_done(site: Office) -> None:
 def test_a_task_goes_back_and_is_given_anew(site: Office) -> None:
     tasks = TaskQueue()
     task = tasks.add("Try it", role="developer", retries=0)
-    until(lambda: tasks.show(task.id).state is TaskState.ASSIGNED, 30, "the task given")
+    until(lambda: tasks.show(task.id).state is TaskState.ASSIGNED, 45, "the task given")
     failed = tasks.fail(task.id, "no access")
     assert (failed.state, tasks.show(task.id).steps[-1].reason) == (TaskState.FAILED, "no access")
     again = tasks.reassign(task.id, "agent_123")

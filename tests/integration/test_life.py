@@ -146,7 +146,7 @@ def test_a_dialog_that_nobody_allowed_is_named_and_left_to_a_person(quick: TestN
 def test_a_tmux_server_is_started_when_there_is_none(tmp_path: Path) -> None:
     with node(env=QUICK) as made:
         made.tmux.tmux("kill-server")
-        until(lambda: made.call("status")["tmux"][0]["state"] == "absent", 10, "the end of tmux")
+        until(lambda: made.call("status")["tmux"][0]["state"] == "absent", 45, "the end of tmux")
         agent = spawn(made, tmp_path)
         assert agent.record()["state"] == "idle"
         assert windows(made) == ["nova:worker-1"]

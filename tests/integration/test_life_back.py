@@ -36,7 +36,7 @@ def test_a_crash_loop_ends_in_exited_with_one_warning_and_no_storm(quick: TestNo
     agent = spawn(quick, tmp_path, arguments=["--crash-if", str(crash)], restart="always")
     crash.touch()
     os.kill(agent.pid(), signal.SIGKILL)
-    until(lambda: "agent_given_up" in health(quick), 30, f"the warning {quick.log()[-3000:]}")
+    until(lambda: "agent_given_up" in health(quick), 45, f"the warning {quick.log()[-3000:]}")
     assert agent.record()["state"] == "exited"
     assert health(quick).count("agent_given_up") == 1
     ended = quick.log().count("life.exited")
@@ -80,11 +80,11 @@ def test_what_a_killed_agent_leaves_of_its_own_group_is_ended_and_its_other_jobs
         found = living_in(quick.tmux.home)
         return {one.pid for one in found if one.is_running() and word in one.cmdline()}
 
-    until(lambda: len(sleeping("7101")) == len(sleeping("7102")) == 1, 10, "both jobs")
+    until(lambda: len(sleeping("7101")) == len(sleeping("7102")) == 1, 45, "both jobs")
     rest, job = sleeping("7101"), sleeping("7102")
     os.kill(pid, signal.SIGKILL)
-    until(lambda: "life.rest_ended" in quick.log(), 15, f"the end of the rest, {quick.log()[-2000:]}")
-    until(lambda: len(sleeping("7101") - rest) == 1, 15, "the next start")
+    until(lambda: "life.rest_ended" in quick.log(), 45, f"the end of the rest, {quick.log()[-2000:]}")
+    until(lambda: len(sleeping("7101") - rest) == 1, 45, "the next start")
     assert not rest & sleeping("7101")
     assert job <= sleeping("7102")
 
@@ -114,7 +114,7 @@ def test_an_agent_that_ends_well_comes_back_only_by_always(quick: TestNode, tmp_
     agent = spawn(quick, tmp_path, restart="on-failure")
     quick.tmux.press(agent.record()["pane"], "C-d")
     agent.wait_state("exited")
-    until(lambda: "exit code 0" in quick.log(), 10, "the end in the log")
+    until(lambda: "exit code 0" in quick.log(), 45, "the end in the log")
     assert agent.starts() == 1
     assert "agent_given_up" not in health(quick)
 
@@ -169,7 +169,7 @@ def test_a_message_that_an_agent_took_along_into_its_end_says_so(quick: TestNode
     quick.wait_state(queued, "submitted")
     os.kill(agent.pid(), signal.SIGKILL)
     agent.wait_starts(2)
-    until(lambda: quick.receipt(queued)["final"], 20, "its last word")
+    until(lambda: quick.receipt(queued)["final"], 45, "its last word")
     assert quick.receipt(queued)["state"] == "submitted"
     assert quick.receipt(queued)["reason"] == "its agent was gone before a hook told of it"
     after = quick.send("worker-1", "to its successor")["id"]
@@ -198,7 +198,7 @@ def test_the_daemon_is_killed_while_it_starts_an_agent_and_exactly_one_program_r
                 assert not log.exists()  # it was not decided yet
                 continue
             agent = Spawned(made, "worker-1", log)
-            agent.wait_state("idle", timeout_s=30)
+            agent.wait_state("idle", timeout_s=45)
             time.sleep(0.5)
             assert agent.starts() == 1
 

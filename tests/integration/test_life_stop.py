@@ -46,7 +46,7 @@ def test_an_agent_that_is_stopped_in_the_last_moments_of_its_turn_is_asked_to_qu
     program.write_text(AT_WORK_WITHOUT_A_BOX)
     spawn(quick, tmp_path, driver="aider", command=[sys.executable, str(program)])
     quick.wait_state(quick.send("worker-1", "go")["id"], "submitted")
-    until(lambda: quick.call("agents")[0]["state"] == "busy", 10, "its turn")
+    until(lambda: quick.call("agents")[0]["state"] == "busy", 45, "its turn")
     answer = json.loads(quick.novactl("stop", "worker-1", "--json").stdout)
     assert answer["ended"] == "it quit when it was asked"
 

@@ -116,7 +116,7 @@ def test_what_expires_behind_another_is_told_at_once_and_can_be_dropped(running:
     try:
         first = running.send("raw-1", "has time")["id"]
         message = running.send("raw-1", "too late", ttl_s=0.3)["id"]
-        assert running.wait_state(message, "expired", timeout_s=5)["reason"]
+        assert running.wait_state(message, "expired", timeout_s=45)["reason"]
     finally:
         running.call("resume", {"agent_id": "raw-1"})
     running.wait_state(first, "submitted")
@@ -278,10 +278,10 @@ def test_a_reload_takes_over_what_is_good_and_refuses_what_is_not(tmp_path: Path
         assert attempts() == 3
         file.write_text("[delivery]\nmax_attempts = 7\n")
         os.kill(running.process.pid, signal.SIGHUP)
-        until(lambda: attempts() == 7, 10, "the reload")
+        until(lambda: attempts() == 7, 45, "the reload")
         file.write_text("[delivery]\nmax_attempts = 0\n")
         os.kill(running.process.pid, signal.SIGHUP)
-        until(lambda: "node.reload_refused" in running.log(), 10, "the refusal")
+        until(lambda: "node.reload_refused" in running.log(), 45, "the refusal")
         assert attempts() == 7
         file.write_text('[broker]\nprefix = "other"\n')
         with pytest.raises(NovaError, match="broker"):
@@ -290,6 +290,6 @@ def test_a_reload_takes_over_what_is_good_and_refuses_what_is_not(tmp_path: Path
         with pytest.raises(NovaError, match=r"\[bridges\] cannot change while the daemon runs. Restart it."):
             running.call("reload")
         os.kill(running.process.pid, signal.SIGHUP)
-        until(lambda: "[bridges] cannot change" in running.log(), 10, "the refusal in the log")
+        until(lambda: "[bridges] cannot change" in running.log(), 45, "the refusal in the log")
         assert attempts() == 7
         assert running.stop() == 0

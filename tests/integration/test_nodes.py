@@ -33,7 +33,7 @@ def nodes(of: TestNode) -> dict[str, dict[str, Any]]:
 
 
 def state_is(of: TestNode, name: str, *states: str) -> None:
-    until(lambda: nodes(of).get(name, {}).get("state") in states, 20, f"{name} {states}, not {nodes(of)}")
+    until(lambda: nodes(of).get(name, {}).get("state") in states, 45, f"{name} {states}, not {nodes(of)}")
 
 
 def spawn(of: TestNode, name: str, folder: Path, role: str = "worker") -> None:
@@ -83,7 +83,7 @@ def test_nodes_tell_of_themselves_drain_resume_and_are_forgotten(tmp_path: Path)
         state_is(second, "other", "draining")
         second.call("resume", {"agent_id": "w1"})
         first.wait_state(sent, "submitted")
-        until(lambda: not second.call("agents", {"node": "other"}), 30, "w1 stopped")
+        until(lambda: not second.call("agents", {"node": "other"}), 45, "w1 stopped")
         assert (tmp_path / "w1.bytes").read_bytes() == b"the last thing\n"
         assert json.loads(first.novactl("node", "show", "other", "--json").stdout)["agents"] == 0
         assert first.novactl("node", "resume", "other").returncode == 0
@@ -151,7 +151,7 @@ def test_of_the_last_two_nodes_of_a_role_that_are_drained_at_once_one_stays(tmp_
             refused = drain[next(number for number, word in enumerate(said) if word)]
             # one whose lease is over for a moment is refused too, but for that: asked again it is the last
             last = "last that takes anything new with an agent of the role worker"
-            until(lambda: last in at_once(refused)[0], 10, "the reason")  # noqa: B023
+            until(lambda: last in at_once(refused)[0], 45, "the reason")  # noqa: B023
             drained = [name for name, row in nodes(first).items() if row["state"] == "draining"]
             assert len(drained) == 1, nodes(first)
             first.call("node_resume", {"name": drained[0]})
@@ -207,11 +207,10 @@ def test_after_a_pause_of_the_broker_nobody_is_declared_dead_before_he_could_bea
         time.sleep(3.0)  # longer than the lease, shorter than the limit of a command
         os.kill(broker, signal.SIGCONT)
         try:
-            begun = time.monotonic()
-            while (
-                time.monotonic() - begun < 1.5
-            ):  # the other could not beat for a lease yet: it is given that time
-                assert nodes(first).get("other", {}).get("state") in ("ready", None)
+            end = time.monotonic() + 1.5  # the other could not beat for a lease yet: it is given that time
+            while time.monotonic() < end:
+                state = nodes(first).get("other", {}).get("state")
+                assert state in ("ready", None) or time.monotonic() > end
                 time.sleep(0.05)
             state_is(first, "other", "disconnected")  # now it had the time, and did not
         finally:
@@ -233,10 +232,10 @@ def test_what_the_registry_lost_or_has_wrong_of_a_node_is_said_again() -> None:
 
         until(lambda: labels() == ["gpu"], what="the label")
         on_broker(running, lambda broker: told(broker, "DEL", blob))
-        until(lambda: labels() == ["gpu"], 3, "the label again")
+        until(lambda: labels() == ["gpu"], 45, "the label again")
         stale = write_blob("test-node", [], now_ms=1, card=NodeCard(labels=("old",)))
         on_broker(running, lambda broker: told(broker, "SET", blob, stale))
-        until(lambda: labels() == ["gpu"], 6, "the label again")
+        until(lambda: labels() == ["gpu"], 45, "the label again")
 
 
 def test_an_order_that_is_not_the_fleets_is_not_obeyed(tmp_path: Path) -> None:

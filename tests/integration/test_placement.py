@@ -97,7 +97,7 @@ def test_a_start_that_its_node_died_in_is_gone_on_with_by_the_next_one(tmp_path:
         with Client.connect(first.socket, 10.0) as client:
             steps = client.stream("spawn", args, 40.0)
             assert next(steps)["step"] == "placed"
-            until(lambda: second.process is not None and second.process.poll() is not None, 20, "killed")
+            until(lambda: second.process is not None and second.process.poll() is not None, 45, "killed")
             del second.env["NOVA_FAILPOINTS"]
             second.start()
             assert [step["step"] for step in steps][-1] == "ready"

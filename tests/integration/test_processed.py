@@ -39,7 +39,7 @@ def test_an_agent_that_acknowledged_and_does_not_work_is_a_warning_until_it_does
         assert "not_processed" in codes(running)
         assert message in running.novactl("doctor").stdout
         running.call("hook", {"pane": agent.pane, "event": "Stop", "payload": b"{}"})
-        until(lambda: "not_processed" not in codes(running), 10, "the end of the warning")
+        until(lambda: "not_processed" not in codes(running), 45, "the end of the warning")
 
 
 def test_an_agent_that_works_is_no_warning(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def test_nothing_is_typed_into_another_program_of_the_same_interpreter(
     assert row["detail"] == "its pane runs node rawlog.py, not the agent"
     assert agent.state() == "exited"
     running.tmux.press(agent.pane, "q")
-    until(lambda: log.read_bytes().endswith(b"q"), 10, "the server's key")
+    until(lambda: log.read_bytes().endswith(b"q"), 45, "the server's key")
     assert b"rm" not in log.read_bytes()
 
 
@@ -109,7 +109,7 @@ def test_a_line_agent_is_not_the_next_script_of_its_interpreter(running: TestNod
     os.kill(front, 9)
     running.tmux.press(pane, "-l", shlex.join([sys.executable, str(tmp_path / "other.py"), str(other)]))
     running.tmux.press(pane, "C-j")
-    until(other.exists, 10, "the other program")
+    until(other.exists, 45, "the other program")
     message = running.send("liner", "second")["id"]
     assert running.wait_state(message, "held")["reason"] == "no_agent"
     assert b"second" not in other.read_bytes()

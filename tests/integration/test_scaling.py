@@ -70,17 +70,17 @@ def test_tasks_pile_up_agents_come_within_the_limits_and_leave_archived_when_the
     tmp_path: Path,
 ) -> None:
     with scaled(tmp_path) as one:
-        until(lambda: status(one)["leader"] == "test-node", 20, "a leader")
+        until(lambda: status(one)["leader"] == "test-node", 45, "a leader")
         assert role(one)["why"] == "nothing waits; 0 agents of it, and min is 0"
         tasks = add(one, 6)
-        until(lambda: len(workers(one)) == 2, 20, f"two agents; {status(one)} {one.log()[-3000:]}")
-        until(lambda: "but max is 2" in role(one)["why"], 20, f"the limit, named: {role(one)}")
+        until(lambda: len(workers(one)) == 2, 45, f"two agents; {status(one)} {one.log()[-3000:]}")
+        until(lambda: "but max is 2" in role(one)["why"], 45, f"the limit, named: {role(one)}")
         told = one.novactl("scale", "explain", "worker")
         assert (told.returncode, told.stdout.startswith("worker: hold: ")) == (0, True), told
         done(one, tasks)
-        until(lambda: (tmp_path / "doers.log").read_text().count("done ") == 6, 20, "their own words")
-        until(lambda: not workers(one), 30, f"idle agents stopped; {status(one)}")
-        until(lambda: status(one)["actions"][-1]["stand"] == "done", 20, "the end of the last stop")
+        until(lambda: (tmp_path / "doers.log").read_text().count("done ") == 6, 45, "their own words")
+        until(lambda: not workers(one), 45, f"idle agents stopped; {status(one)}")
+        until(lambda: status(one)["actions"][-1]["stand"] == "done", 45, "the end of the last stop")
         acts = status(one)["actions"]
         assert [(act["way"], act["stand"]) for act in acts] == [("up", "done")] * 2 + [("down", "done")] * 2
         assert {entry.name.rpartition("-")[0] for entry in (one.state / "archive").iterdir()} == {
@@ -106,16 +106,16 @@ def test_the_next_leader_goes_on_with_what_the_last_one_decided_and_a_wiped_brok
         neighbour(base, **SHORT, **third_env) as third,
     ):
         assert base.call("scale_status")["enabled"] is False
-        until(lambda: status(third)["leader"] == "other", 20, "the first leader")
+        until(lambda: status(third)["leader"] == "other", 45, "the first leader")
         assert status(third)["differs"]
         assert "its [scaling] differs from that of this node" in third.novactl("scale", "status").stdout
         tasks = add(third, 1)
-        until(lambda: second.process is not None and second.process.poll() is not None, 30, "killed")
+        until(lambda: second.process is not None and second.process.poll() is not None, 45, "killed")
         (decided,) = status(third)["actions"]
         assert (decided["stand"], decided["node"]) == ("pending", "third")
-        until(lambda: status(third)["leader"] == "third", 20, "the next leader")
+        until(lambda: status(third)["leader"] == "third", 45, "the next leader")
         done(third, tasks)
-        until(lambda: status(third)["actions"][-1]["stand"] == "done", 20, "its end")
+        until(lambda: status(third)["actions"][-1]["stand"] == "done", 45, "its end")
         assert [act["id"] for act in status(third)["actions"]] == [decided["id"]]
         assert [agent["agent_id"] for agent in workers(third)] == [decided["agent"]]
         epoch = status(third)["epoch"]
@@ -125,7 +125,7 @@ def test_the_next_leader_goes_on_with_what_the_last_one_decided_and_a_wiped_brok
             20,
             "it leads again",
         )
-        until(lambda: on_broker(base, lambda broker: broker.scale_actions()), 20, "what the broker lost")
+        until(lambda: on_broker(base, lambda broker: broker.scale_actions()), 45, "what the broker lost")
         assert [(act["id"], act["stand"]) for act in status(third)["actions"]] == [(decided["id"], "done")]
         assert role(third)["starts"] == 1
 
@@ -135,16 +135,16 @@ def test_a_dry_run_starts_nobody_and_a_template_that_is_not_there_is_said(tmp_pa
         scaled(tmp_path, labels='["gpu"]', dry_run="true") as one,
         neighbour(one, **SHORT, NOVA_NODE_LABELS="gpu") as other,
     ):
-        until(lambda: status(one)["leader"] == "test-node", 20, "a leader")
-        until(lambda: len(one.call("node_list")) == 2, 20, "both nodes")
+        until(lambda: status(one)["leader"] == "test-node", 45, "a leader")
+        until(lambda: len(one.call("node_list")) == 2, 45, "both nodes")
         add(one, 1)
-        until(lambda: "scale.would" in one.log(), 20, "its word")
+        until(lambda: "scale.would" in one.log(), 45, "its word")
         assert (role(one)["decision"], status(one)["actions"]) == ("up", [])
         assert "dry run: nothing is done" in one.novactl("scale", "status").stdout
 
         configuration(tmp_path, labels='["gpu"]')
         assert "scaling" in one.call("reload")["changed"]
-        until(lambda: "scale.blocked" in one.log(), 20, f"its word; {status(one)} {one.log()[-3000:]}")
+        until(lambda: "scale.blocked" in one.log(), 45, f"its word; {status(one)} {one.log()[-3000:]}")
         (failed,) = status(one)["actions"]
         assert (failed["stand"], failed["node"]) == ("failed", "other")
         assert "there is no template 'worker' in the configuration of node other" in failed["note"]

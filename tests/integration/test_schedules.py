@@ -60,7 +60,7 @@ def test_a_message_for_later_is_typed_then_and_its_trace_says_where_it_came_from
     done = running.novactl("send", "raw", "hello later", "--in", "1200ms")
     assert (done.returncode, len(done.stdout.strip())) == (0, 26)
     sent = done.stdout.strip()
-    until(lambda: agent.bytes() == b"hello later\r", 10, "the message")
+    until(lambda: agent.bytes() == b"hello later\r", 45, "the message")
     trace = running.call("trace", {"id": sent})
     assert trace["schedule"] == sent
     assert trace["hops"][0]["reason"].startswith(f"schedule {sent}, due ")
@@ -92,18 +92,21 @@ def test_what_repeats_comes_again_until_it_is_cancelled(running: TestNode, tmp_p
     made = running.novactl("schedule", "add", "--every", "1s", "raw", "tick", "--json")
     schedule = json.loads(made.stdout)["id"]
     with Client.connect(running.socket, 10.0) as client:
-        for event in client.stream("watch", {"agent": "raw"}, 10.0):
+        for event in client.stream("watch", {"agent": "raw"}, 45.0):
             events += [event] if event.get("event") == "schedule.fired" else []
             if len(events) == 2:
                 break
-    until(lambda: agent.bytes() == b"tick\rtick\r", 5, "two ticks")
+    until(lambda: agent.bytes().startswith(b"tick\rtick\r"), 45, "two ticks")
     assert [event["schedule"] for event in events] == [schedule] * 2
-    assert events[1]["due_ms"] - events[0]["due_ms"] == 1000
+    # more than one second where the machine was slower than that: the one before was not typed yet
+    apart_ms = events[1]["due_ms"] - events[0]["due_ms"]
+    assert (apart_ms > 0, apart_ms % 1000) == (True, 0)
     assert running.call("trace", {"id": events[0]["id"]})["schedule"] == schedule
     listed = running.novactl("schedule", "list").stdout
     assert schedule in listed
     assert running.novactl("schedule", "cancel", schedule).stdout == f"{schedule} cancelled\n"
     assert running.novactl("schedule", "cancel", schedule.lower()).returncode == 0
+    until(lambda: running.call("status")["outbox"] == 0, 45, "the last one typed")
     count = len(agent.bytes())
     time.sleep(1.3)
     assert len(agent.bytes()) == count
@@ -134,7 +137,7 @@ def test_a_pane_of_an_agent_is_a_target(running: TestNode, tmp_path: Path) -> No
     ).strip()
     found = add(running, window, "by its window", in_s=0.3)
     assert (found["agent"], found["target"]) == ("raw", window)
-    until(lambda: agent.bytes() == b"by its window\r", 10, "the message")
+    until(lambda: agent.bytes() == b"by its window\r", 45, "the message")
 
 
 def test_a_pane_that_is_no_agent_is_refused_with_the_command_that_makes_it_one(running: TestNode) -> None:
@@ -181,19 +184,19 @@ def test_while_the_message_before_waits_the_next_one_is_left_out(running: TestNo
     agent = raw(running, tmp_path)
     running.call("pause", {"agent_id": "raw"})
     schedule = add(running, every_s=1)["id"]
-    until(lambda: "still waits" in shown(running, schedule)["reason"], 10, "a time that is left out")
+    until(lambda: "still waits" in shown(running, schedule)["reason"], 45, "a time that is left out")
     assert shown(running, schedule)["fired"] == 1
     running.call("schedule_cancel", {"id": schedule})
     running.call("resume", {"agent_id": "raw"})
-    until(lambda: agent.bytes() == b"later\r", 10, "the one message")
+    until(lambda: agent.bytes() == b"later\r", 45, "the one message")
 
 
 def test_a_program_schedules_by_the_library(running: TestNode, tmp_path: Path) -> None:
     agent = raw(running, tmp_path)
     nova = NovaOrchestrator(socket=running.socket)
     found = nova.schedule("raw", "from a program", in_s=0.3)
-    until(lambda: agent.bytes() == b"from a program\r", 10, "the message")
-    until(lambda: nova.receipt(found["id"]).delivered, 10, "its proof")
+    until(lambda: agent.bytes() == b"from a program\r", 45, "the message")
+    until(lambda: nova.receipt(found["id"]).delivered, 45, "its proof")
     with pytest.raises(InvalidRequest, match="no time is given"):
         nova.schedule("raw", "never")
 
@@ -267,15 +270,15 @@ def test_a_sender_and_an_agent_have_so_many_schedules_and_no_more(running: TestN
 
 def test_an_unregistered_agents_schedule_is_kept_for_it(running: TestNode, tmp_path: Path) -> None:
     raw(running, tmp_path, "leaver")
-    schedule = add(running, "leaver", "welcome back", in_s=1.5)["id"]
+    schedule = add(running, "leaver", "welcome back", in_s=4)["id"]
     running.call("unregister", {"agent_id": "leaver"})
     (row,) = [row for row in running.call("schedule_list") if row["id"] == schedule]
     assert (row["state"], row["reason"]) == ("no_agent", "no node has leaver; it is kept for it")
-    time.sleep(1.7)
+    time.sleep(4.2)
     assert shown(running, schedule)["state"] == "no_agent"
     (tmp_path / "again").mkdir()
     back = raw(running, tmp_path / "again", "leaver")
-    until(lambda: back.bytes() == b"welcome back\r", 10, "the message, late")
+    until(lambda: back.bytes() == b"welcome back\r", 45, "the message, late")
     over(running, schedule, "finished")
 
 

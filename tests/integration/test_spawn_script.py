@@ -17,7 +17,7 @@ def test_an_agent_whose_command_is_a_script_that_becomes_it_is_there_after_a_res
         spawned = running.novactl("spawn", "one", "--driver", "line", "--", str(script))
         assert spawned.returncode == 0, spawned.stderr
         go.write_text("go\n")
-        until(lambda: state(running) == ("idle", ""), 20, "the program that it became")
+        until(lambda: state(running) == ("idle", ""), 45, "the program that it became")
         assert running.stop() == 0
         running.start()
         assert (

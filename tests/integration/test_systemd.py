@@ -201,4 +201,4 @@ def test_a_socket_of_systemd_is_used_and_outlives_the_daemon(manager: Manager) -
         finally:
             process.terminate()
             process.wait(TOLD_S)
-        until(lambda: Path(made.socket).exists(), 1, "the socket that systemd keeps")
+        until(lambda: Path(made.socket).exists(), 45, "the socket that systemd keeps")

@@ -25,7 +25,7 @@ def waits(made: TestNode, agent: str, task: str) -> str:
     """Wait until a task is an agent's and its message is held; return that message."""
     found = reaches(made, task, "assigned")
     assert found["agent"] == agent
-    until(lambda: [row["state"] for row in made.call("inbox", {"agent": agent})] == ["held"], 20, "the hold")
+    until(lambda: [row["state"] for row in made.call("inbox", {"agent": agent})] == ["held"], 45, "the hold")
     (row,) = made.call("inbox", {"agent": agent})
     return str(row["id"])
 
@@ -57,7 +57,7 @@ def test_what_was_not_typed_yet_never_is(tmp_path: Path, move: str) -> None:
             assert untyped(made, message) == OVER
         else:
             assert untyped(made, message) in (MOVED, OVER)  # while somebody still reads there
-            until(lambda: len(made.call("inbox", {"agent": "old"})) == 2, 20, "the notice")
+            until(lambda: len(made.call("inbox", {"agent": "old"})) == 2, 45, "the notice")
             (notice,) = [row["id"] for row in made.call("inbox", {"agent": "old"}) if row["id"] != message]
             assert untyped(made, notice) == NEVER_TYPED
             made.tmux.tmux("copy-mode", "-q", "-t", old.pane)
@@ -90,7 +90,7 @@ def test_a_task_that_is_cancelled_while_its_node_has_no_broker_is_withdrawn_when
         task = add(both.near, "sweep the yard")
         message = waits(both.far, "there", task)
         both.far_way.refuse()
-        until(lambda: both.far.call("status")["broker"]["state"] == "down", 20, "the loss")
+        until(lambda: both.far.call("status")["broker"]["state"] == "down", 45, "the loss")
         both.near.call("task_cancel", {"id": task})
         both.far_way.listen()
         assert untyped(both.far, message) == OVER

@@ -52,7 +52,7 @@ def test_an_idle_agent_gets_a_task_and_ends_it(running: TestNode, tmp_path: Path
     assert (found["agent"], found["attempt"], found["result"][:7]) == ("worker-1", 1, "by pid ")
     assert [step["what"] for step in found["steps"]] == ["added", "assigned", "done"]
     assert found["steps"][1]["reason"].startswith("score ")
-    until(lambda: agent.lines("told") == agent.lines("done") == [task], 10, "its own word")
+    until(lambda: agent.lines("told") == agent.lines("done") == [task], 45, "its own word")
     typed = running.tmux.capture(agent.pane)
     assert "Fix the login" in typed
     assert "All of it." in typed
@@ -66,7 +66,7 @@ def test_an_idle_agent_gets_a_task_and_ends_it(running: TestNode, tmp_path: Path
         row = next(row for row in running.call("agents") if row["agent_id"] == "worker-1")
         return dict(row["performance"])
 
-    until(lambda: figures()["tasks_completed"] == 1, 10, "the tally")
+    until(lambda: figures()["tasks_completed"] == 1, 45, "the tally")
     assert figures()["tasks_failed"] == 0
     assert 0 <= figures()["avg_completion_time"] < 20
     gone(agent)
@@ -101,7 +101,7 @@ def test_a_dependency_that_failed_blocks_until_it_is_opened_again(running: TestN
     first = add(running, "first", role="worker", retries=0, anyway=True)
     second = add(running, "second", depends_on=[first], anyway=True)
     agent = doer(running, tmp_path, "holder", "--hold")
-    until(lambda: agent.lines("told") == [first], 15, "the task")
+    until(lambda: agent.lines("told") == [first], 45, "the task")
     failed = running.novactl("task", "fail", first, "--reason", "no access")
     assert failed.stdout == f"{first} failed: no access\n"
     assert shown(running, second)["state"] == "blocked"
@@ -110,7 +110,7 @@ def test_a_dependency_that_failed_blocks_until_it_is_opened_again(running: TestN
     again = doer(running, tmp_path, "second-try")
     assert running.novactl("task", "reassign", first).returncode == 0
     reaches(running, second, "done")
-    until(lambda: again.lines("done") == [first, second], 10, "its own word")
+    until(lambda: again.lines("done") == [first, second], 45, "its own word")
     gone(again)
 
 
@@ -131,12 +131,12 @@ def test_a_circle_of_tasks_is_refused_and_printed(running: TestNode) -> None:
 def test_what_an_agent_died_with_another_one_gets(running: TestNode, tmp_path: Path) -> None:
     dies = doer(running, tmp_path, "dies", "--hold")
     task = add(running, "survives")
-    until(lambda: dies.lines("told") == [task], 15, "the task")
+    until(lambda: dies.lines("told") == [task], 45, "the task")
     dies.kill()
     lives = doer(running, tmp_path, "lives")
     found = reaches(running, task, "done", timeout_s=40)
     assert (found["agent"], found["attempt"]) == ("lives", 2)
-    until(lambda: lives.lines("done") == [task], 10, "its own word")
+    until(lambda: lives.lines("done") == [task], 45, "its own word")
     assert "released" in [step["what"] for step in found["steps"]]
     gone(lives)
     gone(dies)
@@ -147,13 +147,13 @@ def test_when_the_time_is_over_another_agent_gets_it_and_the_first_one_is_fenced
 ) -> None:
     slow = doer(running, tmp_path, "slow", "--work", "4")
     task = add(running, "in time", deadline_s=2, retries=1)
-    until(lambda: slow.lines("told") == [task], 15, "the task")
+    until(lambda: slow.lines("told") == [task], 45, "the task")
     quick = doer(running, tmp_path, "quick")
     found = reaches(running, task, "done")
     assert found["agent"] == "quick"
-    until(lambda: quick.lines("done") == [task], 10, "its own word")
-    until(lambda: slow.lines("conflict") == [task], 15, "the refusal")
-    until(lambda: "is not yours any more" in running.tmux.capture(slow.pane), 15, "the word to stop")
+    until(lambda: quick.lines("done") == [task], 45, "its own word")
+    until(lambda: slow.lines("conflict") == [task], 45, "the refusal")
+    until(lambda: "is not yours any more" in running.tmux.capture(slow.pane), 45, "the word to stop")
     assert shown(running, task)["agent"] == "quick"
     gone(slow)
     gone(quick)
@@ -163,7 +163,7 @@ def test_a_task_failed_too_often_has_failed(running: TestNode, tmp_path: Path) -
     agent = doer(running, tmp_path, "fails", "--hold")
     task = add(running, "impossible", retries=1)
     for attempt in (1, 2):
-        until(lambda n=attempt: len(agent.lines("told")) == n, 15, "the task")  # type: ignore[misc]
+        until(lambda n=attempt: len(agent.lines("told")) == n, 45, "the task")  # type: ignore[misc]
         running.call("task_fail", {"id": task, "reason": f"try {attempt}"})
     found = shown(running, task)
     assert (found["state"], found["reason"]) == ("failed", "try 2 (given 2 times)")
@@ -175,7 +175,7 @@ def test_an_agent_ends_only_its_own_task_and_a_second_end_is_refused(
 ) -> None:
     holder = doer(running, tmp_path, "holder-2", "--hold")
     task = add(running, "mine")
-    until(lambda: holder.lines("told") == [task], 15, "the task")
+    until(lambda: holder.lines("told") == [task], 45, "the task")
     other = doer(running, tmp_path, "other", "--hold")
     as_other = {"pane": other.pane, "tmux": f"{running.tmux.socket_path},1,0"}
     with pytest.raises(NotAllowed, match="is holder-2's, not other's"):
@@ -269,6 +269,6 @@ def test_an_agent_of_lines_looks_idle_while_it_works_and_is_not_reminded(tmp_pat
         made.register("lines", pane)
         task = add(made, "nothing comes of it", deadline_s=8)
         reaches(made, task, "assigned")
-        until(lambda: shown(made, task)["steps"][-1]["what"] != "assigned", 30, "the deadline")
+        until(lambda: shown(made, task)["steps"][-1]["what"] != "assigned", 45, "the deadline")
         assert "reminded" not in {step["what"] for step in shown(made, task)["steps"]}
         assert b"still yours" not in log.read_bytes()

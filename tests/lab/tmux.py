@@ -107,7 +107,7 @@ class PrivateTmux:
         """The value of one tmux format of the pane, for example `pane_title`."""
         return self.tmux("display-message", "-p", "-t", pane, f"#{{{name}}}").rstrip("\n")
 
-    def wait_for(self, pane: str, wanted: str | Callable[[str], bool], timeout_s: float = 15.0) -> str:
+    def wait_for(self, pane: str, wanted: str | Callable[[str], bool], timeout_s: float = 45.0) -> str:
         """Wait until the screen holds a text or satisfies a predicate; gives that screen."""
         until = time.monotonic() + timeout_s
         while True:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import shlex
 import signal
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from tests.lab.tmux import PROGRAMS
 from tests.support.node import ROOT, TestNode, until
 
 READY = "? for shortcuts"
+LOGGED_S = 5.0
 
 
 @dataclass(slots=True)
@@ -29,7 +32,17 @@ class Raw:
     log: Path
 
     def bytes(self) -> bytes:
-        return self.log.read_bytes() if self.log.exists() else b""
+        """Return all that it has read: what it has read and not logged yet is waited for."""
+        if not self.log.exists():
+            return b""
+        with self.log.open("rb") as file:
+            end = time.monotonic() + LOGGED_S
+            while time.monotonic() < end:  # it may be stopped or killed under its lock
+                with contextlib.suppress(BlockingIOError):
+                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                    break
+                time.sleep(0.002)
+            return file.read()
 
 
 def raw(node: TestNode, folder: Path, name: str = "raw", *arguments: str) -> Raw:
@@ -62,11 +75,11 @@ class Tui:
     def approved(self) -> int:
         return sum(event == "approved" for event, _ in self.events())
 
-    def wait_prompts(self, count: int, timeout_s: float = 30.0) -> list[str]:
+    def wait_prompts(self, count: int, timeout_s: float = 45.0) -> list[str]:
         until(lambda: len(self.prompts()) >= count, timeout_s, f"{count} prompts, {self.screen()}")
         return self.prompts()
 
-    def wait_for(self, text: str, timeout_s: float = 20.0) -> str:
+    def wait_for(self, text: str, timeout_s: float = 45.0) -> str:
         return self.node.tmux.wait_for(self.pane, text, timeout_s)
 
     def screen(self) -> str:
@@ -102,7 +115,7 @@ class Tui:
         (record,) = (a for a in self.node.call("agents") if a["agent_id"] == self.name)
         return str(record["state"])
 
-    def wait_state(self, *states: str, timeout_s: float = 20.0) -> None:
+    def wait_state(self, *states: str, timeout_s: float = 45.0) -> None:
         until(lambda: self.state() in states, timeout_s, f"agent state {states}")
 
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-def run(coro: Coroutine[Any, Any, T], timeout_s: float = 30.0) -> T:
+def run(coro: Coroutine[Any, Any, T], timeout_s: float = 90.0) -> T:
     """Run `coro` in a new event loop; fail the test when it takes longer than `timeout_s`."""
 
     async def limited() -> T:
@@ -19,7 +19,7 @@ def run(coro: Coroutine[Any, Any, T], timeout_s: float = 30.0) -> T:
     return asyncio.run(limited())
 
 
-async def until(condition: Callable[[], bool], limit_s: float = 10.0) -> None:
+async def until(condition: Callable[[], bool], limit_s: float = 45.0) -> None:
     async with asyncio.timeout(limit_s):
         while not condition():  # noqa: ASYNC110 - what is waited for is in another process
             await asyncio.sleep(0.01)

@@ -23,10 +23,10 @@ from tests.lab.tmux import PrivateTmux
 from tests.support.capture import Capture
 
 ROOT = Path(__file__).resolve().parents[2]
-START_S = 20.0
+START_S = 45.0
 
 
-def until(condition: Callable[[], Any], timeout_s: float = 15.0, what: str = "it") -> Any:
+def until(condition: Callable[[], Any], timeout_s: float = 45.0, what: str = "it") -> Any:
     """Return the first true value of `condition`; fail with `what` when none comes in time."""
     end = time.monotonic() + timeout_s
     while True:
@@ -115,7 +115,7 @@ class TestNode:
         """kill -9."""
         assert self.process is not None
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(45)
 
     def stop(self) -> int:
         """SIGTERM; return the exit code."""
@@ -124,7 +124,7 @@ class TestNode:
             self.capture.stop()
         self.process.terminate()
         try:
-            return self.process.wait(20)
+            return self.process.wait(45)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait(10)
@@ -165,7 +165,7 @@ class TestNode:
     def receipt(self, message_id: str) -> dict[str, Any]:
         return dict(self.call("follow", {"id": message_id}))
 
-    def wait_state(self, message_id: str, *states: str, timeout_s: float = 30.0) -> dict[str, Any]:
+    def wait_state(self, message_id: str, *states: str, timeout_s: float = 45.0) -> dict[str, Any]:
         """Wait until a message is in one of `states`."""
         try:
             return dict(

@@ -38,10 +38,10 @@ class Spawned:
         (record,) = (a for a in self.node.call("agents") if a["agent_id"] == self.name)
         return dict(record)
 
-    def wait_state(self, *states: str, timeout_s: float = 20.0) -> None:
+    def wait_state(self, *states: str, timeout_s: float = 45.0) -> None:
         until(lambda: self.record()["state"] in states, timeout_s, f"agent state {states}")
 
-    def wait_starts(self, count: int, timeout_s: float = 20.0) -> None:
+    def wait_starts(self, count: int, timeout_s: float = 45.0) -> None:
         until(lambda: self.starts() >= count, timeout_s, f"{count} starts, {self.node.log()[-2000:]}")
 
     def pid(self) -> int:
