@@ -13,6 +13,7 @@ from noval_d.tmux.targets import PLACE_FORMAT, Place, parse_places
 
 LIMIT_S = 5.0
 HIDDEN = "_nova-"  # sessions of the daemon's own
+_ACTIVE = "#{?#{&&:#{window_active},#{pane_active}},#{session_activity} #{pane_id} #{session_name},}"
 
 
 def server_of(environment: Mapping[str, str]) -> TmuxSocket:
@@ -76,8 +77,14 @@ class Asker:
         return tuple(place for place in found if not place.session.startswith(HIDDEN))
 
     def current(self) -> PaneId:
-        """Return the pane that tmux takes for a target that is not named."""
-        return PaneId(self.run("display-message", "-p", "-t", "", "#{pane_id}").decode().strip())
+        """Return the pane that tmux takes for a target that is not named, with hidden sessions left out."""
+        told = self.run("display-message", "-p", "-t", "", "#{pane_id} #{session_name}").decode().split()
+        if len(told) != 2 or not told[1].startswith(HIDDEN):
+            return PaneId(told[0] if told else "")
+        # outside tmux that is the session that was used last, and the daemon uses its own one all the time
+        shown = self.run("list-panes", "-a", "-F", _ACTIVE).decode().splitlines()
+        used = [row.split(" ", 2) for row in shown if row and not row.split(" ", 2)[2].startswith(HIDDEN)]
+        return PaneId(max(used, key=lambda row: int(row[0]))[1] if used else told[0])
 
 
 def gone(pane_id: str) -> PaneNotFound:

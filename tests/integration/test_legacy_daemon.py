@@ -151,6 +151,17 @@ def test_a_pane_that_is_no_agent_gets_it_while_the_daemon_runs(running: TestNode
     running.tmux.wait_for(pane, "\nquick\n")
 
 
+def test_an_empty_target_outside_tmux_is_no_session_of_the_daemons_own(tmp_path: Path) -> None:
+    """tmux takes the session that was used last, which may be a hidden one."""
+    with node() as made:
+        reader = raw(made, tmp_path)
+        made.tmux.tmux("new-session", "-d", "-s", "_nova-later", "sleep 1000")
+        env = env_of(made)
+        assert run(SEND, "", "here", env=env) == Said(b"Message sent to : here\n", "", 0)
+        assert run(SEND, ":0", "there", env=env) == Said(b"Message sent to :0: there\n", "", 0)
+        assert new_bytes(reader, 0, 11) == b"here\rthere\r"
+
+
 def test_a_name_that_is_left_over_in_a_pane_sends_nothing_to_the_agent_elsewhere(
     running: TestNode, reader: Raw, tmp_path: Path
 ) -> None:
