@@ -56,7 +56,7 @@ class Stage:
         return [row["id"] for row in rows]
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(45):
             while not condition():  # noqa: ASYNC110 - the loop sleeps by the clock of the test
                 await asyncio.sleep(0.005)
 

@@ -22,6 +22,9 @@ from tests.unit.test_recognition import spec
 CLAUDE = (BUILT_IN / "claude.toml").read_text()
 
 
+UNSEEN = frozenset({"generic", "line"})  # of no one agent: there is no screen to record
+
+
 def own(folder: Path, text: str, *, name: str = "claude", screens: tuple[str, ...] = ()) -> Path:
     """Write a driver of the user's with some of Claude's screens beside it."""
     file = folder / f"{name}.toml"
@@ -34,8 +37,9 @@ def own(folder: Path, text: str, *, name: str = "claude", screens: tuple[str, ..
 
 def test_every_driver_that_comes_along_sees_its_screens_as_expected() -> None:
     for name, file in driver_files().items():
-        wrong = [result for result in check(file, driver_files()) if result.differences]
-        assert wrong == [], name
+        results = list(check(file, driver_files()))
+        assert results or name in UNSEEN, name
+        assert [result for result in results if result.differences] == [], name
 
 
 def test_a_driver_of_the_users_is_run_on_its_own_screens_and_those_it_replaces(tmp_path: Path) -> None:

@@ -37,7 +37,9 @@ def told(name: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("name", SCREENS)
 def test_what_a_pane_shows_is_in_events_of_writers_and_not_in_those_of_readers(name: str) -> None:
-    for event in told(name):
+    events = told(name)
+    assert events
+    for event in events:
         assert event["shown"], event
         seen = str(public(event))
         assert event["shown"] not in seen
@@ -45,6 +47,8 @@ def test_what_a_pane_shows_is_in_events_of_writers_and_not_in_those_of_readers(n
 
 
 def test_an_event_names_the_agent_its_node_and_its_state() -> None:
-    for event in told("permission_bash"):
+    events = told("permission_bash")
+    assert events
+    for event in events:
         assert {"at_ms", "event", "agent", "state", "node"} <= event.keys()
         assert (event["agent"], event["node"]) == ("a", "here")

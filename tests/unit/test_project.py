@@ -237,6 +237,19 @@ def test_every_link_between_papers_leads_somewhere() -> None:
             )
 
 
+def test_every_place_in_a_paper_that_a_link_names_is_a_heading() -> None:
+    checked = 0
+    for paper in PAPERS:
+        for target, place in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", paper.read_text()):
+            headings = re.findall(
+                r"^#+ (.+)$", (paper.parent / target if target else paper).read_text(), re.MULTILINE
+            )
+            anchors = {re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in headings}
+            assert place in anchors, f"{paper.name}: {target}#{place}"
+            checked += 1
+    assert checked > 20
+
+
 def test_every_source_file_that_a_paper_names_exists() -> None:
     there = {path.relative_to(ROOT).as_posix() for path in tracked()}
     for paper in PAPERS:
