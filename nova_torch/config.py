@@ -186,8 +186,10 @@ def _from_environment(env: Mapping[str, str]) -> list[tuple[str, str, str]]:
             if not name.startswith(start) or name in _SHORT_NAMES:
                 continue
             key = name.removeprefix(start).lower()
-            _refuse_unknown({key: value}, {f.name: f for f in fields(kind)}, f"variable {start}…")
-            found.append((section, key, value))
+            known = {f.name: f for f in fields(kind)}
+            _refuse_unknown({key: value}, known, f"variable {start}…")
+            if value or (known[key].type not in ("int", "float") and (section, key) != ("broker", "url")):
+                found.append((section, key, value))  # what cannot be empty counts as not set
     return found
 
 

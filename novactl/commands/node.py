@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 START_S = 30.0
 STOP_S = 30.0
 PING_S = 2.0
+FIRST_TRY_S = 10.0
 LOOK_S = 0.05
 PROGRESS_S = 1.0
 
@@ -155,7 +156,28 @@ def _wait_ready(values: Values, config: Config, start: Starting, deadline: float
         time.sleep(LOOK_S)
 
 
+def _note_no_broker(values: Values, config: Config) -> None:
+    """Say so when the node is ready and its broker is not: it works for its own agents alone.
+
+    Its first try is waited for, so that the next command finds a broker which is there.
+    """
+    until = time.monotonic() + FIRST_TRY_S
+    while True:
+        try:
+            with Client.connect(config.control.socket, PING_S) as client:
+                health = client.call("status").get("health") or []
+        except NovaError:
+            return
+        down = [finding for finding in health if finding.get("code") == "broker_down"]
+        if not down or "not connected yet" not in down[0]["message"] or time.monotonic() > until:
+            break
+        time.sleep(LOOK_S)
+    for finding in down:
+        out.note(out.safe(f"warning: {finding['message']} {finding['hint']}"), quiet=values["quiet"])
+
+
 def _ready(values: Values, config: Config, running: dict[str, Any], how: str) -> int:
+    _note_no_broker(values, config)
     log = os.path.join(config.state.dir, "daemon.log")
     facts = {**running, "socket": config.control.socket, "log": log, "state_dir": config.state.dir}
     text = (

@@ -89,7 +89,7 @@ class BrokerLink:
         self.info: BrokerInfo | None = None
         self.pace: Pace = pace(1, beat_s=beat_s, lease_s=lease_s)
         self.state = "down"
-        self.problem = "not connected yet"
+        self.problem = "it is not connected yet."
         self.cure = ""
         self.demanding = 0  # so many living nodes took only what is signed, at the last beat
         self._unsteady = False

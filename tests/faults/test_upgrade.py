@@ -118,7 +118,7 @@ def test_a_message_of_a_newer_version_waits_in_the_mailbox_for_the_upgrade(
     running.start()
     running.wait_up()
     until(lambda: b"from the future" in agent.bytes(), what="the message")
-    assert running.call("status")["health"] == []
+    until(lambda: running.call("status")["health"] == [], what="the end of the finding")
     assert running.send_wait("raw", "the last")["state"] == "submitted"
     running.kill()
     running.start()

@@ -83,6 +83,18 @@ def test_an_up_with_another_broker_is_refused_while_one_runs(env: dict[str, str]
     assert run_program(["up", "--broker", "embedded"], env=env, timeout_s=60).returncode == 0
 
 
+def test_an_up_whose_broker_does_not_answer_says_so(env: dict[str, str]) -> None:
+    done = run_program(["up"], env={**env, "NOVA_BROKER_URL": "redis://127.0.0.1:1"}, timeout_s=90)
+    assert done.returncode == 0
+    assert b"warning: The broker is not used: cannot reach the broker at redis://127.0.0.1:1" in done.stderr
+
+
+def test_after_an_up_the_broker_is_there(env: dict[str, str]) -> None:
+    done = run_program(["up"], env=env, timeout_s=90)
+    assert (done.returncode, b"warning" in done.stderr) == (0, False)
+    assert b"broker\tup, " in run_program(["status"], env=env).stdout
+
+
 def test_several_ups_at_once_start_one_daemon(env: dict[str, str]) -> None:
     runs = [subprocess.Popen(UP, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(3)]
     said = [run.communicate(timeout=90) for run in runs]

@@ -147,3 +147,18 @@ def test_one_word_turns_a_dialect_on_and_nothing_is_on_without_one(tmp_path: Pat
     assert bridges.boomerang is not None
     assert bridges.boomerang.targets == ("w-*",)
     assert bridges.registry is not None
+
+
+@pytest.mark.parametrize(
+    "name", ["NOVA_DELIVERY_MAX_ATTEMPTS", "NOVA_LIFE_QUIT_S", "NOVA_BROKER_URL", "NOVA_NODE"]
+)
+def test_an_empty_variable_counts_as_not_set_where_nothing_can_be_empty(tmp_path: Path, name: str) -> None:
+    home = {"HOME": str(tmp_path)}
+    assert load(None, {**home, name: ""}) == load(None, home)
+
+
+def test_an_empty_variable_empties_a_text_and_a_list(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text('[delivery]\ndrivers_dir = "/d"\nmay_answer = ["a"]\n')
+    found = load(str(file), {"NOVA_DELIVERY_DRIVERS_DIR": "", "NOVA_DELIVERY_MAY_ANSWER": ""})
+    assert (found.delivery.drivers_dir, found.delivery.may_answer) == ("", ())
