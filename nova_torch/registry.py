@@ -96,13 +96,13 @@ def why_none(views: Sequence[NodeView], query: Query) -> tuple[str, str]:
         return told
     if query.node is not None and query.node not in (nodes := {view.node for view in views}):
         return f"there is no node {query.node!r}.", suggestion(
-            query.node, nodes, otherwise="novactl node list"
+            query.node, nodes, otherwise="See them all: novactl node list"
         )
     for label in query.labels:
         if not any(has_label(view, label) for view in views):
             known = {own for view in views for own in view.card.labels}
             return f"no node has the label {label!r}.", suggestion(
-                label, known, otherwise="novactl node list"
+                label, known, otherwise="See them all: novactl node list"
             )
     return "nobody matches all of it.", LISTED
 

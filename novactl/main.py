@@ -48,8 +48,19 @@ def guarded(work: Callable[[], int]) -> int:
         )  # or the interpreter complains when it flushes at its end
         return PIPE_GONE
     except OSError as error:
-        out.error(f"{error.strerror or error}: {error.filename}." if error.filename else f"{error}.")
+        if isinstance(error, FileNotFoundError) and not error.filename and not _directory_is_there():
+            out.error("the current directory is gone. Go to another one: cd")
+        else:
+            out.error(f"{error.strerror or error}: {error.filename}." if error.filename else f"{error}.")
         return 1
+
+
+def _directory_is_there() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def invoke(command: Command, values: Values) -> int:
@@ -64,6 +75,10 @@ def invoke(command: Command, values: Values) -> int:
 def _run(argv: list[str], *, light: bool) -> int:
     from novactl.light import expand, parse
 
+    if argv[:1] == ["--version"]:
+        argv = ["version", *argv[1:]]
+    elif argv[:1] == ["help"]:
+        argv = [*argv[1:], "--help"]
     plain = parse(expand(argv)) if light and COMPLETING not in os.environ else None
     if plain is None or not plain[0].lenient:
         _check_text(argv)

@@ -187,6 +187,10 @@ def reassign(values: Values) -> int:
 def watch(values: Values) -> int:
     """Show the steps of tasks until interrupted, or until --timeout."""
     wanted = values["id"].upper() if values["id"] else None
+    if wanted:
+        ask(
+            {**values, "timeout": None}, "task_show", {"id": wanted}
+        )  # one that is not known would be silent for ever
     first = True
     for item in followed(values, "watch"):
         if first:

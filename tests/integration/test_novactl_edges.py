@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from nova_torch.errors import NotFound
 from nova_torch.protocol.client import Client
 from nova_torch.protocol.frames import timed_out
 from tests.support.cli import clean_environment, run_here, run_program
@@ -72,6 +73,7 @@ def test_ctrl_c_in_a_wait_says_the_id_that_goes_on(argv: tuple[str, ...], call: 
 
 WAITS = """
 import sys
+from nova_torch.errors import NotFound
 from nova_torch.protocol.client import Client
 from novactl.main import main
 
@@ -188,3 +190,29 @@ def test_what_is_counted_and_named_reads_like_a_sentence(capfd: Capture) -> None
         assert "broker\tdown, at redis://h\n" in told
         told = run_here(capfd, ["stop", "a", "--socket", daemon.path]).out
         assert told == "stopped a: it quit; 1 message failed, 2 messages dead\n"
+
+
+def test_a_directory_that_is_gone_is_named(tmp_path: Path) -> None:
+    for argv in (["spawn", "x", "--driver", "line", "--", "cat"], ["config", "validate", "--config", "x"]):
+        (tmp_path / "gone").mkdir()
+        done = subprocess.run(
+            ["sh", "-c", 'rmdir "$PWD"; exec "$@"', "sh", *NOVACTL, *argv], cwd=tmp_path / "gone",
+            env=clean_environment(PYTHONPATH=os.getcwd()), capture_output=True, timeout=30, check=False,
+        )  # fmt: skip
+        assert done.returncode == 1
+        assert done.stderr == b"novactl: the current directory is gone. Go to another one: cd\n"
+
+
+def test_version_and_help_are_understood_where_others_have_them(capfd: Capture, tmp_path: Path) -> None:
+    nowhere = ["--socket", str(tmp_path / "s")]
+    assert run_here(capfd, ["--version", *nowhere]).out == run_here(capfd, ["version", *nowhere]).out != ""
+    assert run_here(capfd, ["help", "send"]).out == run_here(capfd, ["send", "--help"]).out != ""
+    assert run_here(capfd, ["help"]).out == run_here(capfd, ["--help"]).out != ""
+
+
+def test_a_watch_of_a_task_that_is_not_known_says_so(capfd: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    with fake_daemon(task_show=NotFound("no task X is known.")) as daemon:
+        monkeypatch.setenv("NOVA_SOCKET", daemon.path)
+        done = run_here(capfd, ["task", "watch", "x"])
+        assert (done.code, done.err) == (5, "novactl: no task X is known.\n")
+        assert daemon.asked("task_show") == [{"id": "X"}]
