@@ -382,7 +382,8 @@ class Inbox:
             if state in UNDELIVERED and places:
                 await broker.bury(item.agent, owner, places.pop(), state=state.value, reason=reason)
             acks.setdefault(item.agent, []).extend((place.lane, place.entry_id) for place in places)
-        await asyncio.gather(*(broker.ack(agent, owner, entries) for agent, entries in acks.items()))
+        each = [broker.ack(agent, owner, entries) for agent, entries in acks.items()]
+        await (each[0] if len(each) == 1 else asyncio.gather(*each))  # mostly one
         failpoint("ack.after")
 
 

@@ -192,13 +192,13 @@ class Outbox:
     def open(self, message: MessageId) -> bool:
         """Tell whether a message was sent from here and is not final."""
         if not self._counted:
-            rows = self._store.read("SELECT id FROM outbox WHERE final = 0")
-            self._perhaps_open.update(row["id"] for row in rows)
             self._counted = True
+            self._perhaps_open.update(
+                row["id"] for row in self._store.read("SELECT id FROM outbox WHERE final = 0")
+            )
         if message not in self._perhaps_open:
             return False
-        rows = self._store.read("SELECT final FROM outbox WHERE id = ?", (message,))
-        return bool(rows) and not rows[0]["final"]
+        return bool(self._store.read("SELECT 1 FROM outbox WHERE id = ? AND final = 0", (message,)))
 
     def here(self, message: MessageId) -> bool:
         """Tell whether a message was sent from here and is in no mailbox that another node has or had."""
@@ -230,9 +230,8 @@ class Outbox:
         if agent is None:
             return self._rows("TRUE ORDER BY seq DESC LIMIT ?", (limit,))[::-1]
         newest = "seq > (SELECT MAX(seq) FROM outbox) - ?"  # nobody waits while the whole table is read
-        return self._rows(f"agent = ? AND {newest} ORDER BY seq DESC LIMIT ?", (agent, LOOKED_AT, limit))[
-            ::-1
-        ]
+        found = self._rows(f"agent = ? AND {newest} ORDER BY seq DESC LIMIT ?", (agent, LOOKED_AT, limit))
+        return found[::-1]
 
     def oldest_open_ms(self) -> int | None:
         """Return when the oldest message that is not final was accepted, ms since the epoch, or None."""
@@ -284,7 +283,9 @@ class Outbox:
         """Return how many messages are not final."""
         return int(self._store.read("SELECT COUNT(*) AS n FROM outbox WHERE final = 0")[0]["n"])
 
-    def statements(self, hops: Iterable[Hop]) -> tuple[Statement, ...]:
+    def statements(
+        self, hops: Iterable[Hop], row: Callable[[Hop], Statement] = outgoing.hop_row
+    ) -> tuple[Statement, ...]:
         """Return what writes these hops.
 
         A final state is never left again, unless its owner says `queued` (somebody ordered it to be typed again)
@@ -297,7 +298,7 @@ class Outbox:
             if hop.state in _LEAVES_FINAL:
                 self._perhaps_open.add(hop.message)
             if n != last[hop.message] and hop.state in PASSING and not hop.final:
-                made.append(outgoing.hop_row(hop))  # the next one writes every column, on the same condition
+                made.append(row(hop))  # the next one writes every column, on the same condition
                 continue
             made.append(
                 Statement(
@@ -306,7 +307,7 @@ class Outbox:
                     (hop.state.value, hop.reason, hop.node, int(hop.final), self._clock_ms(), hop.message),
                 )
             )
-            made.append(outgoing.hop_row(hop))
+            made.append(row(hop))
         return tuple(made)
 
     async def advance(self, hops: list[Hop]) -> None:
@@ -324,16 +325,20 @@ class Outbox:
                 )
             )
             made.append(outgoing.hop_row(hop))
-        if any(hop.final for hop in hops):
-            await self._store.write(*made)
-        else:
-            await self._store.note(*made)  # lost with the machine, it is sent once more
+        write = self._store.write if any(hop.final for hop in hops) else self._store.note
+        await write(*made)  # a note that is lost with the machine: it is sent once more
         self.announce(hops)
 
     async def apply(self, hops: list[Hop], *extra: Statement) -> None:
         """Write hops of messages of this outbox (and `extra` with them), then tell the listeners."""
         await self._store.write(*extra, *self.statements(hops))
         self.announce(hops)
+
+    async def hear(self, hops: list[Hop]) -> int:
+        """Write hops that are kept elsewhere until they are durable: see what `Store.note` returns."""
+        when = await self._store.note(*self.statements(hops, row=outgoing.heard_row))
+        self.announce(hops)
+        return when
 
     def announce(self, hops: Iterable[Hop]) -> None:
         """Tell the listeners of hops that are durable."""

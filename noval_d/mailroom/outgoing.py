@@ -103,4 +103,15 @@ def hop_row(hop: Hop) -> Statement:
     return Statement(
         "INSERT INTO hops (message, at_ms, node, state, reason, final) VALUES (?, ?, ?, ?, ?, ?)",
         (hop.message, hop.at_ms, hop.node, hop.state.value, hop.reason, int(hop.final)),
+        adds=True,
+    )
+
+
+def heard_row(hop: Hop) -> Statement:
+    """Return what writes a hop that may be known already: its receipt was read again."""
+    return Statement(
+        "INSERT INTO hops (message, at_ms, node, state, reason, final) SELECT ?1, ?2, ?3, ?4, ?5, ?6"
+        " WHERE NOT EXISTS (SELECT 1 FROM hops WHERE message = ?1 AND at_ms = ?2 AND node = ?3 AND state = ?4"
+        " AND reason = ?5 AND final = ?6)",
+        (hop.message, hop.at_ms, hop.node, hop.state.value, hop.reason, int(hop.final)),
     )

@@ -10,19 +10,23 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from nova_torch.broker import Broker
+from nova_torch.broker import Broker, Mail
 from nova_torch.broker.connection import MAX_BLOCK_S
 from nova_torch.errors import BrokerUnavailable, InvalidRequest, KeyUnfit, NotOwner, StoreFailed
 from nova_torch.values import Hop, NodeId
 from noval_d.failpoints import failpoint
 from noval_d.mailroom.outbox import PASSING, Outbox
 from noval_d.mailroom.seals import Seals, Unproven
+from noval_d.mailroom.store import Store
 from noval_d.node.link import BrokerLink
 from noval_d.node.pulse import at_most, idle
 
 log = logging.getLogger("nova.outbox")
 
 BATCH = 128
+TAKEN = 256
+"""So many receipts at most are written down and not made durable."""
+FIRST = "0-0"
 AGAIN_S = 1.0
 LINGER_S = 0.25
 """How long a state that passes by itself waits for the next one: with it goes one write, one read and one commit.
@@ -42,12 +46,14 @@ class Receipts:
         self,
         *,
         node: NodeId,
+        store: Store,
         outbox: Outbox,
         link: BrokerLink,
         seals: Seals,
         heard: Callable[[Hop], Hop | None],
     ) -> None:
         self._node = node
+        self._store = store
         self._outbox = outbox
         self._link = link
         self._seals = seals
@@ -56,6 +62,8 @@ class Receipts:
         self._due: set[NodeId] = set()
         self._ripe = asyncio.Event()
         self._own: asyncio.Queue[Hop] = asyncio.Queue()
+        self._taken: dict[str, int] = {}
+        """Mail that is written down and still there, and when that is durable."""
 
     def __repr__(self) -> str:
         return f"<Receipts of {self._node} waiting={sum(map(len, self._waiting.values()))}>"
@@ -94,7 +102,8 @@ class Receipts:
             while self._due:
                 broker = await self._link.wait_up()
                 due, self._due = self._due, set()
-                await asyncio.gather(*(self._send(broker, node) for node in due))
+                each = [self._send(broker, node) for node in due]
+                await (each[0] if len(each) == 1 else asyncio.gather(*each))  # mostly one
 
     async def _send(self, broker: Broker, node: NodeId) -> None:
         """Send what waits for `node`; what cannot be sent now goes first the next time."""
@@ -114,34 +123,48 @@ class Receipts:
             await asyncio.sleep(0.05)
 
     async def run_mail(self) -> None:
-        """Read receipts of other nodes until cancelled."""
-        done: list[str] = []
+        """Read receipts of other nodes until cancelled. Each stays in the mail until it is durable here."""
+        after = FIRST
         while True:
             try:
                 broker, owner = await self._link.wait_up(), self._link.owner
                 epoch = owner.epoch if owner is not None else 0
+                done = [entry for entry, when in self._taken.items() if when <= self._store.safe]
                 mail = await broker.mail(
-                    self._node, block_s=at_most(MAX_BLOCK_S), done=(epoch, done) if done else None
+                    self._node,
+                    block_s=at_most(MAX_BLOCK_S),
+                    after=after,
+                    done=(epoch, done) if done else None,
                 )
                 if done:
                     failpoint("mail.after")
-                done = []
+                for entry in done:
+                    del self._taken[entry]
                 if not mail:
+                    after = FIRST if not self._taken else after
+                    await self._store.harden()
                     continue
-                hops = [hop for piece in mail if (hop := self._read(piece.payload)) is not None]
-                failpoint("outbox.before")
-                await self._outbox.apply([hop for hop in map(self._heard, hops) if hop is not None])
-                failpoint("outbox.after")
-                done = [piece.entry_id for piece in mail]
+                await self._take([piece for piece in mail if piece.entry_id not in self._taken])
+                after = mail[-1].entry_id
+                if len(self._taken) >= TAKEN:
+                    await self._store.harden()
             except NotOwner:
-                done = []
+                after = FIRST
                 self._link.beat_soon()  # another daemon bears this node's name: the beat says so
                 await asyncio.sleep(AGAIN_S)
             except StoreFailed as error:  # it stays in the mail until it can be written
                 log.warning("outbox.store_failed", extra={"problem": error.message})
                 await asyncio.sleep(AGAIN_S)
             except BrokerUnavailable as error:
+                after = FIRST
                 self._link.failed(error)
+
+    async def _take(self, mail: list[Mail]) -> None:
+        hops = [hop for piece in mail if (hop := self._read(piece.payload)) is not None]
+        failpoint("outbox.before")
+        when = await self._outbox.hear([hop for hop in map(self._heard, hops) if hop is not None])
+        failpoint("outbox.after")
+        self._taken.update((piece.entry_id, when) for piece in mail)
 
     def _read(self, raw: bytes) -> Hop | None:
         try:

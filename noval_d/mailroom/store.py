@@ -86,11 +86,24 @@ Values = Sequence[Any]
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One SQL statement and its values. A `slow` one (it walks through a table) runs in the thread."""
+    """One SQL statement and its values.
+
+    A `slow` one (it walks through a table) runs in the thread. One that `adds` a row changes the file in any case:
+    for a change that changes nothing SQLite writes nothing, and does not wait for the disk.
+    """
 
     sql: str
     values: Values = ()
     slow: bool = False
+    adds: bool = False
+
+
+HARDEN = Statement(
+    "INSERT INTO node (name, value) VALUES ('hardened', randomblob(16))"
+    " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+    adds=True,
+)
+"""What changes the file and means nothing."""
 
 
 @dataclass(slots=True)
@@ -123,6 +136,9 @@ class Store:
         self._reader: sqlite3.Connection | None = None
         self._place: tuple[object, ...] = ()
         """Which files were opened."""
+        self._noted = self.safe = 0
+        """How many notes were written without waiting for the disk, and how many of them are durable."""
+        self._adds = False  # what is being committed changes the file, and so makes all notes durable
         self.failing = ""
         """What the last write failed with; empty when it went well."""
 
@@ -188,13 +204,23 @@ class Store:
         """Write `statements` as one transaction and wait until they are durable."""
         await self.begin(*statements)  # who is cancelled here gives up waiting, and nothing else
 
-    async def note(self, *statements: Statement) -> None:
-        """Write what does no harm when a crash of this machine takes it back; it is durable with the next `write`.
+    async def note(self, *statements: Statement) -> int:
+        """Write what does no harm when a crash of this machine takes it back, or what is kept elsewhere meanwhile.
 
-        It is there for every reader when this returns, and for the next start when the process is killed.
+        It is there for every reader when this returns, and for the next start when the process is killed. It is
+        durable as soon as `safe` is not below what this returns: with the next write that adds something, or after
+        `harden`.
         """
         if not self._idle.is_set() or self._writer is None or not self._noted_at_once(statements):
             await self.begin(*statements)
+            return 0
+        self._noted += 1
+        return self._noted
+
+    async def harden(self) -> None:
+        """Make durable what was noted."""
+        if self.safe < self._noted:
+            await self.write(HARDEN)
 
     def _noted_at_once(self, statements: tuple[Statement, ...]) -> bool:
         """Commit without fsync, and without the checkpoint that would need one; False when that cannot be."""
@@ -262,6 +288,7 @@ class Store:
         assert self._writer is not None
         assert self._loop is not None
         units, self._waiting = self._waiting, []
+        self._adds = False
         if any(statement.slow for unit in units for statement in unit.statements):
             self._queue.put(_Work(units, ran=False))
             return
@@ -274,9 +301,12 @@ class Store:
             _roll_back(self._writer)
             self._loop.call_soon(self._resolve, [(unit, MOVED) for unit in units])
             return
+        self._adds = any(statement.adds for unit in units for statement in unit.statements)
         self._queue.put(_Work(units, ran=True))
 
     def _resolve(self, outcome: list[tuple[_Unit, str]]) -> None:
+        if self._adds and not any(problem for _, problem in outcome):
+            self.safe = self._noted
         for unit, problem in outcome:
             self.failing = problem
             if unit.done.done():

@@ -230,6 +230,7 @@ class Node:
         )
         self.receipts = Receipts(
             node=self.name,
+            store=self.store,
             outbox=self.outbox,
             link=self.broker,
             seals=self.guard.seals,

@@ -7,9 +7,10 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, cast
 
+from nova_torch.broker import Mail
 from nova_torch.errors import BrokerUnavailable
 from nova_torch.ulid import new_ulid
-from nova_torch.values import Hop, MessageId, NodeId, State
+from nova_torch.values import AgentId, Hop, Message, MessageId, NodeId, State
 from noval_d.mailroom.outbox import Outbox
 from noval_d.mailroom.receipts import LINGER_S, Receipts
 from noval_d.mailroom.seals import Seals
@@ -58,9 +59,11 @@ def hop(state: State, *, final: bool = False) -> Hop:
 
 def sending(folder: Path, broker: Broker, scenario: Callable[[Receipts], Awaitable[None]]) -> None:
     async def whole() -> None:
+        store = Store(str(folder / "state.db"))
         receipts = Receipts(
             node=HERE,
-            outbox=Outbox(Store(str(folder / "state.db")), HERE, lambda: 1),
+            store=store,
+            outbox=Outbox(store, HERE, lambda: 1),
             link=cast("BrokerLink", Link(broker)),
             seals=cast("Seals", Plain()),
             heard=lambda hop: hop,
@@ -120,3 +123,113 @@ def test_a_receipt_that_could_not_be_sent_stays_before_those_that_came_meanwhile
         ]
 
     sending(tmp_path, broker, scenario)
+
+
+class Mailing:
+    """A node's mail: what lies in it, what was said to be done, and how many reads found nothing."""
+
+    def __init__(self, hops: list[Hop]) -> None:
+        self.lying = [Mail(entry_id=f"{n}-0", payload=cast("bytes", hop)) for n, hop in enumerate(hops, 1)]
+        self.done: list[str] = []
+        self.reads: list[str] = []
+        self.empty = asyncio.Event()
+        self.more = asyncio.Event()
+        """Set: the next read that finds nothing returns."""
+
+    async def mail(
+        self, _node: str, *, block_s: float, after: str = "0-0", done: tuple[int, list[str]] | None = None
+    ) -> list[Mail]:
+        assert block_s > 0
+        self.reads.append(after)
+        if done is not None:
+            self.done += done[1]
+            self.lying = [piece for piece in self.lying if piece.entry_id not in done[1]]
+        found = [piece for piece in self.lying if int(piece.entry_id[:-2]) > int(after[:-2])]
+        if not found:
+            self.empty.set()
+            await self.more.wait()
+            self.more.clear()
+        return found
+
+
+class MailLink(Link):
+    owner = None
+
+
+class Opened(Plain):
+    def opened_receipt(self, raw: Any) -> Hop:
+        return cast("Hop", raw)
+
+
+def reading(folder: Path, scenario: Callable[[Mailing, Outbox, Message], Awaitable[None]]) -> None:
+    async def whole() -> None:
+        store = Store(str(folder / "state.db"))
+        await store.open()
+        outbox = Outbox(store, HERE, lambda: 1)
+        sent = Message(id=MessageId(new_ulid()), sender="user:a", target="raw", body="x", created_ms=1)
+        await outbox.accept(sent, AgentId("raw"))
+        mailing = Mailing(
+            [
+                Hop(message=sent.id, at_ms=2, node=THERE, state=State.TYPED, reason=""),
+                Hop(message=sent.id, at_ms=3, node=THERE, state=State.SUBMITTED, reason="", final=True),
+            ]
+        )
+        receipts = Receipts(
+            node=HERE,
+            store=store,
+            outbox=outbox,
+            link=cast("BrokerLink", MailLink(cast("Broker", mailing))),
+            seals=cast("Seals", Opened()),
+            heard=lambda hop: hop,
+        )
+        for _ in range(2):  # a start, and another one after a kill
+            task = asyncio.create_task(receipts.run_mail())
+            await mailing.empty.wait()
+            await scenario(mailing, outbox, sent)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            mailing.empty.clear()
+            receipts._taken.clear()
+        await store.close()
+
+    run(whole())
+
+
+def test_a_receipt_is_told_at_once_and_stays_in_the_mail_until_it_is_durable(tmp_path: Path) -> None:
+    async def scenario(mailing: Mailing, outbox: Outbox, sent: Message) -> None:
+        assert outbox.receipt(sent.id).state is State.SUBMITTED
+        assert mailing.done == []
+        assert [hop.state for hop in outbox.hops(sent.id)] == [State.ACCEPTED, State.TYPED, State.SUBMITTED]
+
+    reading(tmp_path, scenario)
+
+
+def test_mail_is_done_after_the_next_write_and_without_one_when_nothing_more_comes(tmp_path: Path) -> None:
+    rounds: list[str] = []
+
+    async def scenario(mailing: Mailing, outbox: Outbox, sent: Message) -> None:
+        if not rounds:
+            other = Message(id=MessageId(new_ulid()), sender="user:a", target="raw", body="y", created_ms=1)
+            await outbox.accept(other, AgentId("raw"))
+        else:
+            mailing.lying = [
+                Mail(
+                    entry_id="9-0",
+                    payload=cast(
+                        "bytes",
+                        Hop(message=sent.id, at_ms=4, node=THERE, state=State.REPLIED, reason="", final=True),
+                    ),
+                )
+            ]
+            mailing.more.set()
+            while mailing.reads[-1] != "9-0":  # noqa: ASYNC110 - nobody tells of it
+                await asyncio.sleep(0)
+            assert "9-0" not in mailing.done
+        rounds.append("")
+        mailing.more.set()
+        while mailing.lying:
+            mailing.more.set()
+            await asyncio.sleep(0)
+        assert mailing.done[-1] == ("2-0" if len(rounds) == 1 else "9-0")
+
+    reading(tmp_path, scenario)

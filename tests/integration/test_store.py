@@ -6,6 +6,7 @@ import asyncio
 import queue
 import sqlite3
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -180,6 +181,32 @@ def test_after_a_note_a_write_waits_for_the_disk_again(tmp_path: Path) -> None:
             assert store._writer is not None
             assert store._writer.execute("PRAGMA synchronous").fetchone()[0] == FULL
             assert store._writer.execute("PRAGMA wal_autocheckpoint").fetchone()[0] == 1000
+        await store.close()
+
+    run(scenario())
+
+
+def test_a_note_is_safe_with_the_next_write_that_adds_something_or_when_it_is_hardened(
+    tmp_path: Path,
+) -> None:
+    async def scenario() -> None:
+        store = Store(str(tmp_path / "state.db"))
+        await store.open()
+        first = await store.note(put("a"))
+        assert store.safe < first
+        await store.write(
+            Statement("UPDATE agents SET paused = 0")
+        )  # SQLite need not write anything for that
+        assert store.safe < first
+        await store.write(replace(put("b"), adds=True))
+        assert store.safe >= first
+        second = await store.note(put("c"))
+        assert store.safe < second
+        await store.harden()
+        assert store.safe >= second
+        beside = store.begin(put("d"))
+        assert await store.note(put("e")) <= store.safe  # it waited for the disk
+        assert beside.done()
         await store.close()
 
     run(scenario())
