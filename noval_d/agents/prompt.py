@@ -43,6 +43,8 @@ class Spot:
     """Its row, counted from the first one that has scrolled out."""
     editing: bool = False
     """The program has its terminal hand over single keys: it edits the line itself."""
+    under: str = ""
+    """The word that begins under the cursor; what is dim is only suggested."""
     above: tuple[str, ...] = ()
     """The rows right above that are full, the uppermost first: they may be the beginning of the line."""
 
@@ -110,7 +112,7 @@ class Prompt:
         self._own = tuple(own.strip() for own in text.splitlines())
         if is_prompt(driver, spot.line):
             self._learn(spot)
-        self._typed.append(shape_of(spot.line))
+        self._typed.append(spot.line)
         self._count += 1
         self.away()
 
@@ -123,8 +125,8 @@ class Prompt:
         """Tell whether this is the prompt and nothing behind it."""
         start = self._start
         if start is not None and (start.row, start.line) == (spot.row, spot.line) and spot.line.strip():
-            return _may_begin(driver, start)
-        return bool(self.known) and spot.line == self._known_part(spot.line)
+            return _may_begin(driver, start) and not self._moved_back(spot)
+        return bool(self.known) and spot.line == _part(self.known, spot.line)
 
     def behind(self, driver: Driver, spot: Spot, now: float) -> str:
         """Return what somebody has typed behind the prompt, as far as that can be told; empty for blanks.
@@ -132,13 +134,16 @@ class Prompt:
         Our last text is nobody's: a program shows what it reads a moment before it goes to the next line.
         """
         lasting, whole = False, self._whole(spot)
-        if prompt := self._known_part(whole.line):
+        if prompt := _part(self.known, whole.line):
             rest = whole.line[len(prompt) :].strip()
             lasting = whole is spot and (spot.editing or _is(driver.prompt_ends, prompt))
-        elif shape_of(whole.line) in self._typed:
-            return ""
+        elif whole.line in self._typed or (whole.line[-1:].isspace() and is_prompt(driver, whole.line)):
+            rest = ""
         else:
-            rest = self._grown(driver, whole)
+            prompt = _part(self._last, whole.line)
+            rest = whole.line[len(prompt) :].strip() if prompt else self._grown(driver, whole)
+        if not rest and self._moved_back(spot):
+            rest, lasting = spot.under, False
         if any(own.startswith(rest) for own in self._own):
             return ""
         return rest if lasting or now - self._since < driver.prompt_unsure_s else ""
@@ -152,20 +157,24 @@ class Prompt:
         line = "".join(spot.above[-up:]) + spot.line
         return replace(spot, line=line, row=start.row) if line.startswith(start.line) else spot
 
-    def _known_part(self, line: str) -> str:
-        found = _pattern(self.known).match(line) if self.known else None
-        return found.group() if found else ""
-
     def _grown(self, driver: Driver, spot: Spot) -> str:
+        if self._is_empty(spot):
+            return spot.line.strip()
         start = self._start
         if start is None or (start.row, start.editing) != (spot.row, spot.editing):
             return ""
-        asks = is_prompt(driver, spot.line)
-        if not spot.line.startswith(start.line) or not _may_begin(driver, start):
-            return ""
-        if asks and spot.line[-1:].isspace():
-            return ""
-        return spot.line[len(start.line) :].strip()
+        begun = spot.line.startswith(start.line) and _may_begin(driver, start)
+        return spot.line[len(start.line) :].strip() if begun else ""
+
+    def _moved_back(self, spot: Spot) -> bool:
+        """Tell whether the cursor stands on something, where nothing stood when it rested in that place."""
+        start = self._start
+        there = start is not None and (start.row, start.line) == (spot.row, spot.line)
+        return there and start is not None and not start.under and bool(spot.under)
+
+    def _is_empty(self, spot: Spot) -> bool:
+        """Tell whether the program has shown no prompt so far, and let the terminal edit its lines."""
+        return not (spot.editing or self._last) and self._typed.count("") > 1
 
 
 def _may_begin(driver: Driver, start: Spot) -> bool:
@@ -190,6 +199,12 @@ def read_prompt(kept: str, pid: int) -> str:
     """Return the known prompt that was kept of the pane's process `pid`; "" when it was another one's."""
     owner, _, known = kept.partition(" ")
     return known if owner == str(pid) else ""
+
+
+def _part(shape: str, line: str) -> str:
+    """Return the beginning of a line that has this shape; "" when it has another one, or there is no shape."""
+    found = _pattern(shape).match(line) if shape else None
+    return found.group() if found else ""
 
 
 @lru_cache(maxsize=256)
@@ -255,16 +270,19 @@ def spot_of(screen: Screen, *, width: int, history_rows: int, editing: bool) -> 
     y = screen.cursor_y
     if not 0 <= y < len(screen.rows):
         return Spot(row=history_rows + y, editing=editing)
-    line, columns = "", 0
+    line, under, columns = "", "", 0
     for cell in screen.rows[y].cells:
-        if columns >= screen.cursor_x:
+        if columns < screen.cursor_x:
+            line += cell.char
+            columns += cell.width
+        elif cell.dim or cell.char.isspace():
             break
-        line += cell.char
-        columns += cell.width
+        else:
+            under += cell.char
     line += " " * max(0, screen.cursor_x - columns)
     above: list[str] = []
     for row in reversed(screen.rows[max(y - WRAPS, 0) : y]):
         if sum(cell.width for cell in row.cells) < width:
             break
         above.insert(0, row.text)
-    return Spot(line=line, row=history_rows + y, editing=editing, above=tuple(above))
+    return Spot(line=line, row=history_rows + y, editing=editing, under=under, above=tuple(above))

@@ -18,12 +18,12 @@ class Pane:
 
     def __init__(self, *, editing: bool = True) -> None:
         self.prompt, self.now, self.row, self.editing = Prompt(), 100.0, 0, editing
-        self.line = ""
+        self.line = self.under = ""
         self.above: tuple[str, ...] = ()
 
     @property
     def spot(self) -> Spot:
-        return Spot(line=self.line, row=self.row, editing=self.editing, above=self.above)
+        return Spot(line=self.line, row=self.row, editing=self.editing, under=self.under, above=self.above)
 
     def shows(self, line: str, *, row: int | None = None, editing: bool | None = None) -> Pane:
         """Show `line` before the cursor, and be looked at a little later."""
@@ -72,7 +72,26 @@ def test_what_stands_behind_a_known_prompt_is_a_draft(prompt: str, *, editing: b
     assert made.shows(prompt + "   ").draft() == ""
 
 
-@pytest.mark.parametrize("line", ["", "Working...", "done 34% ", "[====", "34%"])
+def test_a_prompt_that_was_seen_once_holds_for_a_while() -> None:
+    made = Pane(editing=False).rests("$ ", row=1)
+    assert made.shows("$ ls", row=4).draft() == "ls"  # it has not rested in this row
+    assert made.draft(UNSURE) == ""
+    assert made.shows("$ (main) > ", row=4).draft() == ""
+
+
+def test_behind_an_empty_prompt_anything_may_be_typed() -> None:
+    made = known("", editing=False)
+    assert made.shows("abc").draft() == "abc"
+    assert made.draft(UNSURE) == ""
+    assert made.rests("def", row=9).draft() == "def"  # typed before the row was seen empty
+    assert made.shows("Name: ").draft() == ""
+    assert made.shows("x", editing=True).draft() == ""
+    assert Pane(editing=False).shows("").types().shows("hel").draft() == ""  # once is no proof
+    made = Pane(editing=False).shows("> ").types().shows("").types().shows("").types()
+    assert made.shows("working").draft() == ""  # it has a prompt, and works
+
+
+@pytest.mark.parametrize("line", ["Working...", "done 34% ", "[====", "34%"])
 def test_what_does_not_end_like_a_prompt_is_never_a_known_one(line: str) -> None:
     made = known(line)
     assert made.prompt.known == ""
@@ -98,7 +117,7 @@ def test_a_prompt_is_known_when_it_was_seen_twice_in_a_row() -> None:
     made = Pane()
     for prompt in ("~/a$ ", "~/b> ", "~/c# "):
         made.shows(prompt).types("ls")
-        assert made.shows(prompt + "text").draft() == ""
+        assert made.shows(prompt + "text").draft(UNSURE) == ""  # once is no proof
     made.shows("~/c# ").types("ls")
     assert made.shows("~/c# text").draft(EVER) == "text"
     assert made.shows("~/d# text").draft() == ""  # another prompt: not known yet
@@ -177,6 +196,18 @@ def test_a_draft_that_is_wrapped_is_still_one() -> None:
     assert made.shows("", row=9).draft() == "y" * 38
     made.above = ()
     assert made.rests("$ ", row=11).draft() == ""
+
+
+def test_a_draft_whose_beginning_the_cursor_was_moved_back_to_is_still_one() -> None:
+    made = Pane().rests("$ ", row=1)
+    made.shows("$ ls -l")
+    made.under = "ls"
+    assert made.shows("$ ").draft() == "ls"
+    assert not made.shown
+    assert made.draft(UNSURE) == ""
+    made.under = "suggested"
+    made.rests("$ ", row=3)
+    assert made.draft() == ""  # it stood there from the beginning
 
 
 def test_our_own_text_that_is_still_shown_is_nobodys_draft() -> None:

@@ -3,7 +3,17 @@ from __future__ import annotations
 import pytest
 
 from noval_d.agents.attention import attention
-from noval_d.agents.rounds import AFTER_HOOK_S, BUSY_S, ROUND_S, SECOND_S, UNSETTLED_S, Due, Known, due
+from noval_d.agents.rounds import (
+    AFTER_HOOK_S,
+    BUSY_S,
+    ROUND_S,
+    SECOND_S,
+    UNSETTLED_S,
+    Due,
+    Known,
+    due,
+    line_due,
+)
 from noval_d.agents.sight import Sight, look
 from noval_d.agents.states import Signs, Standing, stand
 from tests.support.screens import CLAUDE, CLAUDE_SCREENS
@@ -136,3 +146,14 @@ def test_an_agent_whose_title_tells_of_its_work_is_seldom_looked_at_however_much
 
 def test_a_state_that_ends_by_time_alone_is_looked_at_again_soon() -> None:
     assert due(Known(looked_at=100.0, unsettled=True)) == Due(100.0 + UNSETTLED_S)
+
+
+def test_a_line_based_program_is_looked_at_when_it_has_drawn_and_until_its_line_rests() -> None:
+    never = float("inf")
+    assert line_due(10.0, -never, never) == Due(never)
+    assert line_due(10.0, 12.0, never) == Due(12.0)
+    assert line_due(12.1, 12.0, 12.4) == Due(12.4)
+    assert line_due(12.4, 12.0, never) == Due(
+        12.0 + SECOND_S
+    )  # what is drawn in the same second is not told again
+    assert line_due(13.1, 12.0, never) == Due(never)
