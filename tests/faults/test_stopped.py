@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import random
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
@@ -17,6 +15,7 @@ import pytest
 from tests.support.agents import held, raw, tmux_pid
 from tests.support.broker import ask
 from tests.support.node import TestNode, node, until
+from tests.support.tmux import stopped
 from tests.support.traffic import Plan, Senders, parse, plans, wait_final
 
 STOPPED_S = 10.0
@@ -59,15 +58,6 @@ class Pings:
             if name == "status":
                 self.codes |= {check["code"] for check in answer["health"]}
             self._end.wait(0.1)
-
-
-@contextlib.contextmanager
-def stopped(pid: int) -> Iterator[None]:
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
 
 
 def broker_pid(running: TestNode) -> int:

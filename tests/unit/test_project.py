@@ -244,8 +244,8 @@ def test_every_place_in_a_paper_that_a_link_names_is_a_heading() -> None:
             headings = re.findall(
                 r"^#+ (.+)$", (paper.parent / target if target else paper).read_text(), re.MULTILINE
             )
-            anchors = {re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in headings}
-            assert place in anchors, f"{paper.name}: {target}#{place}"
+            anchors = [re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in headings]
+            assert anchors.count(place) == 1, f"{paper.name}: {target}#{place}"
             checked += 1
     assert checked > 20
 
