@@ -100,6 +100,16 @@ class Base:
         await self._node.others.views()
         return self._node.others.names
 
+    async def _here_in(self, name: str, command: str) -> Agent:
+        """Return an agent of this node. Raises Conflict with the node that has it, AgentNotFound."""
+        if name not in self._node.roster.agents:
+            for record in await self._elsewhere():
+                if record.agent_id == name:
+                    raise Conflict(
+                        f"agent {name} is on node {record.node}.", f"There: novactl {command} {name}"
+                    )
+        return self._node.roster.get(name)
+
     async def _refuse_foreign(self, agent_id: str) -> None:
         """Raise Conflict when another node has an agent of this name."""
         for record in await self._elsewhere():

@@ -128,7 +128,7 @@ class Fleet(Base):
     async def unregister(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
         """Forget an agent; what was not typed fails, what may be typed is unconfirmed."""
         asked = Args(args)
-        agent = self._node.roster.get(asked.text("agent_id"))
+        agent = await self._here_in(asked.text("agent_id"), "unregister")
         self._demand("stop", peer, asked, self._node.guard.party(agent.id))
         await self._node.lives.forget(agent.id)
         retired = await retire(self._node, agent.id, f"agent {agent.id} was unregistered")
@@ -138,13 +138,15 @@ class Fleet(Base):
         """Hold an agent's messages."""
         asked = Args(args)
         self._demand("operate", peer, asked, self._node.guard.party(asked.text("agent_id")))
-        return self._record(await self._node.roster.pause(asked.text("agent_id"), True))
+        agent = await self._here_in(asked.text("agent_id"), "pause")
+        return self._record(await self._node.roster.pause(agent.id, True))
 
     async def resume(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
         """Hold an agent's messages no longer."""
         asked = Args(args)
         self._demand("operate", peer, asked, self._node.guard.party(asked.text("agent_id")))
-        agent = await self._node.roster.pause(asked.text("agent_id"), False)
+        known = await self._here_in(asked.text("agent_id"), "resume")
+        agent = await self._node.roster.pause(known.id, False)
         await self._look(agent)
         return self._record(agent)
 

@@ -76,12 +76,13 @@ class LifeCalls(Base):
         """End an agent's program, archive its pane, unregister it."""
         asked = Args(args)
         self._demand("stop", peer, asked, self._node.guard.party(asked.text("agent_id")))
-        return dict(await self._node.lives.stop_agent(asked.text("agent_id"), force=asked.flag("force")))
+        agent = await self._here_in(asked.text("agent_id"), "stop")
+        return dict(await self._node.lives.stop_agent(agent.id, force=asked.flag("force")))
 
     async def restart(self, peer: Peer, args: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
         """End an agent's program and start it again; as a stream, follow it until it is ready."""
         asked = Args(args)
-        keeper = self._node.lives.get(asked.text("agent_id"))
+        keeper = self._node.lives.get((await self._here_in(asked.text("agent_id"), "restart")).id)
         self._demand("stop", peer, asked, self._node.guard.party(keeper.agent.id))
         with life_of(self._node, keeper.agent.id) as events:
             ended = await self._node.lives.restart(keeper.agent.id, force=asked.flag("force"))

@@ -8,7 +8,7 @@ import logging
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-from nova_torch.errors import Conflict, InvalidRequest, NotAllowed, PaneNotFound, TmuxNotAnswering
+from nova_torch.errors import InvalidRequest, NotAllowed, PaneNotFound, TmuxNotAnswering
 from nova_torch.policy import Request
 from nova_torch.values import AgentId
 from noval_d.agents.agent import Agent
@@ -117,16 +117,6 @@ class Panes(Base):
             "state": agent.state.value,
             "dialog": shown_dialog(done.now),
         }
-
-    async def _here_in(self, name: str, command: str) -> Agent:
-        """Return an agent whose pane is this node's. Raises Conflict with the node that has it, AgentNotFound."""
-        if name not in self._node.roster.agents:
-            for record in await self._elsewhere():
-                if record.agent_id == name:
-                    raise Conflict(
-                        f"agent {name} is on node {record.node}.", f"There: novactl {command} {name}"
-                    )
-        return self._node.roster.get(name)
 
     def _allowed(self, peer: Peer, asked: Args, agent: Agent) -> str:
         """Return who answers. Raises NotAllowed for who may not."""

@@ -81,14 +81,16 @@ def test_a_node_leaves_the_panes_of_another_alone(tmp_path: Path) -> None:
             first.wait_state(taken, "submitted", timeout_s=45)
 
 
-def test_who_looks_at_or_answers_an_agent_of_another_node_is_told_which(tmp_path: Path) -> None:
+def test_who_asks_a_node_for_an_agent_of_another_one_is_told_which(tmp_path: Path) -> None:
     with node() as first, neighbour(first) as second:
         raw(second, tmp_path, "far")
         until(lambda: "far" in [agent["agent_id"] for agent in first.call("agents")], what="word of it")
-        for words in (("peek", "far"), ("answer", "far"), ("answer", "far", "1"), ("attach", "far")):
+        orders = ("peek", "answer", "attach", "pause", "resume", "stop", "restart", "unregister")
+        for words in (*((order, "far") for order in orders), ("answer", "far", "1")):
             done = first.novactl(*words)
-            assert (done.returncode, done.stdout) == (1, "")
+            assert (done.returncode, done.stdout) == (1, ""), words
             assert f"agent far is on node other. There: novactl {words[0]} far" in done.stderr
+        assert [agent["agent_id"] for agent in second.call("agents", {"node": "other"})] == ["far"]
 
 
 def test_a_second_daemon_on_the_same_state_directory_is_refused() -> None:
