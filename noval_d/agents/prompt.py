@@ -65,30 +65,34 @@ class Prompt:
         self._since = float("-inf")  # when that line was first seen
         self._start: Spot | None = None  # what rested first in its row
         self._moving = False
-        self.resting = False
-        """The line was the same in two looks with a moment between them."""
+        self._resting = False  # it was the same in two looks with a moment between them
 
     def __repr__(self) -> str:
         return f"<Prompt {self.known!r}>"
+
+    @property
+    def rest(self) -> Spot | None:
+        """What was at rest at the last look; None: nothing, as far as that is known."""
+        return self._spot if self._resting else None
 
     def saw(self, driver: Driver, spot: Spot, now: float) -> None:
         """Take over what a look has shown while the program was in front."""
         spot = self._whole(spot)
         if self._spot is None or (spot.row, spot.line) != (self._spot.row, self._spot.line):
-            self._moving = self._spot is not None and not self.resting
-            self._since, self.resting = now, False
-        elif not self.resting and now - self._since >= driver.prompt_rests_s:
+            self._moving = self._spot is not None and not self._resting
+            self._since, self._resting = now, False
+        elif not self._resting and now - self._since >= driver.prompt_rests_s:
             self._rests(driver, spot)
         self._spot = spot
 
     def rests_at(self, driver: Driver) -> float:
         """Return when a look would tell whether the line is at rest; inf when that needs something to change."""
-        if self._spot is None or self.resting:
+        if self._spot is None or self._resting:
             return float("inf")
         return self._since + driver.prompt_rests_s * (MOVING if self._moving else 1)
 
     def _rests(self, driver: Driver, spot: Spot) -> None:
-        start, self.resting = self._start, True
+        start, self._resting = self._start, True
         ends = _is(driver.prompt_ends, spot.line)
         if start is None or start.row != spot.row or not spot.line.startswith(start.line):
             prompt, _half = glimpsed(spot.line) if self._fresh else ("", "")
@@ -119,7 +123,7 @@ class Prompt:
     def away(self) -> None:
         """Note that what is seen next begins anew: a text was typed, or the program was not in front."""
         self._spot = self._start = None
-        self.resting = False
+        self._resting = False
 
     def shown(self, driver: Driver, spot: Spot) -> bool:
         """Tell whether this is the prompt and nothing behind it."""

@@ -59,16 +59,13 @@ class Place:
     agent: Agent
     client: ControlClient
 
-    async def rests(self, line: str) -> None:
-        """Wait until the watcher knows that `line` is at rest."""
+    async def rests(self, line: str, *, below: int = -1) -> int:
+        """Wait until the watcher knows that `line` is at rest, `below` a row; return its row."""
         end = time.monotonic() + 30
-        while not (self.agent.prompt.resting and await self.line() == line and self.agent.prompt.resting):
-            assert time.monotonic() < end, (line, self.server.capture(self.pane))
+        while (rest := self.agent.prompt.rest) is None or rest.line != line or rest.row <= below:
+            assert time.monotonic() < end, (line, rest, self.server.capture(self.pane))
             await asyncio.sleep(0.05)
-
-    async def line(self) -> str:
-        view = await self.agent.view(self.client, to_type=True)
-        return view.spot.line if view.spot is not None else ""
+        return rest.row
 
     async def half(self) -> str:
         return (await self.agent.view(self.client, to_type=True)).half_typed
@@ -139,10 +136,10 @@ def test_what_is_half_typed_in_the_row_of_the_next_prompt_is_told(name: str, tmu
 
     async def scenario() -> None:
         async with place(tmux, command, prompt) as made:
-            await made.rests(prompt)
+            row = await made.rests(prompt)
             made.types(sent, prompt)
             tmux.press(made.pane, "Enter")
-            await made.rests(after)
+            await made.rests(after, below=row)
             assert await made.half() == ""
             made.types("4 + 5", after)
             assert await made.half() == "4 + 5"

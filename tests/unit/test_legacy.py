@@ -106,6 +106,15 @@ def test_a_registered_agents_pane_is_its_own_and_nobody_elses() -> None:
         assert choose(unknown, ("bash",), DRIVERS, line_buffered=False).absent
 
 
+def test_a_program_that_edits_a_line_gets_text_and_enter_at_once_and_an_agent_does_not() -> None:
+    def way(command: str, *, edits: bool) -> Way:
+        pane = replace(FACTS, command=command)
+        return choose(pane, (command,), DRIVERS, line_buffered=False, edits_line=edits).way
+
+    assert (way("psql", edits=True), way("psql", edits=False)) == (Way.LINE, Way.SCREEN)
+    assert way("claude", edits=True) is Way.AGENT
+
+
 def test_drivers_of_ones_own_are_used_without_a_daemon_too(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text('[driver]\nname = "mine"\nkind = "line"\n')
     (tmp_path / "line.toml").write_text("broken")
