@@ -133,11 +133,17 @@ def write_blob(
 def essence(agents: Iterable[AgentRecord], card: NodeCard, bridges: Sequence[str] = ()) -> bytes:
     """Return what of a node's blob is news when it changes.
 
-    Not when an agent was seen last, not its figures, which change with every message, and not the node's load: in a
-    fleet at work each beat would carry the whole, and whoever reads the registry would decode all of it anew.
+    Not when an agent was seen last, not its figures, which change with every message, not what an idle agent is
+    about to be given, and not the node's load: in a fleet at work each beat would carry the whole, and whoever
+    reads the registry would decode all of it anew.
     """
-    told = [{**agent.to_json(), "last_seen_ms": 0, "performance": None} for agent in agents]
+    told = [agent.to_json() | {"last_seen_ms": 0, "performance": None} | _passing(agent) for agent in agents]
     return bytes(msgpack.packb([told, {**card.to_json(), "load": None}, list(bridges)]))
+
+
+def _passing(agent: AgentRecord) -> dict[str, Any]:
+    """Return what of an agent is gone before anybody could read it: what waits for an idle one is typed at once."""
+    return {"queued": 0} if agent.state is AgentState.IDLE else {}
 
 
 def read_blob(node: str, blob: bytes, *, alive: bool) -> NodeView | None:

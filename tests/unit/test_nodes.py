@@ -137,6 +137,12 @@ def test_only_what_is_new_is_said_and_the_whole_again_now_and_then() -> None:
     assert [beat(now) for now in (14, 16, 20)] == ["same", "again", "same"]
     agents[:] = [replace(agent("a"), performance=Performance(messages=1, submitted=1))]
     assert [beat(now) for now in (20.1, 20.2)] == ["same", "same"]
+    agents[:] = [replace(agent("a"), queued=1)]  # it is typed before anybody reads of it
+    assert [beat(now) for now in (20.3, 20.4)] == ["same", "same"]
+    agents[:] = [replace(agent("a"), queued=1, state=AgentState.DRAFT)]
+    assert [beat(now) for now in (20.5, 20.6)] == ["new", "same"]
+    agents[:] = [replace(agent("a"), queued=2, state=AgentState.DRAFT)]
+    assert [beat(now) for now in (20.7, 20.8)] == ["new", "same"]
     agents[:] = [agent("a"), agent("b")]
     assert [beat(now) for now in (21, 26, 37)] == ["new", "same", "again"]
     saying.forget()
