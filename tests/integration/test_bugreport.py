@@ -166,12 +166,12 @@ def test_a_report_of_a_daemon_that_does_not_answer_waits_once(tmp_path: Path) ->
         made.process.send_signal(signal.SIGSTOP)
         try:
             begun = time.monotonic()
-            found = report(made, tmp_path / "stopped.tar.gz", "--timeout", "2s")
+            found = report(made, tmp_path / "stopped.tar.gz", "--timeout", "6s")
             took_s = time.monotonic() - begun
         finally:
             made.process.send_signal(signal.SIGCONT)
         assert set(found.missing()) - OF_SYSTEMD == OF_THE_DAEMON
-        assert took_s < 15  # eight sections that waited would be 16 and more
+        assert took_s < 45  # eight sections that waited would be 48 and more
 
 
 def test_a_report_with_a_dead_broker_has_the_daemons_word(tmp_path: Path) -> None:

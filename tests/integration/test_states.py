@@ -47,8 +47,7 @@ class Watched:
     def wait(self, wanted: Callable[[dict[str, Any]], bool], what: str) -> dict[str, Any]:
         found: dict[str, Any] = until(
             lambda: next((event for event in self.events if wanted(event)), None),
-            15,
-            f"{what}: {self.events}",
+            what=f"{what}: {self.events}",
         )
         return found
 

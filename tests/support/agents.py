@@ -139,7 +139,7 @@ def tui(
     words = [_claude(node), str(PROGRAMS / program), "--log", str(log), "--name", name, "--busy", str(busy_s)]
     if hooks:
         hook = ["env", f"NOVA_SOCKET={node.socket}", f"NOVA_STATE_DIR={node.state}", f"PYTHONPATH={ROOT}"]
-        words += ["--hook", shlex.join([*hook, sys.executable, "-m", "novactl.main", "hook"])]
+        words += ["--hook", shlex.join([*hook, sys.executable, "-m", "tests.support.patient_hook"])]
     command = shlex.join([*words, *arguments])
     pane = node.tmux.open("sh" if shell else command, columns=250 if shell else 200)
     made = Tui(node, name, pane, log, command)

@@ -52,7 +52,7 @@ def command(node: TestNode, log: Path, *arguments: str, hooks: bool = True) -> l
     """Return the words that start the lab's program."""
     words = [_claude(node), str(PROGRAMS / "agent_tui.py"), "--log", str(log)]
     if hooks:
-        hook = ["env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "novactl.main", "hook"]
+        hook = ["env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "tests.support.patient_hook"]
         words += ["--hook", shlex.join(hook)]
     return [*words, *arguments]
 
