@@ -15,6 +15,7 @@ from nova_torch.ulid import is_ulid
 from nova_torch.values import SCHEMA, Form, Hop, Kind, Message, MessageId, NodeId, Priority, State
 
 MAX_MS = 1 << 53
+_FORMS = frozenset(Form)
 
 
 def encode_message(message: Message, signature: str = "") -> bytes:
@@ -60,7 +61,7 @@ def decode_signed(raw: bytes) -> tuple[Message, str]:
     headers = _field(data, "headers", dict)
     if not all(isinstance(k, str) and isinstance(v, str) for k, v in headers.items()):
         raise InvalidRequest("the message's headers are not texts.")
-    if headers.get("form", Form.AUTO) not in list(Form):
+    if headers.get("form", Form.AUTO) not in _FORMS:
         raise InvalidRequest("the message's form is unknown here.", "Upgrade this node.")
     try:
         message = Message(

@@ -9,6 +9,7 @@ import os
 import time
 
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_LETTERS = frozenset(ALPHABET)
 
 
 def new_ulid(now_ms: int | None = None, entropy: bytes | None = None) -> str:
@@ -20,7 +21,7 @@ def new_ulid(now_ms: int | None = None, entropy: bytes | None = None) -> str:
 
 def is_ulid(text: str) -> bool:
     """Tell whether `text` is a ULID in its canonical (upper-case) form."""
-    return len(text) == 26 and text[0] <= "7" and all(letter in ALPHABET for letter in text)
+    return len(text) == 26 and text[0] <= "7" and _LETTERS.issuperset(text)
 
 
 def stamp_ms(ulid: str) -> int:

@@ -296,10 +296,9 @@ class Link:
         """Send both to the shard of `words`, which is that of `first` too."""
         (place,) = self._placed([words])
         with self.translated(place):
-            async with asyncio.timeout(MAX_BLOCK_S + LIMIT_S):
-                *said, reply = await self._blocking[place].exchange(
-                    [words] if first is None else [first, words]
-                )
+            *said, reply = await self._blocking[place].exchange(
+                [words] if first is None else [first, words], MAX_BLOCK_S + LIMIT_S
+            )
         return [*said, self._granted(reply, place)]
 
     def _placed(self, commands: Sequence[Command]) -> list[int]:

@@ -49,11 +49,18 @@ class Wires:
         """Send `commands` and return the reply of each; what the server refuses is a ResponseError among them.
 
         Raises what redis-py and the event loop raise for a connection that fails, which is given up then, as it
-        is when the caller is cancelled: its replies may still come. With `limit_s` a TimeoutError when they do
-        not come by then; what may come before, a place and a connection, is not within that limit.
+        is when the caller is cancelled: its replies may still come. With `limit_s` a TimeoutError when they have
+        not come by then.
         """
         if not commands:
             return []
+        if limit_s is not None and not self.ready:
+            async with asyncio.timeout(limit_s):
+                return await self._exchange(commands)
+        return await self._exchange(commands, limit_s)
+
+    async def _exchange(self, commands: Sequence[Command], limit_s: float | None = None) -> list[Any]:
+        """Send `commands`; the limit is that of the replies."""
         sent = b"".join([_packed(tuple(words)) for words in commands])
         if self._taken < self._size:
             self._taken += 1
