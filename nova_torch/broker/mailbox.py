@@ -82,7 +82,6 @@ class Enqueued:
 
     owner: str = ""
     """The owner, as of its epoch."""
-
     owner_node: str | None = None
     duplicate: bool = False
     error: str = ""
@@ -138,7 +137,9 @@ class Mailboxes(Part):
     async def owner_of(self, agent: str) -> Owner | None:
         """Return who owns the mailbox, or None when nobody has claimed it."""
         raw: bytes | None = await self._link.command("GET", self._keys.mailbox(agent).own)
-        return None if raw is None else parse_owner(raw)
+        owner = None if raw is None else parse_owner(raw)
+        self._owners[agent] = "" if owner is None else owner.node
+        return owner
 
     async def owners_of(self, agents: Sequence[str]) -> dict[str, Owner]:
         """Return who owns each of these mailboxes; one that nobody has claimed is left out. One round trip."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
 from nova_torch.broker import Broker, Enqueue, Lane, Owner, scripts
+from nova_torch.broker.wires import Command, Wires
 from nova_torch.errors import BrokerUnavailable
 from tests.support.aio import run
 from tests.support.broker import Site
@@ -242,4 +245,30 @@ def test_a_broker_prints_itself_without_secrets(site: Site) -> None:
         finally:
             await broker.close()
 
+    run(scenario())
+
+
+def test_who_has_seen_whose_a_mailbox_is_rings_in_the_same_write(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writes = 0
+    exchange = Wires.exchange
+
+    async def counted(self: Wires, commands: Sequence[Command], limit_s: float | None = None) -> list[Any]:
+        nonlocal writes
+        writes += 1
+        return await exchange(self, commands, limit_s)
+
+    async def scenario() -> None:
+        nonlocal writes
+        async with await site.connect() as broker:
+            await broker.claim("a", ONE)
+            await broker.enqueue([letter("m0", agent="nobody")])  # the server knows the script from now on
+            assert await broker.owner_of("a") == ONE
+            writes = 0
+            await broker.enqueue([letter("m1")])
+            assert writes == 1
+            assert await broker.bells("one", block_s=1) == [("a", Lane.MBX)]
+
+    monkeypatch.setattr(Wires, "exchange", counted)
     run(scenario())

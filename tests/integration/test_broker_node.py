@@ -157,9 +157,9 @@ def test_posts_and_acknowledgements_of_one_moment_go_in_one_write(
     written: list[int] = []
     exchange = Wires.exchange
 
-    async def counted(self: Wires, commands: Sequence[Command]) -> list[Any]:
+    async def counted(self: Wires, commands: Sequence[Command], limit_s: float | None = None) -> list[Any]:
         written.append(len(commands))
-        return await exchange(self, commands)
+        return await exchange(self, commands, limit_s)
 
     async def scenario() -> None:
         async with await site.connect() as broker:
