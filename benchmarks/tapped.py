@@ -45,9 +45,9 @@ def tap() -> None:
             note("landed")
         return result
 
-    async def tapped_heard(self: Worker, report: Any) -> None:
+    async def tapped_heard(self: Worker, report: Any, *, late: bool = False) -> None:
         note(f"hook-{report.meaning.name.lower()}")
-        await heard(self, report)
+        await heard(self, report, late=late)
 
     async def tapped_settle(self: Desk, item: Item, state: Any, reason: str = "") -> None:
         await settle(self, item, state, reason)

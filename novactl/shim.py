@@ -167,7 +167,7 @@ def _verdict(got: bytes) -> str:
 
 
 def keep(record: dict[str, object], path: str) -> None:
-    """Append `record` to the spool, which the daemon reads at its next start. Its directory must exist.
+    """Append `record` to the spool, which the daemon reads every second. Its directory must exist.
 
     A record is a 4-byte length and a msgpack map, written at once, so that hooks never mix.
     """

@@ -52,6 +52,7 @@ class Agent(Condition):
             self.started = self.working = self.compacting = self.was_ready = self.told_prompt = False
             self.hooked = self.asking_since = self.prompt_since = self.sight = None
             self.opening = Opening()
+            self.reported_ms = self.clock_ms()
             self.prompt.away()
         if another:
             self.prompt = Prompt()

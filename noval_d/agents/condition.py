@@ -87,6 +87,8 @@ class Condition:
     """Something that somebody else typed stands there together with it."""
     told_at: float = -1e9
     """When a hook last told what the agent does: a look before that says nothing any more."""
+    reported_ms: int = 0
+    """When its newest hook ran; what an older one reports by and by is no news of its state."""
     seen_ms: int = 0
     sight: Sight | None = None
     screen: Screen | None = None

@@ -121,6 +121,9 @@ class About(Base):
         asked = Args(args)
         if self._same_server(asked.optional_text("tmux")):
             await self._node.hooks.hear(
-                asked.text("pane"), asked.text("event"), asked.optional_payload("payload")
+                asked.text("pane"),
+                asked.text("event"),
+                asked.optional_payload("payload"),
+                asked.optional_integer("at_ms"),
             )
         return {}

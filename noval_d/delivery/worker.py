@@ -143,9 +143,10 @@ class Worker:
             self._forget(item)
         return untyped
 
-    async def heard(self, report: Report) -> None:
-        """Take over a hook's report: what a prompt proves is acknowledged."""
-        self.agent.heard(report)
+    async def heard(self, report: Report, *, late: bool = False) -> None:
+        """Take over a hook's report: what a prompt proves is acknowledged, also by one that comes `late`."""
+        if not late:
+            self.agent.heard(report)
         if report.meaning is Meaning.PROMPT:
             await self._acknowledge(report.prompt, cut=report.cut)
         await self._read_transcript()

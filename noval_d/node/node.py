@@ -270,7 +270,8 @@ class Node:
         self.hooks = Hooks(
             self.roster,
             self.watcher,
-            socket=self.tmux.socket.path,
+            tmux=self.tmux,
+            kept=str(Path(self.config.state.dir) / paths.SPOOL_NAME),
             heard=self.lives.heard,
             state_changed=self.broker.beat_soon,
         )
@@ -329,7 +330,7 @@ class Node:
         self.broker.claims.on_claimed(self.inbox.claimed)
         await self.outbox.resend_all()
         self.inbox.restore()
-        self.hooks.load(str(Path(self.config.state.dir) / paths.SPOOL_NAME))
+        self.hooks.load(self.clock_ms())
 
     async def _stop(self, tasks: list[asyncio.Task[None]]) -> None:
         """Workers first, so that what is typed is proven and told while everything else still runs."""

@@ -20,6 +20,7 @@ def parts(node: Node, serve: Serve) -> tuple[Part, ...]:
         Part("tmux", node.tmux.run),
         Part("panes", node.following.run),
         Part("states", node.watcher.run),
+        Part("kept-hooks", node.hooks.run),
         Part("broker", node.broker.run),
         Part("bells", node.inbox.run_bells),
         Part("sweep", node.inbox.run_sweep),

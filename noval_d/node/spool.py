@@ -1,4 +1,4 @@
-"""Read the hook calls that were kept in a file while no daemon answered. The shim writes them, one record each.
+"""Read the hook calls that were kept in a file while no daemon answered in time: the shim writes one record each.
 
 A record is a 4-byte big-endian length and a msgpack map `{at_ms, pane, tmux, event, payload}`.
 """
@@ -15,18 +15,43 @@ import msgpack
 
 
 def take(path: str) -> list[Mapping[str, Any]]:
-    """Return the kept calls, oldest first, and empty the file. A torn or foreign record ends the reading."""
-    aside = f"{path}.reading"
+    """Return the kept calls, oldest first, and empty the file. A torn or foreign record ends the reading.
+
+    Raises OSError.
+    """
+    earlier = _read(path)
+    _set_aside(path)
+    return earlier + _read(path)
+
+
+def take_settled(path: str) -> list[Mapping[str, Any]]:
+    """Return what was set aside by the call before, and set aside what came since: no hook writes into it any more.
+
+    Raises OSError.
+    """
+    found = _read(path)
+    _set_aside(path)
+    return found
+
+
+def _set_aside(path: str) -> None:
     with contextlib.suppress(FileNotFoundError):
-        os.replace(path, aside)
+        os.replace(path, _aside(path))
+
+
+def _aside(path: str) -> str:
+    return f"{path}.reading"
+
+
+def _read(path: str) -> list[Mapping[str, Any]]:
+    """Return what was set aside, and remove it."""
     try:
-        with open(aside, "rb") as file:
+        with open(_aside(path), "rb") as file:
             raw = file.read()
     except FileNotFoundError:
         return []
-    records = list(_records(raw))
-    os.unlink(aside)
-    return records
+    os.unlink(_aside(path))
+    return list(_records(raw))
 
 
 def _records(raw: bytes) -> list[Mapping[str, Any]]:
