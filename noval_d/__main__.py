@@ -72,7 +72,8 @@ async def _serve(node: Node) -> None:
     """Serve the control socket until the node stops; tell systemd when it answers."""
     control = node.config.control
     may = Permissions.of(control.write_users, control.read_group or None)
-    server = ControlServer(control.socket, Answers(node).table(), may, audit=node.guard.audit)
+    calls = Answers(node).table()
+    server = ControlServer(control.socket, calls, may, audit=node.guard.audit, settled=node.tmux.settled)
     async with server:
         kept()
         await ready(node)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any, cast
 
@@ -28,10 +28,17 @@ class Connection(asyncio.Protocol):
         limits: Limits,
         on_lost: Callable[[Connection], None],
         audit: Audit | None = None,
+        settled: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self.peer = peer
         self.desk = Desk(
-            peer=peer, calls=calls, limits=limits, send=self._send, on_done=self._one_done, audit=audit
+            peer=peer,
+            calls=calls,
+            limits=limits,
+            send=self._send,
+            on_done=self._one_done,
+            audit=audit,
+            settled=settled,
         )
         self._limits = limits
         self._on_lost = on_lost

@@ -22,7 +22,7 @@ from nova_torch.errors import (
 from nova_torch.nearest import suggestion
 from nova_torch.protocol.frames import pack
 from noval_d.control.audit import Audit, Caller
-from noval_d.control.calls import Call, Limits, Peer
+from noval_d.control.calls import Access, Call, Limits, Peer
 
 log = logging.getLogger("nova.control")
 
@@ -45,9 +45,11 @@ class Desk:
         send: Callable[[bytes], Awaitable[None]],
         on_done: Callable[[], None],
         audit: Audit | None = None,
+        settled: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self.peer = peer
         self._audit = audit
+        self._settled = settled
         self._caller: Caller | None = None
         self._calls = calls
         self._limits = limits
@@ -143,8 +145,10 @@ class Desk:
         self, call_id: int | str, name: str, args: Mapping[str, Any], *, more: bool, busy: bool
     ) -> dict[str, Any]:
         """Run the handler and return the last frame of the call."""
-        note = self._note(name, args)
+        note = _unnoted
         try:
+            await self._known_by(name)
+            note = self._note(name, args)
             call = self._find(name, more=more, busy=busy)
             if more:
                 await self._run_stream(call_id, name, call, args, note)
@@ -172,11 +176,17 @@ class Desk:
         note("ok", result)
         return {"id": call_id, "ok": result}
 
+    async def _known_by(self, name: str) -> None:
+        """Wait until it can be told who calls: what may change something is done in the caller's name."""
+        call = self._calls.get(name)
+        if self._settled is not None and call is not None and call.access is Access.WRITE:
+            await self._settled()
+
     def _note(self, name: str, args: Mapping[str, Any]) -> Callable[..., None]:
         """Return what writes the call into the audit log: once, with the code of its result."""
         audit, call = self._audit, self._calls.get(name)
         if audit is None:
-            return lambda code, result=None: None
+            return _unnoted
         if self._caller is None and audit.wants(name, call, "ok"):
             self._caller = audit.caller(self.peer)
         written = False
@@ -242,6 +252,10 @@ class Desk:
         except (BadFrame, InvalidText):
             log.exception("control.answer_unpackable", extra={"call": name})
             raise _internal(name) from None
+
+
+def _unnoted(_code: str, _result: object = None) -> None:
+    """Write nothing into an audit log."""
 
 
 async def _close(stream: AsyncIterator[Any]) -> None:

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Self
 
 from nova_torch.errors import Busy, NovaError
@@ -36,6 +36,7 @@ class ControlServer:
         *,
         limits: Limits | None = None,
         audit: Audit | None = None,
+        settled: Callable[[], Awaitable[None]] | None = None,
         credentials: Callable[[socket.socket], Credentials] = read_credentials,
     ) -> None:
         self.path = os.fspath(path)
@@ -44,6 +45,7 @@ class ControlServer:
         self._may = may
         self._limits = limits or Limits()
         self._audit = audit
+        self._settled = settled
         self._credentials = credentials
         self._listener: Listener | None = None
         self._connections: set[Connection] = set()
@@ -207,7 +209,12 @@ class ControlServer:
 
     def _open(self, sock: socket.socket, peer: Peer) -> None:
         connection = Connection(
-            peer=peer, calls=self._calls, limits=self._limits, on_lost=self._lost, audit=self._audit
+            peer=peer,
+            calls=self._calls,
+            limits=self._limits,
+            on_lost=self._lost,
+            audit=self._audit,
+            settled=self._settled,
         )
         self._connections.add(connection)
         task = asyncio.create_task(self._attach(sock, connection), name="control accept")

@@ -19,6 +19,7 @@ log = logging.getLogger("nova.tmux")
 ATTEND_S = 2.0
 PROBE_S = 0.5  # how often an absent server's socket is looked for; a stat, no process
 SILENT_S = 5.0  # a server that has not answered by then is said not to
+SETTLES_S = 3.0  # at most so long it is waited for what panes there are
 
 
 class TmuxLink:
@@ -31,6 +32,8 @@ class TmuxLink:
         self.problem = ""
         self._client: ControlClient | None = None
         self._up = asyncio.Event()
+        self._found = asyncio.Event()
+        """It was found out what panes there are, or that there is no server; not between two clients."""
         self._on_up: list[Callable[[ControlClient], Awaitable[None]]] = []
         self._on_down: list[Callable[[], None]] = []
 
@@ -62,6 +65,14 @@ class TmuxLink:
             await idle(self._up.wait)
         return self._client
 
+    async def settled(self) -> None:
+        """Wait until it is known which panes there are: until then nobody can say in which one a process runs."""
+        if self._found.is_set():
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SETTLES_S):
+                await self._found.wait()
+
     async def run(self) -> None:
         """Keep the client connected until cancelled."""
         try:
@@ -69,6 +80,7 @@ class TmuxLink:
                 await self._once()
                 await asyncio.sleep(PROBE_S)
         finally:
+            self._found.set()  # nothing more is found out
             if self._client is not None:
                 await self._client.close()
 
@@ -81,6 +93,7 @@ class TmuxLink:
         place = _socket_at(self.socket.path)
         if place is None:
             self.state, self.problem = "absent", "There is no socket."
+            self._found.set()
             return
         try:
             client = await self._connect(place)
@@ -88,6 +101,7 @@ class TmuxLink:
             if error.message != self.problem:
                 log.info("tmux.unavailable", extra={"problem": error.message})
             self.state, self.problem = "absent", error.message
+            self._found.set()
             return
         try:
             await client.alone()  # what a dead daemon had in its pipe may still run (DELIVERY 2.3)
@@ -96,14 +110,17 @@ class TmuxLink:
         except NovaError as error:
             log.warning("tmux.setup_failed", extra={"problem": error.message})
             self.state, self.problem = "not_answering", error.message
+            self._found.set()
             await client.close()
             return
         self._client, self.state, self.problem = client, "up", ""
         log.info("tmux.up", extra={"socket": self.socket.path, "server": client.server.pid})
         self._up.set()
+        self._found.set()
         try:
             await self._attend(client)
         finally:
+            self._found.clear()
             self._client, self.state = None, "absent"
             for notify in self._on_down:
                 notify()

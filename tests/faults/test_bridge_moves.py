@@ -27,7 +27,7 @@ def made() -> Iterator[TestNode]:
 
 
 def waiting(node: TestNode, agent: str) -> list[str]:
-    """Ids of what waits for an agent in its node's hands, in order."""
+    """Ids of what waits for an agent in its node's hands."""
     rows = node.call("inbox", {"agent": agent})
     return [row["id"] for row in rows if row["state"] in ("accepted", "queued", "held")]
 
@@ -54,9 +54,11 @@ def test_a_task_that_moves_while_its_agent_is_paused_is_never_typed_into_it(
     old, new, cli = raw(made, tmp_path, "old"), raw(made, tmp_path, "new"), cli_of(made)
     made.call("pause", {"agent_id": "old"})
     cli.add(TASKS, operation="create_task", title="sweep", task_id="T", assignee="old", priority=priority)
+    until(lambda: len(waiting(made, "old")) == 1, what="the first task")
+    (task,) = waiting(made, "old")
     cli.add(TASKS, operation="create_task", title="stays", task_id="S", assignee="old", priority=priority)
     until(lambda: len(waiting(made, "old")) == 2, what="both tasks")
-    task, stays = waiting(made, "old")
+    (stays,) = set(waiting(made, "old")) - {task}
     cli.add(TASKS, operation="update_task", task_id="T", **change)
     assert untyped(made, task) == MOVED  # while its agent is still paused
     until(lambda: waiting(made, "old") == [stays], what="the notice is gone too")

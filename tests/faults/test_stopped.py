@@ -7,6 +7,7 @@ import random
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
 
@@ -207,3 +208,17 @@ def test_without_any_broker_local_messages_are_delivered(tmp_path: Path) -> None
         assert running.send_wait("raw", "still")["state"] == "submitted"
         assert agent.bytes().endswith(b"still\r")
         assert running.stop() == 0
+
+
+def test_a_call_before_it_is_known_which_panes_there_are_is_done_in_its_agents_name(tmp_path: Path) -> None:
+    with node() as running, ThreadPoolExecutor(1) as aside:
+        agent = raw(running, tmp_path)
+        where = {"pane": agent.pane, "tmux": f"{running.tmux.socket_path},{tmux_pid(running)},0"}
+        running.kill()
+        with stopped(tmux_pid(running)):
+            running.start()
+            until(lambda: running.call("status")["broker"]["state"] == "up", what="the broker")
+            added = aside.submit(running.call, "task_add", {"title": "mine", "anyway": True, **where})
+            time.sleep(0.3)
+            assert not added.done()
+        assert running.call("task_show", {"id": added.result(20)["id"]})["creator"] == "raw"
