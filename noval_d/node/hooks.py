@@ -57,18 +57,22 @@ class Hooks:
 
     async def run(self) -> None:
         """Hear what hooks could not say in time, until cancelled."""
+        aside = False
         while True:
             await rest(KEPT_S)
             try:
-                found = spool.take_settled(self._kept)
+                if aside:
+                    client = await self._tmux.wait_up()
+                    await self._hear_missed(spool.take_aside(self._kept), client)
+                aside = spool.set_aside(self._kept)
             except OSError as error:
                 log.warning("node.spool_unreadable", extra={"problem": str(error)})
                 await rest(UNREADABLE_S)
-                continue
-            if found:
-                # What was sent whole is heard by the control socket, if it was this daemon that it was sent to.
-                missed = [one for one in found if not one.get("sent") or _made_ms(one) < self._load_ms]
-                await self._hear_all(missed, await self._tmux.wait_up(), late=True)
+
+    async def _hear_missed(self, records: list[Mapping[str, Any]], client: ControlClient) -> None:
+        """Take over what this daemon has not heard: what was sent whole while it ran came by the socket."""
+        missed = [one for one in records if not one.get("sent") or _made_ms(one) < self._load_ms]
+        await self._hear_all(missed, client, late=True)
 
     async def hear(self, pane: Any, event: Any, payload: Any, at_ms: Any = 0, *, late: bool = False) -> bool:
         """Take over one call of an agent's hook; False when no agent of ours lives in that pane.

@@ -5,7 +5,6 @@ A record is a 4-byte big-endian length and a msgpack map `{at_ms, pane, tmux, ev
 
 from __future__ import annotations
 
-import contextlib
 import os
 import struct
 from collections.abc import Mapping
@@ -19,32 +18,21 @@ def take(path: str) -> list[Mapping[str, Any]]:
 
     Raises OSError.
     """
-    earlier = _read(path)
-    _set_aside(path)
-    return earlier + _read(path)
+    earlier = take_aside(path)
+    return earlier + take_aside(path) if set_aside(path) else earlier
 
 
-def take_settled(path: str) -> list[Mapping[str, Any]]:
-    """Return what was set aside by the call before, and set aside what came since: no hook writes into it any more.
-
-    Raises OSError.
-    """
-    found = _read(path)
-    _set_aside(path)
-    return found
-
-
-def _set_aside(path: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
+def set_aside(path: str) -> bool:
+    """Set aside what was kept; return whether there was anything. Hooks that run now may still write into it."""
+    try:
         os.replace(path, _aside(path))
+    except FileNotFoundError:
+        return False
+    return True
 
 
-def _aside(path: str) -> str:
-    return f"{path}.reading"
-
-
-def _read(path: str) -> list[Mapping[str, Any]]:
-    """Return what was set aside, and remove it."""
+def take_aside(path: str) -> list[Mapping[str, Any]]:
+    """Return what was set aside, oldest first, and remove it. Raises OSError."""
     try:
         with open(_aside(path), "rb") as file:
             raw = file.read()
@@ -52,6 +40,10 @@ def _read(path: str) -> list[Mapping[str, Any]]:
         return []
     os.unlink(_aside(path))
     return list(_records(raw))
+
+
+def _aside(path: str) -> str:
+    return f"{path}.reading"
 
 
 def _records(raw: bytes) -> list[Mapping[str, Any]]:
