@@ -141,13 +141,6 @@ class Mailboxes(Part):
         self._owners[agent] = "" if owner is None else owner.node
         return owner
 
-    async def owners_of(self, agents: Sequence[str]) -> dict[str, Owner]:
-        """Return who owns each of these mailboxes; one that nobody has claimed is left out. One round trip."""
-        if not agents:
-            return {}
-        raws = await self._link.batch([("GET", self._keys.mailbox(agent).own) for agent in agents])
-        return {agent: parse_owner(raw) for agent, raw in zip(agents, raws, strict=True) if raw is not None}
-
     async def release(self, agent: str, owner: Owner, *, drop: bool) -> int:
         """Give the mailbox up; with `drop` delete what waits in it. Return how many messages waited.
 

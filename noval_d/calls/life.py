@@ -15,7 +15,7 @@ from noval_d.calls.people import person
 from noval_d.control.args import Args
 from noval_d.control.calls import Peer
 from noval_d.fleet.spawning import spawn_there
-from noval_d.life.spawning import life_of, mark_of, spawned, step, until_ready
+from noval_d.life.spawning import life_of, mark_of, meant, spawned, step, until_ready
 from noval_d.life.wish import Wish
 
 
@@ -54,6 +54,8 @@ class LifeCalls(Base):
                 node=where or AUTO,
                 coming=node.asks.coming,
             )
+            if asked.flag("dry_run") and chosen.node == node.name:
+                meant(node, wish)
             ranked = [one.to_json() for one in chosen.candidates]
             yield {"step": "placed", "reason": chosen.why, "node": chosen.node, "candidates": ranked}
             if asked.flag("dry_run"):

@@ -11,18 +11,31 @@ from typing import TYPE_CHECKING, Any
 
 from nova_torch.errors import Conflict, NovaError
 from nova_torch.policy import Party
+from nova_torch.values import AgentSpec
 from noval_d.agents.attention import opening
 from noval_d.control.hub import Subscription
 from noval_d.life.asked import Asked
 from noval_d.life.check import check
 from noval_d.life.keeper import Keeper
-from noval_d.life.plan import Phase
+from noval_d.life.plan import Phase, Plan
 from noval_d.life.wish import Wish, settled
 
 if TYPE_CHECKING:
     from noval_d.node.node import Event, Node
 
 HOME = os.path.expanduser("~")
+
+
+def meant(node: Node, wish: Wish, ask: str = "") -> tuple[AgentSpec, Plan]:
+    """Return what a wish comes to on this node. Raises what is wrong with it."""
+    return settled(
+        wish,
+        node.config.agents,
+        node.roster.drivers,
+        broken=node.broken_drivers,
+        mark=mark_of(ask) if ask else secrets.token_hex(4),
+        home=HOME,
+    )
 
 
 async def spawned(
@@ -38,14 +51,7 @@ async def spawned(
     `may` raises NotAllowed, `refuse_foreign` Conflict when another node has an agent of this name. With `ask`, the
     id of what another node asked for, this may be done again: it is one agent.
     """
-    spec, plan = settled(
-        wish,
-        node.config.agents,
-        node.roster.drivers,
-        broken=node.broken_drivers,
-        mark=mark_of(ask) if ask else secrets.token_hex(4),
-        home=HOME,
-    )
+    spec, plan = meant(node, wish, ask)
     with life_of(node, spec.agent_id) as events:
         keeper = node.lives.keepers.get(spec.agent_id) if ask else None
         if keeper is None or keeper.life.plan.ask != ask:

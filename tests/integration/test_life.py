@@ -201,6 +201,12 @@ def test_what_cannot_be_started_is_one_sentence_and_leaves_nothing(
     assert [agent["agent_id"] for agent in quick.call("agents")] == ["taken"]
 
 
+def test_what_cannot_be_started_is_refused_without_being_tried_too(quick: TestNode) -> None:
+    tried = quick.novactl("spawn", "clade", "--dry-run")
+    assert (tried.returncode, tried.stdout) == (quick.novactl("spawn", "clade").returncode, "")
+    assert "no template 'clade'" in tried.stderr
+
+
 def test_what_was_registered_is_not_ended_nor_its_pane_given_away(quick: TestNode) -> None:
     pane = quick.tmux.open("cat")
     quick.register("mine", pane)
