@@ -20,10 +20,8 @@ def test_an_agent_whose_command_is_a_script_that_becomes_it_is_there_after_a_res
         until(lambda: state(running) == ("idle", ""), 45, "the program that it became")
         assert running.stop() == 0
         running.start()
-        assert (
-            running.send_wait(running.call("agents")[0]["agent_id"], "after the restart")["state"]
-            == "submitted"
-        )
+        message = running.send(running.call("agents")[0]["agent_id"], "after the restart")["id"]
+        running.wait_state(message, "submitted")
         assert state(running)[0] == "idle"
 
 
