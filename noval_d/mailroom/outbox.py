@@ -341,7 +341,7 @@ class Outbox:
         return when
 
     def announce(self, hops: Iterable[Hop]) -> None:
-        """Tell the listeners of hops that are durable."""
+        """Tell the listeners of hops that are written: durable, or kept in the mail until they are."""
         for hop in hops:
             agent = self._agents.get(hop.message) or self.agent_of(hop.message)
             if agent is not None:

@@ -28,7 +28,7 @@ from nova_torch.ulid import new_ulid
 from nova_torch.values import Receipt
 from tests.support.aio import run
 from tests.support.node import ROOT, until
-from tests.support.office import ANSWER, NOWHERE, Office, at_home, office
+from tests.support.office import ANSWER, NOWHERE, Office, at_home, direct, office
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +40,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
 @pytest.fixture(autouse=True)
 def clean(site: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     at_home(site, monkeypatch)
-
-
-def direct(site: Office) -> NovaOrchestrator:
-    return NovaOrchestrator(socket=NOWHERE, broker=site.broker)
 
 
 def test_a_message_is_queued_in_the_broker_and_its_receipts_come_back(site: Office) -> None:

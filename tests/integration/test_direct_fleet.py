@@ -37,7 +37,7 @@ from nova_torch.ulid import new_ulid
 from nova_torch.values import AgentState
 from tests.support.aio import run
 from tests.support.node import until
-from tests.support.office import ANSWER, NOWHERE, Office, at_home, office
+from tests.support.office import ANSWER, NOWHERE, Office, at_home, direct, office
 from tests.support.servers import PASSWORD, own_server
 
 
@@ -50,10 +50,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
 @pytest.fixture(autouse=True)
 def clean(site: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     at_home(site, monkeypatch)
-
-
-def direct(site: Office) -> NovaOrchestrator:
-    return NovaOrchestrator(socket=NOWHERE, broker=site.broker)
 
 
 def registry(site: Office) -> AgentRegistry:

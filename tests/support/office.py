@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from nova_torch import NovaOrchestrator
 from tests.lab.tmux import PROGRAMS
 from tests.support.agents import Tui
 from tests.support.node import TestNode, node
@@ -50,6 +51,11 @@ def office(folder: Path, env: Mapping[str, str] | None = None) -> Iterator[Offic
         made.call("register", {"agent_id": "agent_123", **wish})
         reviewer = talker(made, folder, "reviewer", answer=ANSWER)
         yield Office(made, log, reviewer)
+
+
+def direct(office: Office) -> NovaOrchestrator:
+    """Return the library as it is used on a machine without a daemon."""
+    return NovaOrchestrator(socket=NOWHERE, broker=office.broker)
 
 
 def at_home(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
