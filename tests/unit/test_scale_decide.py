@@ -1,13 +1,9 @@
-"""How many agents there are to be: over a recorded day, and over whatever else may happen."""
+"""How many agents there are to be, whatever may happen."""
 
 from __future__ import annotations
 
-import csv
-import heapq
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
-from itertools import pairwise
-from pathlib import Path
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -16,36 +12,8 @@ from hypothesis import strategies as st
 from nova_torch.scaling import ScaleRule, Scaling
 from nova_torch.values import AgentState
 from noval_d.scale.decide import HOLD, Backlog, Decision, Seen, decide
-from noval_d.scale.history import DAY_MS, Action, Stand, Way, action_id, kept, learned, merged, pack, unpack
-
-DAY = Path(__file__).parent.parent / "data" / "load_of_a_day.csv"
-NOON = 1_800_000_000_000
-START_S = 20
-"""What an agent takes from its start until it is idle."""
-
-
-def rule(**more: object) -> ScaleRule:
-    base = ScaleRule(
-        template="worker", max=4, budget_per_day=100, up_cooldown_s=60, down_cooldown_s=300, idle_s=120
-    )
-    return replace(base, **more)  # type: ignore[arg-type]
-
-
-def scaling(cap: int = 20, **rules: ScaleRule) -> Scaling:
-    return Scaling(hard_cap=cap, rules=rules)
-
-
-def agent(
-    name: str, state: AgentState = AgentState.IDLE, *, for_s: float = 0, occupied: bool = False
-) -> Seen:
-    return Seen(agent=name, role="worker", node="n", state=state, for_s=for_s, occupied=occupied)
-
-
-def act(name: str, way: Way, at_ms: int, stand: Stand = Stand.DONE) -> Action:
-    return Action(
-        id=action_id("worker", way, at_ms, int(name.rpartition("-")[2] or 0)), role="worker", way=way, at_ms=at_ms,
-        agent=name, node="n", why="", stand=stand,
-    )  # fmt: skip
+from noval_d.scale.history import DAY_MS, Action, Stand, Way, kept, learned, merged, pack, unpack
+from tests.support.scaled_fleet import NOON, act, agent, rule, scaling
 
 
 def one(
@@ -122,112 +90,6 @@ def test_actions_are_the_same_when_they_are_made_again_and_only_move_forward() -
     # who only follows forgets what the leader has forgotten, and keeps all of it when the broker was wiped
     assert learned(everything, {}, NOON) == everything
     assert {a.agent for a in learned(everything, {old.id: old}, NOON).values()} == {"w-1", "w-3"}
-
-
-# -- a day --
-
-
-@dataclass
-class Fleet:
-    """A role's agents and tasks, moved by the clock alone; what is decided is done at once, or fails."""
-
-    config: Scaling
-    now_ms: int = NOON
-    agents: dict[str, Seen] = field(default_factory=dict)
-    since: dict[str, int] = field(default_factory=dict)
-    ends: list[tuple[int, str]] = field(default_factory=list)
-    queue: list[tuple[int, int]] = field(default_factory=list)
-    past: dict[str, Action] = field(default_factory=dict)
-    made: list[tuple[int, Decision]] = field(default_factory=list)
-    waited_s: list[float] = field(default_factory=list)
-    most: int = 0
-
-    def become(self, name: str, state: AgentState) -> None:
-        self.agents[name] = agent(name, state)
-        self.since[name] = self.now_ms
-
-    def step(self, come: int, each_s: int, seconds: int = 5) -> None:
-        self.now_ms += seconds * 1000
-        self.queue += [(self.now_ms, each_s)] * come
-        while self.ends and self.ends[0][0] <= self.now_ms:
-            self.become(heapq.heappop(self.ends)[1], AgentState.IDLE)
-        for name, seen in list(self.agents.items()):
-            if seen.state is AgentState.IDLE and self.queue:
-                since, takes_s = self.queue.pop(0)
-                self.waited_s.append((self.now_ms - since) / 1000)
-                self.become(name, AgentState.BUSY)
-                heapq.heappush(self.ends, (self.now_ms + takes_s * 1000, name))
-        there = [
-            replace(seen, for_s=(self.now_ms - self.since[name]) / 1000) for name, seen in self.agents.items()
-        ]
-        oldest_s = (self.now_ms - self.queue[0][0]) / 1000 if self.queue else 0.0
-        self.past = kept(self.past, self.agents, self.now_ms)
-        waits = {"worker": Backlog(tasks=len(self.queue), oldest_s=oldest_s)}
-        for decision in decide(self.config, there, waits, self.past.values(), self.now_ms):
-            self.carry_out(decision)
-        self.most = max(self.most, len(self.agents))
-
-    def carry_out(self, decision: Decision) -> None:
-        self.made.append((self.now_ms, decision))
-        for number in range(decision.count):
-            name = f"w-{self.now_ms}-{number}"
-            self.note(name, Way.UP, number)
-            self.become(name, AgentState.STARTING)
-            heapq.heappush(self.ends, (self.now_ms + START_S * 1000, name))
-        for number, seen in enumerate(decision.agents):
-            assert self.agents[seen.agent].state is AgentState.IDLE
-            del self.agents[seen.agent]
-            self.note(seen.agent, Way.DOWN, number)
-
-    def note(self, name: str, way: Way, number: int) -> None:
-        made = action_id("worker", way, self.now_ms, number)
-        self.past[made] = replace(act("w-0", way, self.now_ms), id=made, agent=name)
-
-
-def day() -> list[tuple[int, int]]:
-    """Return for each five minutes of the day how many tasks came, and how long one took (seconds)."""
-    with DAY.open(newline="") as file:
-        return [(int(row["tasks"]), int(row["seconds_each"])) for row in csv.DictReader(file)]
-
-
-def simulated(config: Scaling) -> Fleet:
-    fleet = Fleet(config)
-    for tasks, each_s in day():
-        for slot in range(20):  # they come evenly within the five minutes
-            fleet.step(tasks * (slot + 1) // 20 - tasks * slot // 20, each_s, seconds=15)
-    return fleet
-
-
-def turns(fleet: Fleet) -> list[tuple[str, float]]:
-    """Return each change of direction: to where, and how long after the decision before (seconds)."""
-    moved = [(at_ms, decision.way) for at_ms, decision in fleet.made if decision.way != HOLD]
-    return [(b, (later - sooner) / 1000) for (sooner, a), (later, b) in pairwise(moved) if a != b]
-
-
-def test_a_recorded_day_is_served_within_every_limit_without_flapping_and_each_decision_explained() -> None:
-    limits = rule(min=1, max=6, backlog_per_agent=2, budget_per_day=60, idle_s=300)
-    fleet = simulated(scaling(cap=8, worker=limits))
-    starts = sum(decision.count for _, decision in fleet.made)
-    assert fleet.most == 6, "the peaks need all that is allowed, and get no more"
-    assert 6 <= starts <= 60
-    assert len(fleet.agents) == 1, "at night nobody but min is left"
-    turned = turns(fleet)
-    assert {way for way, _ in turned} == {"up", "down"}
-    assert [turn for turn in turned if turn[1] < {"up": 60, "down": 300}[turn[0]]] == []
-    assert all(len(decision.why) > 20 for _, decision in fleet.made)
-    assert len(fleet.waited_s) == sum(tasks for tasks, _ in day()), "what came was done"
-    served = sorted(fleet.waited_s)
-    middle, late = served[len(served) // 2], served[int(len(served) * 0.99)]
-    assert middle <= 60
-    assert late <= 1200  # the peaks are more than six agents can do
-    print(
-        f"{len(served)} tasks, {starts} starts, {len(turned)} turns; waited p50 {middle:g} s, p99 {late:g} s"
-    )
-
-    # without cool-downs the same day flaps: else it could not show that they help
-    hasty = replace(limits, up_cooldown_s=0, down_cooldown_s=0, idle_s=0, budget_per_day=10_000)
-    flapping = turns(simulated(scaling(cap=8, worker=hasty)))
-    assert len([turn for turn in flapping if turn[1] < {"up": 60, "down": 300}[turn[0]]]) > 50
 
 
 states = st.sampled_from(list(AgentState))
