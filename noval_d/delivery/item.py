@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from nova_torch.broker import Entry
-from nova_torch.values import AgentId, Message
+from nova_torch.values import AgentId, Message, State
+from noval_d.mailroom.ledger import Entry as LedgerEntry
 from noval_d.mailroom.ledger import Phase
 from noval_d.tmux.front import Front
 
@@ -69,3 +70,19 @@ class Item:
     def order(self) -> tuple[bool, int, int]:
         """Sort key: what may be typed already first, then by priority, then as it came."""
         return (self.phase is not Phase.TYPING, self.message.priority.rank, self.arrival)
+
+
+def restored(entry: LedgerEntry) -> Item:
+    """Return a message as the ledger knows it."""
+    told = entry.state is State.ACKNOWLEDGED
+    return Item(
+        message=entry.message,
+        agent=entry.agent,
+        arrival=0,
+        phase=entry.phase,
+        attempt=entry.attempt,
+        pane=entry.pane,
+        acknowledged=told,
+        beside=entry.reason if told else "",
+        written=True,
+    )

@@ -222,7 +222,7 @@ class Typist:
         agent.mixed = mixed and not progress.enters
         if item.acknowledged and steps.untouched(progress, seen):
             if not (mixed and item.beside):  # else both went in together, and are not drawn away yet
-                item.acknowledged = False  # somebody else's prompt of the same words
+                await self._desk.unproven(item)  # somebody else's prompt of the same words
             seen = replace(seen, acknowledged=False)
         return seen
 

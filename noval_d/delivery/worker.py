@@ -126,6 +126,8 @@ class Worker:
         """Take a message over. Never refuses: callers look at `room` first."""
         self._arrivals += 1
         item.arrival, item.arrived_at = self._arrivals, self.agent.clock()
+        if item.acknowledged:  # before a restart
+            item.acknowledged_at = item.arrived_at
         self._known[item.message.id] = item
         if item.phase is Phase.ENTERED:
             item.typed = item.typed or dress(self.agent.driver, item.message)
@@ -157,10 +159,12 @@ class Worker:
         typed = [item for item in known if not item.pasting]
         texts = [item.typed or dress(self.agent.driver, item.message) for item in typed]
         proven = proof.matched(prompt, texts, cut=cut)
-        for index in proven.indexes:
-            item = typed[index]
+        told = [typed[index] for index in proven.indexes]
+        for item in told:
             item.acknowledged, item.acknowledged_at = True, heard_at
             item.beside = proof.BESIDE if proven.beside else ""
+        await self._desk.proven(told)
+        for item in told:
             if item.phase is Phase.ENTERED:
                 await self._settle(item, State.ACKNOWLEDGED, item.beside)
         if proven.beside or not proven.indexes:

@@ -7,7 +7,7 @@ receipt, which `post` sends and the other side's resend asks for again if it is 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from nova_torch.codec import encode_message
 from nova_torch.values import Hop, Message, NodeId, State
@@ -110,6 +110,17 @@ class Desk:
         await self._store.write(Ledger.untyped(item.message.id, item.attempt, self._clock_ms()))
         item.phase, item.begun = Phase.RECEIVED, False
         await self._fence.undo(item)
+
+    async def proven(self, items: Iterable[Item]) -> None:
+        """Note which of these, still being typed, their hooks have told of: a kill of this process keeps that."""
+        now_ms, told = self._clock_ms(), [item for item in items if item.phase is Phase.TYPING]
+        if told:
+            await self._store.note(*(Ledger.proven(item.message.id, item.beside, now_ms) for item in told))
+
+    async def unproven(self, item: Item) -> None:
+        """Note that what a hook told was of somebody else's prompt."""
+        item.acknowledged = False
+        await self._store.note(Ledger.unproven(item.message.id, self._clock_ms()))
 
     async def entered(self, item: Item) -> None:
         """Note the composer's proof of an agent whose hook will tell more; the mailbox may forget the message."""

@@ -26,7 +26,7 @@ from nova_torch.errors import (
 from nova_torch.keys import ASKS, ORDERS, SCHEDULES
 from nova_torch.ulid import is_ulid
 from nova_torch.values import UNDELIVERED, AgentId, Hop, Kind, Message, MessageId, NodeId, State
-from noval_d.delivery.item import Item
+from noval_d.delivery.item import Item, restored
 from noval_d.failpoints import failpoint
 from noval_d.mailroom.ledger import Entry as LedgerEntry
 from noval_d.mailroom.ledger import Ledger, Phase
@@ -102,15 +102,15 @@ class Inbox:
 
     def restore(self) -> int:
         """Put every unsettled message of the ledger back into its worker's hands; return how many."""
-        restored = 0
+        count = 0
         for entry in self._ledger.unsettled():
             worker = self._workers.get(entry.agent)
             if entry.phase is Phase.RECEIVED and self._link.taken(entry.agent):
                 continue
             if worker is not None and worker.find(entry.message.id) is None:
-                worker.put(_item(entry))
-                restored += 1
-        return restored
+                worker.put(restored(entry))
+                count += 1
+        return count
 
     async def deliver(self, outgoing: Outgoing) -> None:
         """Take a message straight from this node's outbox: the broker is down."""
@@ -244,7 +244,7 @@ class Inbox:
                 item.entries.append(place)
             return
         known = self._ledger.find(message.id)
-        item = _item(known) if known is not None else Item(message=message, agent=agent, arrival=0)
+        item = restored(known) if known is not None else Item(message=message, agent=agent, arrival=0)
         item.entries = [place] if place is not None else []
         if known is not None and known.phase is Phase.SETTLED:
             self._answer(message.origin, self._settled_hop(known))
@@ -385,15 +385,3 @@ class Inbox:
         each = [broker.ack(agent, owner, entries) for agent, entries in acks.items()]
         await (each[0] if len(each) == 1 else asyncio.gather(*each))  # mostly one
         failpoint("ack.after")
-
-
-def _item(entry: LedgerEntry) -> Item:
-    return Item(
-        message=entry.message,
-        agent=entry.agent,
-        arrival=0,
-        phase=entry.phase,
-        attempt=entry.attempt,
-        pane=entry.pane,
-        written=True,
-    )

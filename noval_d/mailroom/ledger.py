@@ -159,6 +159,23 @@ class Ledger:
         )
 
     @staticmethod
+    def proven(message: MessageId, reason: str, now_ms: int) -> Statement:
+        """Note that a hook has told of its prompt, for who takes over before the verdict is written."""
+        return Statement(
+            "UPDATE ledger SET state = ?, reason = ?, updated_ms = ?"
+            " WHERE id = ? AND phase IN ('typing', 'entered')",
+            (str(State.ACKNOWLEDGED), reason, now_ms, message),
+        )
+
+    @staticmethod
+    def unproven(message: MessageId, now_ms: int) -> Statement:
+        """Take that back: the prompt was somebody else's."""
+        return Statement(
+            "UPDATE ledger SET state = ?, reason = '', updated_ms = ? WHERE id = ? AND phase = 'typing'",
+            (str(State.QUEUED), now_ms, message),
+        )
+
+    @staticmethod
     def settled(message: MessageId, state: State, reason: str, now_ms: int) -> Statement:
         """Note the final verdict; the first one stands until it is `reopened`."""
         return Statement(

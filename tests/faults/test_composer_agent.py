@@ -6,6 +6,7 @@ import functools
 import os
 import random
 import secrets
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from noval_d.failpoints import VARIABLE
 from tests.support.agents import Tui, held, shown, tui
 from tests.support.node import TestNode, node, until
 
@@ -242,3 +244,19 @@ def test_an_enter_that_was_swallowed_is_pressed_again(running: TestNode, tmp_pat
     hops = running.call("trace", {"id": running.send_wait("hasty", "and the next")["id"]})["hops"]
     assert [hop["state"] for hop in hops] == ["accepted", "queued", "typed", "submitted"]
     assert agent.wait_prompts(2) == ["enter, again", "and the next"]
+
+
+def test_what_a_hook_has_proven_outlives_a_kill_before_the_verdict_is_written(tmp_path: Path) -> None:
+    with node() as running:
+        agent = tui(running, tmp_path, "hooked", hooks=True)
+        running.wait_state(running.send("hooked", "one")["id"], "acknowledged")
+        running.kill()
+        running.env[VARIABLE] = "settle.before=kill"
+        running.start()
+        message = running.send("hooked", "two")["id"]
+        assert running.process is not None
+        assert running.process.wait(45) == -signal.SIGKILL, running.log()[-3000:]
+        del running.env[VARIABLE]
+        running.start()
+        running.wait_state(message, "acknowledged")
+        assert agent.prompts() == ["one", "two"]

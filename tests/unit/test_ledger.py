@@ -12,6 +12,7 @@ from nova_torch.codec import encode_message
 from nova_torch.errors import Conflict, MessageNotFound
 from nova_torch.ulid import new_ulid
 from nova_torch.values import AgentId, Hop, Message, MessageId, NodeId, State
+from noval_d.delivery.item import restored
 from noval_d.mailroom.ledger import Ledger, Phase
 from noval_d.mailroom.outbox import Outbox
 from noval_d.mailroom.store import Store, Values
@@ -164,3 +165,26 @@ def test_no_question_walks_through_a_table(tmp_path: Path, monkeypatch: pytest.M
 
     within(tmp_path, scenario)
     assert len(asked) >= 15
+
+
+def test_what_a_hook_proved_is_known_until_the_message_is_given_back_or_the_prompt_was_anothers(
+    tmp_path: Path,
+) -> None:
+    async def scenario(store: Store, _outbox: Outbox, ledger: Ledger) -> None:
+        taken_back = (Ledger.unproven, lambda message_id, now_ms: Ledger.untyped(message_id, 0, now_ms))
+        for take_back in taken_back:
+            one = message()
+            await store.note(Ledger.proven(one.id, "", 1))
+            assert ledger.find(one.id) is None
+            await store.write(Ledger.first_typing(one, AGENT, encode_message(one), 0, "pane", 1))
+            assert not restored(ledger.unsettled()[0]).acknowledged
+            await store.note(Ledger.proven(one.id, "beside", 2))
+            (known,) = map(restored, ledger.unsettled())
+            assert (known.phase, known.acknowledged, known.beside) == (Phase.TYPING, True, "beside")
+            await store.note(take_back(one.id, 3))
+            assert not restored(ledger.unsettled()[0]).acknowledged
+            await store.write(Ledger.settled(one.id, State.SUBMITTED, "", 4))
+            await store.note(Ledger.proven(one.id, "", 5))
+            assert ledger.find(one.id).state is State.SUBMITTED  # type: ignore[union-attr]
+
+    within(tmp_path, scenario)
