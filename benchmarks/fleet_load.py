@@ -34,6 +34,7 @@ from noval_d.memory import kept
 from noval_d.node.crew import Crew
 from noval_d.node.node import Node
 from noval_d.node.part import Part
+from noval_d.threads import take_turns
 from noval_d.tmux.panes import PaneFacts
 
 PROGRAM = "cat"
@@ -275,6 +276,7 @@ def main() -> None:
         import uvloop
 
         uvloop.install()
+    take_turns()
     with recorders():
         asyncio.run(_serve())
 

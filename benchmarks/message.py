@@ -24,6 +24,7 @@ from benchmarks import fleet_load
 from benchmarks.figures import Report
 from nova_torch.broker.wires import Wires
 from noval_d.mailroom import store
+from noval_d.threads import take_turns
 from tests.support.servers import OwnServer, free_port
 
 NODES, AGENTS = 30, 1000
@@ -50,6 +51,7 @@ class Used:
 
 def run() -> list[Report]:
     """Send at a steady rate and report each cost by message."""
+    take_turns()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         used, latencies = runner.run(_measured())
     sent = len(latencies)

@@ -27,6 +27,7 @@ from noval_d.node.pulse import idle
 from noval_d.node.reload import reload
 from noval_d.node.service import ready
 from noval_d.node.watchdog import Watchdog
+from noval_d.threads import take_turns
 
 log = logging.getLogger("nova.daemon")
 
@@ -92,6 +93,7 @@ def _reload(node: Node) -> None:
 def _runner() -> asyncio.Runner:
     import uvloop
 
+    take_turns()
     return asyncio.Runner(loop_factory=uvloop.new_event_loop)
 
 
