@@ -178,6 +178,10 @@ def _help(data: dict[str, Any], troubles: list[dict[str, Any]]) -> str:
         if held[0].get("reason") == "paused":
             return f"Type into it again: novactl resume {agent}"
         return f"What its pane shows: novactl peek {agent}"
+    needs = [row for row in data.get("attention") or [] if isinstance(row, dict)]
+    if needs:
+        more = f" (and {len(needs) - 1} more)" if len(needs) > 1 else ""
+        return out.safe(f"{needs[0].get('agent')} needs you{more}: {needs[0].get('open')}")
     if not data.get("agents"):
         return "Register an agent: novactl register ID --pane %N"
     return WELL

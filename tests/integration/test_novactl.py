@@ -212,6 +212,9 @@ def test_status_ends_with_the_command_that_helps(daemon: FakeDaemon, capfd: Capt
     assert with_trouble.splitlines()[-1].endswith("novactl doctor")
     daemon.answers["status"] = {**STATUS, "health": []}
     assert run_here(capfd, ["status"]).out.splitlines()[-1].endswith("novactl peek a")
+    needs = {"agent": "c", "reason": "dialog", "open": "novactl attach c"}
+    daemon.answers["status"] = {**STATUS, "health": [], "held": [], "attention": [needs]}
+    assert run_here(capfd, ["status"]).out.splitlines()[-1] == "c needs you: novactl attach c"
     daemon.answers["status"] = {**STATUS, "health": [], "held": [], "agents": {}}
     assert "novactl register" in run_here(capfd, ["status"]).out.splitlines()[-1]
     daemon.answers["status"] = Stream([STATUS, STATUS])
