@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+CLOSE = 0.5
+MISTYPED = 0.82
+"""`cluade` is `claude` mistyped (0.83), `coder` is a word of its own and not `codex` (0.80)."""
 
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return the closest of `known` to `name`, or None when nothing is close."""
+
+def nearest(name: str, known: Iterable[str], *, cutoff: float = CLOSE) -> str | None:
+    """Return the closest of `known` to `name`, or None when nothing is as close as `cutoff`, from 0 to 1."""
     from difflib import get_close_matches
 
     candidates = sorted(known)
-    found = get_close_matches(name, candidates, n=1, cutoff=0.5)
+    found = get_close_matches(name, candidates, n=1, cutoff=cutoff)
     return found[0] if found else None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shlex
 import sys
@@ -14,7 +15,8 @@ from typing import Any, Self, TypeVar
 
 from nova_torch import arguments
 from nova_torch.communication.road import GONE_S, Road
-from nova_torch.errors import AgentNotFound, InvalidRequest, NovaError
+from nova_torch.durations import seconds, spoken
+from nova_torch.errors import AgentNotFound, InvalidRequest, NovaError, TimedOut
 from nova_torch.fleet import Presence
 from nova_torch.nearest import suggestion
 from nova_torch.plain import run
@@ -22,6 +24,8 @@ from nova_torch.registry import Query
 from nova_torch.values import AgentRecord, AgentState
 
 T = TypeVar("T")
+READY_S = 60.0
+"""How long the program waits until an agent is ready; the same as `novactl spawn`."""
 
 
 class AsyncAgentRegistry:
@@ -133,14 +137,17 @@ class AsyncAgentRegistry:
         allow: Sequence[str] = (),
         node: str | None = None,
         labels: Sequence[str] = (),
+        timeout_s: float | None = None,
     ) -> AgentRecord:
         """Have the daemon start an agent in a tmux window and return it as soon as it is ready.
 
-        `role` is a template of the configuration, a driver or, with `driver` or `command`, any name; the other
+        `role` is a template of the configuration, a driver, or any name: then `driver` or `command` say which agent
+        it is, else it is the first that is installed of claude, codex, gemini, opencode and aider. The other
         arguments are those of `novactl spawn`: `node` says where, `auto` or `labels` have it placed where it fits
         best. Without a daemon it is placed so in any case, unless `node` names one; directories and templates are
-        those of that node. Raises what keeps it from becoming ready, Conflict when no node takes it,
-        DaemonUnreachable when none lives; it is not started twice when the daemon goes away meanwhile.
+        those of that node. Raises what keeps it from becoming ready, Conflict when no node takes it, TimedOut
+        after `timeout_s` seconds (its start goes on), DaemonUnreachable when no node lives; it is not started
+        twice when the daemon goes away meanwhile.
         """
         args: dict[str, Any] = {
             "role": arguments.text("role", role),
@@ -158,10 +165,21 @@ class AsyncAgentRegistry:
             "labels": list(arguments.texts("labels", labels)),
         }
         args = {name: value for name, value in args.items() if value not in (None, [])}
+        limit_s = arguments.seconds("timeout_s", timeout_s)
         last: dict[str, Any] = {}
-        async with aclosing(self._road.stream("spawn", args, what="a daemon starts agents")) as steps:
-            async for step in steps:
-                last = step
+        try:
+            async with (
+                asyncio.timeout(limit_s),
+                aclosing(self._road.stream("spawn", args, what="a daemon starts agents")) as steps,
+            ):
+                async for step in steps:
+                    last = step
+        except TimeoutError:
+            agent = last.get("agent_id")
+            raise TimedOut(
+                f"agent {agent or f'of role {role}'} is not ready after {spoken(limit_s or 0)}; its start goes on.",
+                f"Look: novactl peek {agent}" if agent else "See: novactl agents",
+            ) from None
         if last.get("step") != "ready":
             agent = last.get("agent_id", role)
             raise NovaError(f"the daemon ended while agent {agent} was starting.", "See: novactl agents")
@@ -259,6 +277,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "The agents of the fleet.",
         "%(prog)s --list --role developer\n"
         "%(prog)s --status\n"
+        "%(prog)s --spawn developer python,testing\n"
         "%(prog)s --spawn reviewer python,sql --driver claude --allow trust",
     )
     what = options.add_mutually_exclusive_group(required=True)
@@ -268,13 +287,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--spawn",
         nargs="+",
         metavar=("ROLE", "SKILLS"),
-        help="start an agent of this role with these skills (a list with commas, or several words)",
+        help="start an agent of this role, or template, with these skills (a list with commas, or several words)",
     )
     options.add_argument("--role", help="with --list: only this role")
     options.add_argument("--skill", action="append", default=[], help="with --list: all of these")
     options.add_argument("--state", help="with --list: only in this state; idle ones are available")
     options.add_argument("--id", help="with --spawn: the agent's name")
-    options.add_argument("--driver", help="with --spawn: how it is typed into")
+    options.add_argument("--driver", help="with --spawn: which agent (default: the first that is installed)")
     options.add_argument(
         "--command",
         default="",
@@ -284,6 +303,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     options.add_argument("--cwd", help="with --spawn: where it works")
     options.add_argument(
         "--allow", action="append", default=[], help="with --spawn: a dialog that may be answered"
+    )
+    options.add_argument(
+        "--timeout", metavar="DURATION", help="with --spawn: how long to wait until it is ready (60s)"
     )
     given = options.parse_args(argv)
 
@@ -295,6 +317,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return registry.spawn(
                 role, skills, agent_id=given.id, driver=given.driver, command=_words(given.command),
                 cwd=given.cwd, allow=given.allow,
+                timeout_s=seconds(given.timeout) if given.timeout else READY_S,
             ).to_json()  # fmt: skip
         found = registry.list_agents(role=given.role, skills=given.skill, state=given.state)
         return _summary(found) if given.status else [record.to_json() for record in found]
@@ -324,7 +347,7 @@ def _show(value: Any) -> list[str]:
     if isinstance(value, list):
         return [_row(row) for row in value] or ["no agents"]
     if "agent_id" in value:
-        return [f"ready: {_row(value)}"]
+        return [f"ready: {_row(value)}\tdriver={value['driver']}"]
     return [f"{name}: {_spelled(part)}" for name, part in value.items()]
 
 

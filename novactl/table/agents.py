@@ -48,7 +48,11 @@ AGENTS = (
             option("--label", LIST, metavar="LABEL", help="A label the node must have; as with --node auto."),
             option("--dry-run", FLAG, help="Only say which node would be taken, and why."),
             SKILL,
-            option("--driver", metavar="DRIVER", help="How it is typed into (default: by the command)."),
+            option(
+                "--driver",
+                metavar="DRIVER",
+                help="How it is typed into (default: by the command, else the first agent that is installed).",
+            ),
             option("--cwd", metavar="DIR", help="Where it works (default: here; elsewhere: home)."),
             option("--session", metavar="SESSION", help="The tmux session of its window (default: nova)."),
             option("--prompt", metavar="TEXT", help="Its first prompt."),
@@ -64,6 +68,7 @@ AGENTS = (
         ),
         examples=(
             "novactl spawn reviewer",
+            "novactl spawn developer --skill python --skill testing",
             "novactl spawn reviewer --node auto --label zone=eu",
             'novactl spawn claude --allow trust --prompt "Read the README, then wait."',
             "novactl spawn builder --driver claude --restart on-failure -- claude --model opus",

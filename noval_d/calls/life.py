@@ -55,7 +55,7 @@ class LifeCalls(Base):
                 coming=node.asks.coming,
             )
             if asked.flag("dry_run") and chosen.node == node.name:
-                meant(node, wish)
+                await meant(node, wish)
             ranked = [one.to_json() for one in chosen.candidates]
             yield {"step": "placed", "reason": chosen.why, "node": chosen.node, "candidates": ranked}
             if asked.flag("dry_run"):

@@ -141,6 +141,11 @@ class Panes(Base):
         if seen is None or seen.screen is None:
             raise PaneNotFound(f"the pane of agent {agent.id} is gone.", "novactl agents")
         text = [seen.screen.text(row) for row in range(len(seen.screen.rows))]
+        if seen.facts.dead:  # tmux's line about it has pushed out the uppermost, perhaps the only one
+            from noval_d.tmux.windows import history
+
+            kept = (await history(self._node.tmux.socket, facts.pane_id)).splitlines()
+            text = kept[-len(text) - 1 :]
         while text and not text[-1]:
             text.pop()
         return {

@@ -1,10 +1,11 @@
-"""Look whether what is to be started can be: the directory, and the command on the agent's own PATH."""
+"""Look what can be started: the directory, and commands on the agent's own PATH."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import shutil
+from collections.abc import Mapping
 
 from nova_torch.errors import NotFound
 from noval_d.agents.driver import Driver
@@ -19,6 +20,20 @@ async def check(plan: Plan, driver: Driver, socket: TmuxSocket) -> None:
 
     path = plan.env.get("PATH") or await search_path(socket, plan.session)
     await asyncio.to_thread(_look, plan.cwd, argv_of(plan, driver)[0], path)
+
+
+async def first_installed(
+    commands: Mapping[str, str], env: Mapping[str, str], session: str, socket: TmuxSocket
+) -> str | None:
+    """Return the first driver whose command is on the PATH that its agent would have."""
+    from noval_d.tmux.windows import search_path
+
+    path = env.get("PATH") or await search_path(socket, session)
+
+    def found() -> str | None:
+        return next((name for name, word in commands.items() if shutil.which(word, path=path)), None)
+
+    return await asyncio.to_thread(found)
 
 
 def _look(cwd: str, program: str, path: str) -> None:

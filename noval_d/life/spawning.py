@@ -15,10 +15,10 @@ from nova_torch.values import AgentSpec
 from noval_d.agents.attention import opening
 from noval_d.control.hub import Subscription
 from noval_d.life.asked import Asked
-from noval_d.life.check import check
+from noval_d.life.check import check, first_installed
 from noval_d.life.keeper import Keeper
 from noval_d.life.plan import Phase, Plan
-from noval_d.life.wish import Wish, settled
+from noval_d.life.wish import SESSION_NAME, Wish, only_a_role, own_commands, settled
 
 if TYPE_CHECKING:
     from noval_d.node.node import Event, Node
@@ -26,12 +26,17 @@ if TYPE_CHECKING:
 HOME = os.path.expanduser("~")
 
 
-def meant(node: Node, wish: Wish, ask: str = "") -> tuple[AgentSpec, Plan]:
+async def meant(node: Node, wish: Wish, ask: str = "") -> tuple[AgentSpec, Plan]:
     """Return what a wish comes to on this node. Raises what is wrong with it."""
+    templates, drivers = node.config.agents, node.roster.drivers
+    if only_a_role(wish, templates, drivers, broken=node.broken_drivers):
+        session = wish.session or SESSION_NAME
+        found = await first_installed(own_commands(drivers), wish.env, session, node.tmux.socket)
+        wish = replace(wish, driver=found or "")
     return settled(
         wish,
-        node.config.agents,
-        node.roster.drivers,
+        templates,
+        drivers,
         broken=node.broken_drivers,
         mark=mark_of(ask) if ask else secrets.token_hex(4),
         home=HOME,
@@ -51,7 +56,7 @@ async def spawned(
     `may` raises NotAllowed, `refuse_foreign` Conflict when another node has an agent of this name. With `ask`, the
     id of what another node asked for, this may be done again: it is one agent.
     """
-    spec, plan = meant(node, wish, ask)
+    spec, plan = await meant(node, wish, ask)
     with life_of(node, spec.agent_id) as events:
         keeper = node.lives.keepers.get(spec.agent_id) if ask else None
         if keeper is None or keeper.life.plan.ask != ask:

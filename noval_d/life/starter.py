@@ -110,6 +110,8 @@ class Starter:
 
     async def _launch(self, agent: Agent, life: Life, pane: PaneId) -> tuple[Life, str]:
         """Mark the pane, then give the go-ahead, then wait until the agent's program is there."""
+        from noval_d.tmux.windows import search_path
+
         node = self._node
         client = await self._client()
         marks = {START_OPTION: life.token, "remain-on-exit": "on"}
@@ -119,7 +121,9 @@ class Starter:
             raise TmuxUnavailable(f"the window of agent {agent.id} was closed while it was opened.")
         await node.roster.register(agent.spec, seen.facts, client)
         argv, agent.prompted = self._argv(agent, life)
-        self._goahead.give(life.token, argv=argv, cwd=life.plan.cwd, env=self._environment(agent, life))
+        path = await search_path(node.tmux.socket, life.plan.session)
+        env = self._environment(agent, life, path)
+        self._goahead.give(life.token, argv=argv, cwd=life.plan.cwd, env=env)
         failpoint("spawn.after")
         await self._becomes(client, agent, life, pane)
         return life.to(Phase.LAUNCHED, pane=pane), self._left(agent, life)
@@ -202,13 +206,15 @@ class Starter:
         panes = await list_panes(client)
         return next((p for p in panes if (p.nova_agent, p.nova_node) == (agent.id, self._node.name)), None)
 
-    def _environment(self, agent: Agent, life: Life) -> dict[str, str]:
+    def _environment(self, agent: Agent, life: Life, path: str) -> dict[str, str]:
         """Return the variables that go over those of the tmux server: where the node is, then the plan's.
 
+        The PATH is among them: a window has that of whoever opens it (tmux 3.3a), so of this daemon alone.
         An agent whose API wants a password gets one that nobody else knows; we read it where it is, in its process.
         """
         config = self._node.config
         own = {"NOVA_SOCKET": config.control.socket, "NOVA_STATE_DIR": os.path.abspath(config.state.dir)}
+        own["PATH"] = path
         if agent.driver.api_password:
             own[agent.driver.api_password] = secrets.token_urlsafe()
         return {**own, **life.plan.env}

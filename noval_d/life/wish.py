@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from nova_torch.errors import DriverInvalid, InvalidRequest, NotFound
-from nova_torch.nearest import suggestion
+from nova_torch.nearest import MISTYPED, nearest, suggestion
 from nova_torch.templates import ENV_NAME, RESTARTS, Template
 from nova_torch.values import AgentId, AgentSpec
 from noval_d.agents.driver import Driver
@@ -19,6 +19,9 @@ from noval_d.life.policy import Restart
 ROLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,54}\Z")
 NONE_BROKEN: Mapping[str, DriverInvalid] = {}
 SESSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")  # tmux changes dots and colons; `_` begins our own
+SESSION_NAME = "nova"
+FIRST = ("claude", "codex", "gemini", "opencode", "aider")
+"""The order in which a mere role looks for a driver whose agent is installed; drivers of one's own come behind."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +29,7 @@ class Wish:
     """What somebody asked for. What is empty is left to the template, then to the driver."""
 
     name: str
-    """A template, else a role; a role that is called like a driver needs no other word."""
+    """A template, else a role; called like a driver it is that one's agent, else the first that is installed."""
     agent_id: str = ""
     skills: tuple[str, ...] = ()
     driver: str = ""
@@ -76,7 +79,7 @@ def settled(
         command=command,
         cwd=_directory(wish, template, home),
         env=_environment({**template.env, **wish.env}),
-        session=_session(wish.session or template.session or "nova"),
+        session=_session(wish.session or template.session or SESSION_NAME),
         prompt=_text("the prompt", wish.prompt or template.prompt),
         restart=_restart(wish.restart or template.restart or "never"),
         allow=_allowed(tuple(dict.fromkeys((*template.allow, *wish.allow))), driver),
@@ -85,6 +88,25 @@ def settled(
     for word in command:
         _text("the command", word)
     return spec, plan
+
+
+def only_a_role(
+    wish: Wish,
+    templates: Mapping[str, Template],
+    drivers: Mapping[str, Driver],
+    *,
+    broken: Mapping[str, DriverInvalid] = NONE_BROKEN,
+) -> bool:
+    """Tell whether a wish leaves open which agent it means: a role, and no mistyped template or driver either."""
+    known = {*templates, *drivers, *broken}
+    named = wish.driver or wish.command or wish.name in known
+    return not named and nearest(wish.name, known, cutoff=MISTYPED) is None
+
+
+def own_commands(drivers: Mapping[str, Driver]) -> dict[str, str]:
+    """Return the program that each driver starts by itself, in the order in which a mere role looks for one."""
+    names = sorted(drivers, key=lambda name: (FIRST.index(name) if name in FIRST else len(FIRST), name))
+    return {name: drivers[name].start.command[0] for name in names if drivers[name].start.command}
 
 
 def refuse_broken(name: str, broken: Mapping[str, DriverInvalid]) -> None:
@@ -117,12 +139,15 @@ def _driver(
     elif wish.name in drivers:
         return drivers[wish.name]
     elif wish.name not in templates:
-        cure = suggestion(
-            wish.name,
-            [*templates, *drivers],
-            otherwise=f"Say what to start: --driver {'|'.join(sorted(drivers))}, or -- COMMAND",
+        near = nearest(wish.name, [*templates, *drivers], cutoff=MISTYPED)
+        if near is not None:
+            cure = f"Did you mean {near}? If not, name a driver: --driver DRIVER"
+            raise NotFound(f"there is no template {wish.name!r} in the configuration.", cure)
+        raise NotFound(
+            f"there is no template {wish.name!r} in the configuration, and on the agent's PATH is none of "
+            f"{', '.join(own_commands(drivers).values())}.",
+            "Install one, or say what to start: its command, and --driver DRIVER if it is another program.",
         )
-        raise NotFound(f"there is no template {wish.name!r} in the configuration.", cure)
     raise InvalidRequest(
         f"no driver is named for {wish.name!r}, and none claims {command[0] if command else 'nothing'!r}.",
         f"Say how it is typed into: --driver {'|'.join(sorted(drivers))}",

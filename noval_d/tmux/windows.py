@@ -88,20 +88,26 @@ async def history(socket: TmuxSocket, pane: PaneId) -> str:
 
 
 async def search_path(socket: TmuxSocket, session: str) -> str:
-    """Return the PATH that a new window of `session` has; the daemon's own when there is no server."""
+    """Return where an agent in a new window of `session` finds programs: the PATH of tmux, then that of the daemon.
+
+    Both, because the agent's owner may have either in mind, and `novactl` may be on one of them only.
+    """
+    own = os.environ.get("PATH", os.defpath)
 
     def found(server: libtmux.Server) -> str:
-        value = os.environ.get("PATH", os.defpath)
+        value = ""
         for where in (("-g",), ("-t", f"={session}")):
             for line in server.cmd("show-environment", *where).stdout:
                 if line.startswith("PATH="):
                     value = line.removeprefix("PATH=")
-        return value
+        return os.pathsep.join(
+            dict.fromkeys(filter(None, [*value.split(os.pathsep), *own.split(os.pathsep)]))
+        )
 
     try:
         return await with_server(socket, found, timeout_s=LIMIT_S)
     except TmuxUnavailable:
-        return os.environ.get("PATH", os.defpath)
+        return own
 
 
 def _output(server: libtmux.Server, *words: str) -> str:

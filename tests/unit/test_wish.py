@@ -13,7 +13,7 @@ from nova_torch.values import AgentSpec
 from noval_d.agents.start import Start
 from noval_d.life.plan import Plan
 from noval_d.life.policy import Restart
-from noval_d.life.wish import Wish, settled
+from noval_d.life.wish import Wish, only_a_role, own_commands, settled
 from tests.support.screens import CLAUDE, DRIVERS
 
 CODEX = replace(CLAUDE, name="kodex", commands=("node",), start=Start(command=("kodex",)))
@@ -86,7 +86,8 @@ def test_a_driver_is_found_by_its_name_or_by_the_command(wish: dict[str, Any], d
     ("wish", "sentence", "cure"),
     [
         ({"name": "reviwer"}, "no template 'reviwer'", "Did you mean reviewer?"),
-        ({"name": "xyzzy"}, "no template 'xyzzy'", "--driver"),
+        ({"name": "cluade"}, "no template 'cluade'", "Did you mean claude?"),
+        ({"name": "xyzzy"}, "on the agent's PATH is none of claude, kodex", "Install one"),
         ({"name": "tester", "command": ("node", "x.js")}, "none claims 'node'", "--driver"),
         ({"name": "tester", "driver": "cluade"}, "no driver 'cluade'", "claude"),
         ({"name": "line"}, "names no command", "-- COMMAND"),
@@ -112,3 +113,20 @@ def test_a_plan_prints_no_value_of_a_variable_and_no_prompt() -> None:
     _, plan = settle(name="reviewer", env={"KEY": "swordfish"}, prompt="private words")
     assert "swordfish" not in repr(plan)
     assert "private" not in repr(plan)
+
+
+def test_a_role_leaves_open_which_agent_it_means_and_a_mistyped_name_does_not() -> None:
+    def bare(name: str, **wish: Any) -> bool:
+        return only_a_role(Wish(name=name, **wish), {"reviewer": REVIEWER}, KNOWN)
+
+    assert [name for name in ("developer", "coder", "tester", "qa", "pm") if not bare(name)] == []
+    assert not any(map(bare, ("reviewer", "claude", "line", "reviwer", "cluade", "claud", "kodx")))
+    assert not bare("developer", driver="kodex")
+    assert not bare("developer", command=("kodex",))
+
+
+def test_the_known_agents_are_looked_for_first_and_in_one_order() -> None:
+    assert list(own_commands({**DRIVERS, "aaa": CODEX})) == [
+        "claude", "codex", "gemini", "opencode", "aider", "aaa",
+    ]  # fmt: skip
+    assert "line" not in own_commands(DRIVERS)
