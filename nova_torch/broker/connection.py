@@ -16,13 +16,14 @@ from typing import Any
 from redis import exceptions as redis_errors
 
 from nova_torch.broker.address import Address, parse_route
-from nova_torch.broker.client import client, connection
-from nova_torch.broker.finding import ASK_S, find_master
+from nova_torch.broker.client import client
+from nova_torch.broker.finding import ASK_S, find_master, find_shards
 from nova_torch.broker.refusals import unavailable
 from nova_torch.broker.scripts import Script
-from nova_torch.broker.slots import Shards, parse_slots
+from nova_torch.broker.slots import Shards
 from nova_torch.broker.tls import tls_context
-from nova_torch.broker.wires import Command, Wires, Word
+from nova_torch.broker.ways import Ways
+from nova_torch.broker.wires import Command, Word
 from nova_torch.errors import BrokerGivenUp, KeyUnfit, NovaError
 from nova_torch.login import NOBODY, Login
 
@@ -34,8 +35,6 @@ MAX_BLOCK_S = 5.0
 """A deleted stream does not wake its blocked reader on Dragonfly: nobody blocks longer than this."""
 GIVE_UP_S = 1.0
 """How long commands that are given up may take to end."""
-POOL_SIZE = 16
-BLOCKING_POOL_SIZE = 8
 FAILURES = (redis_errors.RedisError, OSError, RuntimeError)
 """What redis-py and the event loops raise for a connection."""
 
@@ -46,12 +45,8 @@ class Link:
     def __init__(self, address: Address, *, shards: Shards | None = None, timeout_s: float = LIMIT_S) -> None:
         self.address = address
         self.timeout_s = timeout_s
-        self._shards = shards
         self._tls = tls_context(address.login) if address.scheme == "rediss" else None
-        self._places = shards.addresses if shards is not None else (address,)
-        ways = [connection(one, self._tls, timeout_s) for one in self._places]
-        self._commands = [Wires(way, POOL_SIZE) for way in ways]
-        self._blocking = [Wires(way, BLOCKING_POOL_SIZE) for way in ways]
+        self._ways = Ways(address, shards, self._tls, timeout_s)
         self._flights: dict[str, asyncio.Task[Any]] = {}
         self._turn: list[tuple[Command, asyncio.Future[Any]]] = []
         """What is asked for in this turn of the event loop, to go in one write."""
@@ -74,7 +69,7 @@ class Link:
         address = await find_master(parse_route(url, login), cls._ask)
         link = cls(address, timeout_s=timeout_s)
         try:
-            shards = await link._find_shards()
+            shards = await find_shards(link)
             if shards is not None:
                 await link.close()
                 link = cls(address, shards=shards, timeout_s=timeout_s)
@@ -84,20 +79,6 @@ class Link:
             raise
         log.info("broker.connected", extra={"url": link.address.shown})
         return link
-
-    async def _find_shards(self) -> Shards | None:
-        """See an answer, and ask which server has what; None when it is the only one."""
-        _, told = await self.batch([("PING",), ("INFO", "cluster")])
-        if b"cluster_enabled:1" not in told:
-            return None
-        (reply,) = await self.tried([("CLUSTER", "SLOTS")])
-        if isinstance(reply, redis_errors.NoPermissionError):
-            log.warning(
-                "broker.shards_unknown", extra={"problem": str(reply)}
-            )  # if there are more, it says so
-            return None
-        self.refused(reply)
-        return parse_slots(reply, self.address)
 
     @classmethod
     async def _ask(cls, address: Address, *words: Word) -> Any:
@@ -111,13 +92,13 @@ class Link:
     @property
     def shown(self) -> str:
         """The broker's URL without secrets."""
-        more = len(self._places) - 1
+        more = len(self._ways.places) - 1
         return f"{self.address.shown} ({more + 1} shards)" if more else self.address.shown
 
     @property
     def tags(self) -> list[str]:
         """A hash tag for each shard; none when there is but one server."""
-        return self._shards.tags() if self._shards is not None else []
+        return self._ways.shards.tags() if self._ways.shards is not None else []
 
     async def command(self, *words: Word) -> Any:
         """Send one command and return its raw reply."""
@@ -127,7 +108,7 @@ class Link:
     async def everywhere(self, *words: Word) -> list[Any]:
         """Send one command without a key to every shard, and return the replies in their order."""
         replies = []
-        for place in range(len(self._commands)):
+        for place in range(len(self._ways.commands)):
             (reply,) = await self._exchange([words], place)
             replies.append(self._granted(reply, place))
         return replies
@@ -154,7 +135,7 @@ class Link:
 
     def single(self) -> Any:
         """Return a client for one more connection; whoever asks for it closes it."""
-        return client(self._places[0], self._tls, self.timeout_s)
+        return client(self._ways.places[0], self._tls, self.timeout_s)
 
     async def script(self, script: Script, keys: Sequence[str], *args: Word) -> list[bytes]:
         """Run one script and return its words."""
@@ -215,7 +196,7 @@ class Link:
         commands: list[Command] = []
         places: set[int] = set()
         for keys, args in runs:
-            (place,) = self._placed([("EVAL", "", len(keys), *keys)])
+            (place,) = self._ways.placed([("EVAL", "", len(keys), *keys)])
             first = ("EVALSHA", script.sha) if place in places else ("EVAL", script.text)
             places.add(place)
             commands.append((*first, len(keys), *keys, *args))
@@ -224,7 +205,7 @@ class Link:
 
     async def _first_then(self, first: Sequence[Command], then: Sequence[Command]) -> list[Any]:
         """Send `first`, then `then`, and return the replies to `first`."""
-        if self._shards is None:
+        if self._ways.shards is None:
             replies = await self._exchange([*first, *then])
         else:
             replies = await self._exchange(first)
@@ -282,28 +263,23 @@ class Link:
         for limit in self._under_way:
             if not limit.expired():
                 limit.reschedule(0)
-        for wires in self._commands:
+        for wires in self._ways.commands:
             wires.give_up()
         if self._under_way or self._at_once:
             self._quiet.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(GIVE_UP_S):
                     await self._quiet.wait()
-        for wires in (*self._commands, *self._blocking):
-            await wires.close()
+        await self._ways.close()
 
     async def _fly(self, first: Command | None, words: Command) -> list[Any]:
         """Send both to the shard of `words`, which is that of `first` too."""
-        (place,) = self._placed([words])
+        (place,) = self._ways.placed([words])
         with self.translated(place):
-            *said, reply = await self._blocking[place].exchange(
-                [words] if first is None else [first, words], MAX_BLOCK_S + LIMIT_S
+            *said, reply = await self._ways.exchange_blocking(
+                [words] if first is None else [first, words], place, MAX_BLOCK_S + LIMIT_S
             )
         return [*said, self._granted(reply, place)]
-
-    def _placed(self, commands: Sequence[Command]) -> list[int]:
-        """Return at which place each command is sent."""
-        return self._shards.all_of(commands) if self._shards is not None else [0] * len(commands)
 
     async def _exchange(self, commands: Sequence[Command], place: int | None = None) -> list[Any]:
         """Send `commands` within the limit, to `place` or where each belongs; return the server's reply to each.
@@ -311,27 +287,27 @@ class Link:
         Each shard gets its own in one write; one after the other, since a bell is rung for what lies there already.
         """
         self._check_open()
-        if len(self._places) == 1 and self._commands[0].ready:
+        if len(self._ways.places) == 1 and self._ways.commands[0].ready:
             self._at_once += 1
             try:
-                return await self._commands[0].exchange(commands, self.timeout_s)
+                return await self._ways.commands[0].exchange(commands, self.timeout_s)
             except FAILURES as error:
                 raise self._failure(error, 0) from error
             finally:
                 self._at_once -= 1
                 self._calm()
-        places = self._placed(commands) if place is None else [place] * len(commands)
+        places = self._ways.placed(commands) if place is None else [place] * len(commands)
         at = places[0] if places else 0
         replies: list[Any] = [None] * len(commands)
         try:
             async with asyncio.timeout(self.timeout_s) as limit:
                 self._under_way.add(limit)
                 try:
-                    if len(self._places) == 1:
-                        return await self._commands[0].exchange(commands)
+                    if len(self._ways.places) == 1:
+                        return await self._ways.commands[0].exchange(commands)
                     for at in dict.fromkeys(places):
                         mine = [n for n, its in enumerate(places) if its == at]
-                        got = await self._commands[at].exchange([commands[n] for n in mine])
+                        got = await self._ways.exchange([commands[n] for n in mine], at)
                         for n, reply in zip(mine, got, strict=True):
                             replies[n] = reply
                     return replies
@@ -366,7 +342,7 @@ class Link:
             said = ConnectionResetError("it closed the connection")
         if self._closed:
             return self._given_up()
-        failure = unavailable(self.shown if place is None else self._places[place].shown, said)
+        failure = unavailable(self.shown if place is None else self._ways.places[place].shown, said)
         if isinstance(failure, KeyUnfit):
             self.on_unfit()
         return failure

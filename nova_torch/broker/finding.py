@@ -1,15 +1,23 @@
-"""Find the master among several servers, or by Sentinels. Asks by what it is given, and keeps no connection."""
+"""Find the master among several servers, or by Sentinels, and the shards of a cluster. Keeps no connection."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from redis import exceptions as redis_errors
 
 from nova_torch.broker.address import Address, Route
-from nova_torch.broker.slots import parse_slots
+from nova_torch.broker.slots import Shards, parse_slots
 from nova_torch.errors import BrokerUnavailable
+
+if TYPE_CHECKING:
+    from nova_torch.broker.connection import Link
+
+log = logging.getLogger("nova.broker")
 
 ASK_S = 1.5
 """How long one server or Sentinel may take to answer, connection included."""
@@ -79,3 +87,16 @@ async def _by_sentinels(route: Route, master: Address, ask: Ask) -> Address:
         f"no Sentinel says where {route.service} is ({'; '.join(said)}).",
         "Correct broker.url, or start them.",
     )
+
+
+async def find_shards(link: Link) -> Shards | None:
+    """See an answer, and ask which server has what; None when it is the only one."""
+    _, told = await link.batch([("PING",), ("INFO", "cluster")])
+    if b"cluster_enabled:1" not in told:
+        return None
+    (reply,) = await link.tried([("CLUSTER", "SLOTS")])
+    if isinstance(reply, redis_errors.NoPermissionError):
+        log.warning("broker.shards_unknown", extra={"problem": str(reply)})  # if there are more, it says so
+        return None
+    link.refused(reply)
+    return parse_slots(reply, link.address)

@@ -48,7 +48,12 @@ _OWN_TROUBLE: tuple[tuple[type[Exception], str, str], ...] = (
     (
         redis_errors.AskError,  # and MovedError
         "is a node of a cluster, and another one has what was asked for",
-        "It is asked anew which has what. Its user needs the right to ask: +cluster|slots.",
+        "It is asked anew which has what. Its user needs the rights to ask: +cluster|slots +asking.",
+    ),
+    (
+        redis_errors.TryAgainError,
+        "is a cluster, and what was asked for is on its way to another shard",
+        "It is tried again until it has arrived. Nothing needs to be done.",
     ),
 )
 

@@ -50,14 +50,24 @@ class Shards:
         return [home if place is None else place for place in found]
 
     def tags(self) -> list[str]:
-        """Return a hash tag for each master, in their order."""
+        """Return a hash tag for each master that has slots, in their order."""
         found: dict[int, str] = {}
+        places = sorted(set(self.places))
         for number in count():
-            if len(found) == len(self.addresses):
-                return [found[place] for place in range(len(self.addresses))]
+            if len(found) == len(places):
+                return [found[place] for place in places]
             tag = f"s{number}"
             found.setdefault(self.having(slot_of(f"{{{tag}}}")), tag)
-        raise AssertionError("each master has a slot")
+        raise AssertionError("each of these has a slot")
+
+    def moved(self, slot: int, addresses: tuple[Address, ...], place: int) -> Shards:
+        """Return what is known when a slot turns out to be at another place by now, one of `addresses`."""
+        places = dict(zip(self.starts, self.places, strict=True))
+        if slot + 1 < SLOTS:
+            places.setdefault(slot + 1, self.having(slot))
+        places[slot] = place
+        starts = tuple(sorted(places))
+        return Shards(addresses, starts, tuple(places[start] for start in starts))
 
 
 def slot_of(key: str | bytes) -> int:
@@ -102,6 +112,11 @@ def parse_slots(reply: Any, asked: Address) -> Shards | None:
         tuple(start for start, _, _, _ in ranges),
         tuple(places.index((host, port)) for _, _, host, port in ranges),
     )
+
+
+def place_told(host: str, port: int, asked: Address) -> Address:
+    """Return where a server says that another one is; without a host it is its own."""
+    return replace(asked, host=asked.host if host in ("", "?") else host, port=port)
 
 
 def _place(told: Sequence[Any], asked: Address) -> tuple[str, int]:

@@ -6,10 +6,11 @@ import time
 
 import pytest
 
+from nova_torch.broker.following import PAUSES_S
 from tests.integration.test_broker_cluster import cluster_of
-from tests.support.cluster import replicate, servers
+from tests.support.cluster import enlarge, replicate, servers
 from tests.support.node import until
-from tests.support.pair import BACK_S
+from tests.support.pair import BACK_S, Pair
 
 
 @pytest.mark.parametrize("tag", ["a:there", "reg"])
@@ -38,18 +39,61 @@ def test_a_shard_that_is_wiped_loses_nothing() -> None:
             both.all_once()
 
 
-def test_a_slot_that_moves_to_another_shard_is_followed() -> None:
+def connected(both: Pair) -> int:
+    """Return how often the two nodes have connected to the broker."""
+    return sum(one.log().count("broker.up") for one in (both.near, both.far))
+
+
+def test_slots_that_move_to_other_shards_are_followed_without_a_connection_lost() -> None:
     with cluster_of(3) as (both, cluster):
         both.send("there", 3)
         both.all_once()
-        cluster.move_slot("a:there", cluster.of("reg"))
+        before = connected(both)
+        for tag, to in (("a:there", "reg"), ("reg", "a:here"), ("n:far", "a:here"), ("n:near", "a:here")):
+            if cluster.of(tag) is not cluster.of(to):
+                cluster.move_slot(tag, cluster.of(to))
+            both.send("there", 5)
+            both.send("here", 5)
+            both.all_once()
+        assert {row["state"] for row in both.near.call("node_list")} == {"ready"}
+        assert connected(both) == before == 2
+
+
+@pytest.mark.parametrize("tag", ["a:there", "n:far", "reg"])
+def test_what_is_sent_while_a_slot_is_on_its_way_arrives_once_and_in_order_and_no_connection_is_lost(
+    tag: str,
+) -> None:
+    with cluster_of(3) as (both, cluster):
+        both.send("there", 3)
+        both.all_once()
+        to = next(shard for shard in cluster.shards if shard is not cluster.of(tag))
+        began = time.monotonic()
+        with cluster.moving_slot(tag, to) as move:
+            both.send("there", 5)
+            while move(1):
+                both.send("there", 2)
+                both.send("here", 1)
+            both.send("there", 5)  # it has nothing left, and its slot is still its own
+        took_s = time.monotonic() - began
         both.send("there", 5)
         both.all_once()
-        cluster.move_slot("reg", cluster.of("a:here"))
+        assert connected(both) == 2 or took_s > sum(PAUSES_S) / 2, "it was followed, if it was not too long"
+        assert {row["state"] for row in both.near.call("node_list")} == {"ready"}
+
+
+def test_a_shard_that_joins_and_takes_slots_is_found() -> None:
+    with servers(1) as (new,), cluster_of(3) as (both, cluster):
+        both.send("there", 3)
+        both.all_once()
+        enlarge(cluster, new)
+        cluster.move_slot("a:there", new)
         both.send("there", 5)
         both.send("here", 5)
         both.all_once()
-        assert {row["state"] for row in both.near.call("node_list")} == {"ready"}
+        until(lambda: "(4 shards)" in both.near.call("status")["broker"]["url"], 45, "the new shard")
+        new.ask("FLUSHALL")  # and what it loses is missed
+        both.send("there", 5)
+        both.all_once()
 
 
 def test_a_shard_without_a_replica_is_waited_for_and_named() -> None:

@@ -164,9 +164,9 @@ def test_a_user_who_may_not_ask_for_the_shards_is_told_so() -> None:
                 return str([check for check in lone.call("status")["health"] if "broker" in check["code"]])
 
             until(lambda: "is a node of a cluster" in told(), 45, "the finding")
-            assert "+cluster|slots" in told()
+            assert "+cluster|slots +asking" in told()
             for server in cluster.servers:
-                server.ask("ACL", "SETUSER", "small", "+cluster|slots")
+                server.ask("ACL", "SETUSER", "small", "+cluster|slots", "+asking")
             until(lambda: lone.call("status")["broker"]["state"] == "up", 45, "the broker")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from nova_torch.broker.slots import SLOTS, slot_of
@@ -69,12 +69,29 @@ class Cluster:
 
     def move_slot(self, tag: str, to: OwnServer) -> None:
         """Give the slot of a hash tag to another shard, with its keys, as redis-cli does."""
+        with self.moving_slot(tag, to):
+            pass
+
+    @contextlib.contextmanager
+    def moving_slot(self, tag: str, to: OwnServer) -> Iterator[Callable[[int], int]]:
+        """Begin to give the slot of a hash tag to another shard, and end it; what is yielded moves so many keys.
+
+        Meanwhile its own shard has what did not go yet, the other one what did, and neither what has keys at both.
+        """
         slot, source = slot_of(f"{{{tag}}}"), self.of(tag)
         target_id, source_id = (server.ask("CLUSTER", "MYID").decode() for server in (to, source))
         to.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", source_id)
         source.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", target_id)
-        while keys := source.ask("CLUSTER", "GETKEYSINSLOT", slot, 100):
-            source.ask("MIGRATE", "127.0.0.1", to.port, "", 0, 5000, "AUTH", to.password, "KEYS", *keys)
+
+        def move(count: int) -> int:
+            keys = source.ask("CLUSTER", "GETKEYSINSLOT", slot, count)
+            if keys:
+                source.ask("MIGRATE", "127.0.0.1", to.port, "", 0, 5000, "AUTH", to.password, "KEYS", *keys)
+            return len(keys)
+
+        yield move
+        while move(100):
+            pass
         for server in (to, source):
             server.ask("CLUSTER", "SETSLOT", slot, "NODE", target_id)
 
@@ -93,6 +110,15 @@ def join(first: OwnServer, others: list[OwnServer]) -> Cluster:
     made = Cluster(servers)
     made.wait_whole()
     return made
+
+
+def enlarge(cluster: Cluster, server: OwnServer) -> None:
+    """Let another server join that has no slots yet; return when all know it."""
+    bus = in_cluster_mode(server)
+    cluster.shards[0].ask("CLUSTER", "MEET", "127.0.0.1", server.port, bus)
+    name = server.ask("CLUSTER", "MYID")
+    until(lambda: all(name in one.ask("CLUSTER", "NODES") for one in cluster.servers), 15, "it known")
+    until(lambda: is_whole(server), 15, "the cluster known to it")
 
 
 def replicate(cluster: Cluster, master: OwnServer, replica: OwnServer) -> None:

@@ -12,7 +12,7 @@ def test_a_node_has_the_right_to_every_command_that_is_sent_and_to_no_other() ->
     told = commands_of("nova-node")
     of_a_cluster = {"cluster"}
     assert sent - set(told) == of_a_cluster, "add them to the rights of nova-node in docs/broker.md"
-    assert "`+cluster|slots`" in (ROOT / "docs" / "broker.md").read_text(encoding="utf-8")
+    assert "`+cluster|slots +asking`" in (ROOT / "docs" / "broker.md").read_text(encoding="utf-8")
     assert set(told) - sent == set(), "no longer sent: take them out of docs/broker.md"
     assert len(told) == len(set(told))
 

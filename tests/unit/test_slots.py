@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from nova_torch.broker.address import Address
-from nova_torch.broker.slots import SLOTS, Shards, key_of, parse_slots, slot_of
+from nova_torch.broker.following import ASK, MOVED, TRYAGAIN, again, for_good
+from nova_torch.broker.scripts import ENQUEUE
+from nova_torch.broker.slots import SLOTS, Shards, key_of, parse_slots, place_told, slot_of
 from nova_torch.errors import BrokerUnavailable
 
 ASKED = Address(scheme="redis", host="asked", port=1)
@@ -80,3 +82,34 @@ def test_a_cluster_that_is_asked_through_a_socket_is_gone_to_by_its_ports() -> N
     shards = parse_slots([row(0, 99, b"", 1), row(100, SLOTS - 1, b"b", 2)], asked)
     assert shards is not None
     assert [one.shown for one in shards.addresses] == ["redis://127.0.0.1:1", "redis://b:2"]
+
+
+def test_a_slot_that_has_moved_is_looked_for_where_it_is_and_its_neighbours_where_they_were() -> None:
+    shards = three()
+    for slot in (0, 1, 5460, 5461, 8000, SLOTS - 1):
+        to = (shards.having(slot) + 1) % 3
+        moved = shards.moved(slot, shards.addresses, to)
+        there = [moved.having(n) for n in range(SLOTS)]
+        assert there == [to if n == slot else shards.having(n) for n in range(SLOTS)]
+        assert moved.moved(slot, shards.addresses, shards.having(slot)).having(slot) == shards.having(slot)
+    new = (*shards.addresses, Address(scheme="redis", host="d", port=4))
+    joined = shards.moved(5, new, 3)
+    assert (joined.having(5), len(joined.tags())) == (3, 4)
+
+
+def test_a_shard_that_has_no_slot_left_needs_no_tag() -> None:
+    shards = Shards(three().addresses, (0, 1), (1, 2))
+    left = shards.moved(0, shards.addresses, 2)
+    assert [left.having(slot_of(f"{{{tag}}}")) for tag in left.tags()] == [2]
+
+
+def test_a_command_is_sent_again_with_what_the_other_shard_needs() -> None:
+    moved, asked = MOVED("5 b:2"), ASK("5 b:2")
+    split = TRYAGAIN("Multiple keys request during rehashing of slot")
+    assert [for_good(reply) for reply in (moved, asked, split)] == [True, False, False]
+    assert again(("GET", "k"), moved) == again(("GET", "k"), split) == [("GET", "k")]
+    assert again(("GET", "k"), asked) == [("ASKING",), ("GET", "k")]
+    by_sha = ("EVALSHA", ENQUEUE.sha, 1, "k", "word")
+    assert again(by_sha, moved) == [("EVAL", ENQUEUE.text, 1, "k", "word")], "it may not know the script"
+    assert place_told("", 7, ASKED).shown == "redis://asked:7"
+    assert place_told("b", 2, ASKED).shown == "redis://b:2"
