@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+from operator import attrgetter
 from typing import Any
 
 import msgpack
@@ -11,9 +13,32 @@ import msgpack
 from nova_torch.errors import AgentNotFound, NotFound
 from nova_torch.nearest import suggestion
 from nova_torch.nodes import NodeCard, NodeState, state_of
-from nova_torch.values import AgentRecord, AgentState
+from nova_torch.values import AgentId, AgentRecord, AgentState
 
 NODE = "node:"
+PASSING = frozenset({"last_seen_ms", "performance", "queued"})
+"""What of an agent is no news when it changes, or not always."""
+_by_name = attrgetter("agent_id")
+_lasting = attrgetter(*(part.name for part in fields(AgentRecord) if part.name not in PASSING))
+
+
+class Roll(tuple[AgentRecord, ...]):  # noqa: SLOT001 - what is made once is kept in its dictionary
+    """The agents that a node tells of, and what is made of them once, however often they are looked at."""
+
+    @cached_property
+    def by_name(self) -> dict[AgentId, AgentRecord]:
+        """Each under its name."""
+        return {record.agent_id: record for record in self}
+
+    @cached_property
+    def lost(self) -> dict[AgentId, AgentRecord]:
+        """Each as it is while its node is away."""
+        return {name: _lost(record) for name, record in self.by_name.items()}
+
+
+def roll_of(agents: Sequence[AgentRecord]) -> Roll:
+    """Return these agents as a roll."""
+    return agents if isinstance(agents, Roll) else Roll(agents)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +75,12 @@ class NodeView:
     def free(self) -> int | None:
         """How many more agents it has room for; None: no limit is configured."""
         return max(0, self.card.max_agents - len(self.agents)) if self.card.max_agents else None
+
+    @property
+    def by_name(self) -> Mapping[AgentId, AgentRecord]:
+        """Its agents, each under its name; `lost` when its lease is over."""
+        roll = roll_of(self.agents)
+        return roll.by_name if self.alive else roll.lost
 
     def to_json(self) -> dict[str, Any]:
         """Return the row of `novactl node list`."""
@@ -112,6 +143,44 @@ class Presence:
         )
 
 
+class Writer:
+    """Writes what a node publishes; an agent whose record is the very same as before is packed already."""
+
+    def __init__(self) -> None:
+        self._packed: dict[AgentId, tuple[AgentRecord, bytes]] = {}
+
+    def __repr__(self) -> str:
+        return f"<Writer {len(self._packed)} agents>"
+
+    def blob(
+        self,
+        node: str,
+        agents: Iterable[AgentRecord],
+        *,
+        now_ms: int,
+        bridges: Sequence[str] = (),
+        card: NodeCard | None = None,
+    ) -> bytes:
+        """Return what `node` publishes."""
+        before, self._packed = self._packed, {}
+        told = [self._row(agent, before.get(agent.agent_id)) for agent in agents]
+        about = {} if card is None else card.to_json()
+        packer = msgpack.Packer(autoreset=False)
+        packer.pack_map_header(5)
+        for name, value in (("node", node), ("at_ms", now_ms), ("bridges", list(bridges)), ("about", about)):
+            packer.pack(name)
+            packer.pack(value)
+        packer.pack("agents")
+        packer.pack_array_header(len(told))
+        return b"".join((packer.bytes(), *told))
+
+    def _row(self, agent: AgentRecord, before: tuple[AgentRecord, bytes] | None) -> bytes:
+        if before is None or before[0] is not agent:
+            before = agent, msgpack.packb(agent.to_json())
+        self._packed[agent.agent_id] = before
+        return before[1]
+
+
 def write_blob(
     node: str,
     agents: Iterable[AgentRecord],
@@ -121,35 +190,29 @@ def write_blob(
     card: NodeCard | None = None,
 ) -> bytes:
     """Return what a node publishes of itself."""
-    told = [agent.to_json() for agent in agents]
-    about = {} if card is None else card.to_json()
-    return bytes(
-        msgpack.packb(
-            {"node": node, "at_ms": now_ms, "agents": told, "bridges": list(bridges), "about": about}
-        )
-    )
+    return Writer().blob(node, agents, now_ms=now_ms, bridges=bridges, card=card)
 
 
-def essence(agents: Iterable[AgentRecord], card: NodeCard, bridges: Sequence[str] = ()) -> bytes:
-    """Return what of a node's blob is news when it changes.
+def essence(agents: Iterable[AgentRecord], card: NodeCard, bridges: Sequence[str] = ()) -> object:
+    """Return what of a node's blob is news when it changes: something to compare.
 
     Not when an agent was seen last, not its figures, which change with every message, not what an idle agent is
     about to be given, and not the node's load: in a fleet at work each beat would carry the whole, and whoever
     reads the registry would decode all of it anew.
     """
-    told = [agent.to_json() | {"last_seen_ms": 0, "performance": None} | _passing(agent) for agent in agents]
-    return bytes(msgpack.packb([told, {**card.to_json(), "load": None}, list(bridges)]))
+    # what waits for an idle one is typed at once: gone before anybody could read of it
+    told = [(_lasting(agent), 0 if agent.state is AgentState.IDLE else agent.queued) for agent in agents]
+    return told, {**card.to_json(), "load": None}, tuple(bridges)
 
 
-def _passing(agent: AgentRecord) -> dict[str, Any]:
-    """Return what of an agent is gone before anybody could read it: what waits for an idle one is typed at once."""
-    return {"queued": 0} if agent.state is AgentState.IDLE else {}
+def read_blob(node: str, blob: bytes, *, alive: bool, before: Sequence[AgentRecord] = ()) -> NodeView | None:
+    """Return what a node published, or None when it cannot be read; unknown fields are ignored.
 
-
-def read_blob(node: str, blob: bytes, *, alive: bool) -> NodeView | None:
-    """Return what a node published, or None when it cannot be read; unknown fields are ignored."""
+    `before` is what it told of its agents the last time: who has not changed is not read anew.
+    """
     if not blob:
         return NodeView(node=node, alive=alive)
+    known = roll_of(before).by_name
     try:
         data = msgpack.unpackb(blob)
         at_ms = data.get("at_ms")
@@ -157,7 +220,7 @@ def read_blob(node: str, blob: bytes, *, alive: bool) -> NodeView | None:
             node=node,
             alive=alive,
             last_seen_ms=at_ms if isinstance(at_ms, int) else 0,
-            agents=tuple(AgentRecord.from_json(agent) for agent in data["agents"]),
+            agents=Roll(_read(row, known) for row in data["agents"]),
             bridges=frozenset(str(name) for name in data.get("bridges") or ()),
             card=NodeCard.from_json(data.get("about")),
         )
@@ -165,16 +228,28 @@ def read_blob(node: str, blob: bytes, *, alive: bool) -> NodeView | None:
         return None
 
 
+def _read(row: dict[str, Any], known: Mapping[AgentId, AgentRecord]) -> AgentRecord:
+    before = known.get(AgentId(str(row["agent_id"])))
+    if before is not None and before.last_seen_ms == row.get("last_seen_ms") and before.to_json() == row:
+        return before
+    return AgentRecord.from_json(row)
+
+
 def everybody(views: Iterable[NodeView]) -> list[AgentRecord]:
     """Return the agents of every node, by name; those of a node whose lease is over are `lost`.
 
     One that two nodes tell of (its node was lost, and it was started elsewhere) is where the lease holds.
     """
-    found: dict[str, AgentRecord] = {}
-    for view in sorted(views, key=lambda view: (view.alive, view.last_seen_ms)):
-        for record in view.agents:
-            found[record.agent_id] = record if view.alive else _lost(record)
+    found = together(views)
     return [found[name] for name in sorted(found)]
+
+
+def together(views: Iterable[NodeView]) -> dict[AgentId, AgentRecord]:
+    """Return the agents of every node, each under its name, as `everybody` does, in no order."""
+    found: dict[AgentId, AgentRecord] = {}
+    for view in sorted(views, key=lambda view: (view.alive, view.last_seen_ms)):
+        found.update(view.by_name)
+    return found
 
 
 def _lost(record: AgentRecord) -> AgentRecord:
@@ -183,9 +258,14 @@ def _lost(record: AgentRecord) -> AgentRecord:
 
 def seen_by_lease(view: NodeView, *, expires_ms: int) -> NodeView:
     """Return `view` with the time of its last beat, which its lease tells: most beats say nothing else."""
-    if not view.card.lease_ms:
-        return view
-    return replace(view, last_seen_ms=max(view.last_seen_ms, expires_ms - view.card.lease_ms))
+    seen_ms = seen_at(view, expires_ms=expires_ms)
+    return view if seen_ms == view.last_seen_ms else replace(view, last_seen_ms=seen_ms)
+
+
+def seen_at(view: NodeView, *, expires_ms: int) -> int:
+    """Return when the node last beat, by its own word or by its lease."""
+    lease_ms = view.card.lease_ms
+    return max(view.last_seen_ms, expires_ms - lease_ms) if lease_ms else view.last_seen_ms
 
 
 def matching(
@@ -197,16 +277,16 @@ def matching(
     state: str | None = None,
 ) -> list[AgentRecord]:
     """Return the agents that match everything that is given, by name; all of `skills` must match."""
-    wanted = set(skills)
-    found = [
-        record
-        for record in records
-        if (role is None or record.role == role)
-        and (node is None or record.node == node)
-        and (state is None or record.state == state)
-        and wanted <= set(record.skills)
-    ]
-    return sorted(found, key=lambda record: record.agent_id)
+    if role is not None:
+        records = [record for record in records if record.role == role]
+    if node is not None:
+        records = [record for record in records if record.node == node]
+    if state is not None:
+        records = [record for record in records if record.state == state]
+    if skills:
+        wanted = set(skills)
+        records = [record for record in records if wanted.issubset(record.skills)]
+    return sorted(records, key=_by_name)
 
 
 def presence(name: str, views: Sequence[NodeView]) -> Presence:

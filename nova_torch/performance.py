@@ -47,6 +47,8 @@ class Performance:
     @classmethod
     def from_json(cls, data: object) -> Performance:
         """Make it from such an object; what is missing or odd is 0."""
+        if data == _NOTHING_YET:
+            return NOTHING_YET
         given = data if isinstance(data, Mapping) else {}
         seconds, took = given.get("ack_median_s"), given.get("avg_completion_time")
         names = ("messages", "acknowledged", "submitted", "failed", "tasks_completed", "tasks_failed")
@@ -83,3 +85,8 @@ class Performance:
             failed=len(rows) - len(acknowledged) - submitted,
             ack_median_s=round(median(acknowledged), 3) if acknowledged else None,
         )
+
+
+NOTHING_YET = Performance()
+"""Of who has settled nothing: one for all, since a fleet has thousands of them."""
+_NOTHING_YET = NOTHING_YET.to_json()

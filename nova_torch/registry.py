@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nova_torch.fleet import NodeView, everybody, matching
+from nova_torch.fleet import NodeView, everybody, matching, together
 from nova_torch.nearest import suggestion
 from nova_torch.values import AgentRecord, AgentState
 
@@ -54,7 +54,7 @@ class Change:
 def find(views: Sequence[NodeView], query: Query) -> list[AgentRecord]:
     """Return the agents that match, by name."""
     found = matching(
-        everybody(views), role=query.role, skills=query.skills, node=query.node, state=query.state
+        together(views).values(), role=query.role, skills=query.skills, node=query.node, state=query.state
     )
     if query.labels:
         there = {view.node for view in views if all(has_label(view, label) for label in query.labels)}

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from nova_torch import words
-from nova_torch.performance import Performance
+from nova_torch.performance import NOTHING_YET, Performance
 
 AgentId = words.AgentId
 NodeId = words.NodeId
@@ -107,6 +107,8 @@ class AgentState(StrEnum):
     EXITED = "exited"
     LOST = "lost"
 
+
+_STATES = {state.value: state for state in AgentState}
 
 NOVA_STATUS = {
     AgentState.STARTING: "initializing",
@@ -298,7 +300,7 @@ class AgentRecord:
     detail: str = ""
     attention: str = ""
     """What it needs a person for: dialog, limit, draft or exited."""
-    performance: Performance = field(default_factory=Performance)
+    performance: Performance = NOTHING_YET
     """What became of its last messages."""
     more: Mapping[str, object] = field(default_factory=dict, hash=False)
     """What a node of a newer version told besides: passed on as it is."""
@@ -353,21 +355,23 @@ class AgentRecord:
         Unknown fields are kept in `more`, and so is a state that only a newer version knows: here it is `busy`.
         """
         skills = data.get("skills")
-        known = cls.__dataclass_fields__
-        more = {name: value for name, value in data.items() if isinstance(name, str) and name not in known}
-        state = str(data["state"])
-        if state not in list(AgentState):
-            more["state"], state = state, AgentState.BUSY.value
+        known = cls.__dataclass_fields__.keys()
+        more: dict[str, object] = {}
+        if not data.keys() <= known:
+            more |= {name: it for name, it in data.items() if isinstance(name, str) and name not in known}
+        state = _STATES.get(told := str(data["state"]))
+        if state is None:
+            more["state"], state = told, AgentState.BUSY
         return cls(
             agent_id=AgentId(str(data["agent_id"])),
             role=str(data.get("role", "")),
-            skills=tuple(str(s) for s in skills) if isinstance(skills, (list, tuple)) else (),
+            skills=tuple(map(str, skills)) if isinstance(skills, (list, tuple)) else (),
             node=NodeId(str(data.get("node", ""))),
             driver=str(data.get("driver", "")),
             pane=str(data.get("pane", "")),
             session=str(data.get("session", "")),
             window=str(data.get("window", "")),
-            state=AgentState(state),
+            state=state,
             state_since_ms=_integer(data.get("state_since_ms")),
             queued=_integer(data.get("queued")),
             last_seen_ms=_integer(data.get("last_seen_ms")),

@@ -13,11 +13,12 @@ from dataclasses import replace
 
 from nova_torch.errors import AgentNotFound, Conflict, InvalidRequest, NotFound, PaneNotFound
 from nova_torch.nearest import suggestion
-from nova_torch.performance import Performance
+from nova_torch.performance import NOTHING_YET, Performance
 from nova_torch.values import AGENT_ID, AgentId, AgentRecord, AgentSpec, NodeId, PaneId
 from noval_d.agents.agent import Agent
 from noval_d.agents.attention import Attention
 from noval_d.agents.driver import Driver, stand_in
+from noval_d.agents.rows import Rows
 from noval_d.agents.spec import fitted, read_spec, write_spec
 from noval_d.agents.states import Transition
 from noval_d.delivery.worker import Worker
@@ -48,7 +49,8 @@ class Roster:
         tell: Callable[[Agent, Transition | Attention | None], None] = lambda _agent, _news: None,
         task_of: Callable[[AgentId, bool], str] = lambda _agent, _asked: "",
         in_question: Callable[[], Container[AgentId]] = tuple,
-        performance_of: Callable[[AgentId], Performance] = lambda _agent: Performance(),
+        performance_of: Callable[[AgentId], Performance] = lambda _agent: NOTHING_YET,
+        tally_of: Callable[[AgentId], Mapping[str, int]] = lambda _agent: {},
     ) -> None:
         self._node = node
         self._store = store
@@ -57,9 +59,8 @@ class Roster:
         self._clock_ms = clock_ms
         self._make_worker = make_worker
         self._tell = tell
-        self._task_of = task_of
+        self._rows = Rows(node, task_of=task_of, performance_of=performance_of, tally_of=tally_of)
         self._in_question = in_question
-        self._performance_of = performance_of
         self.agents: dict[AgentId, Agent] = {}
         self.workers: dict[AgentId, Worker] = {}
         self.server = ""
@@ -166,6 +167,7 @@ class Roster:
             await self._unmark(client, agent.facts.pane_id)
         del self.agents[agent.id]
         worker = self.workers.pop(agent.id)
+        self._rows.forget(agent.id)
         log.info("agent.unregistered", extra={"agent": agent.id})
         return agent, worker
 
@@ -228,26 +230,7 @@ class Roster:
 
     def record(self, agent: Agent, queued: int, *, asked: bool = True) -> AgentRecord:
         """Return the row that `novactl agents` shows. Not `asked`: it is known that no question waits for it."""
-        facts = agent.facts
-        return AgentRecord(
-            agent_id=agent.id,
-            role=agent.spec.role,
-            skills=agent.spec.skills,
-            node=self._node,
-            driver=agent.driver.name,
-            pane=facts.pane_id if facts else "",
-            session=facts.session if facts else "",
-            window=facts.window_name if facts else "",
-            state=agent.state,
-            state_since_ms=agent.state_since_ms,
-            queued=queued,
-            last_seen_ms=agent.seen_ms,
-            current_task=self._task_of(agent.id, asked),
-            state_source=agent.standing.source.value,
-            detail=agent.standing.detail,
-            attention=agent.attention.reason if agent.attention is not None else "",
-            performance=self._performance_of(agent.id),
-        )
+        return self._rows.of(agent, queued, asked=asked)
 
     def _add(self, spec: AgentSpec) -> Agent:
         driver = self.drivers.get(spec.driver) or stand_in(spec.driver)

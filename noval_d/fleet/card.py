@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
-from nova_torch.fleet import essence, write_blob
+from nova_torch.fleet import Writer, essence
 from nova_torch.nodes import NodeCard
 from nova_torch.values import AgentRecord
 from nova_torch.version import VERSION
+from noval_d.fleet.saying import Saying
 from noval_d.vitals.checks import FAIL_LAG
 
 if TYPE_CHECKING:
     from noval_d.node.node import Node
 
 
-def whole(node: Node) -> bytes:
+def saying(node: Node) -> Saying:
+    """Return what says all this with the beats of `node`."""
+    return Saying(partial(whole, node, Writer()), partial(gist, node))
+
+
+def whole(node: Node, writer: Writer) -> bytes:
     """Return everything, as it is published."""
-    return write_blob(
+    return writer.blob(
         node.name,
         mine(node),
         now_ms=node.clock_ms(),
@@ -25,7 +32,7 @@ def whole(node: Node) -> bytes:
     )
 
 
-def gist(node: Node) -> bytes:
+def gist(node: Node) -> object:
     """Return what of it is news when it changes."""
     return essence(mine(node), card(node), node.bridges.names)
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 import msgpack
 
 from nova_torch.broker import NodeLease
 from nova_torch.errors import BrokerUnavailable
-from nova_torch.fleet import NodeView, read_blob, seen_by_lease
+from nova_torch.fleet import NodeView, read_blob, seen_at
 from nova_torch.rejections import REQUIRE
-from nova_torch.values import AgentId, NodeId
+from nova_torch.values import AgentId, AgentRecord, NodeId
 from noval_d.node.link import BrokerLink
 
 log = logging.getLogger("nova.fleet")
@@ -31,8 +31,8 @@ class Others:
         self._node = node
         self._link = link
         self._clock = clock
-        self._read: dict[str, tuple[bytes, NodeView]] = {}
-        """Of each node its last blob and what it says, so that only what changed is read."""
+        self._read: dict[str, _Known] = {}
+        """Of each node what was read, so that only what changed is read."""
         self._views: tuple[NodeView, ...] = ()
         self.ordered = b""
         """What this node itself was ordered to do, at the last look."""
@@ -40,8 +40,8 @@ class Others:
         self._strict = False
         """Whether any of them took only what is signed."""
         self._asking = asyncio.Lock()
-        self._places: dict[AgentId, NodeView] = {}
-        self._names: frozenset[AgentId] = frozenset()
+        self._met: set[AgentId] = set()
+        """Agents that were met since the last look; while the registry fills again, also those of before."""
         self._refilled_at = float("-inf")
 
     def __repr__(self) -> str:
@@ -66,19 +66,23 @@ class Others:
                 return ()
             self.ordered = mine[0].order
             others = [lease for lease in leases if lease.node != self._node]
+            if self._clock() < self._refilled_at:
+                self._met.update(self.names)
+            else:
+                self._met.clear()
             self._views = tuple(self._view(lease) for lease in others)
             self._read = {lease.node: self._read[lease.node] for lease in others}
             self._at = self._clock()
             self._strict = bool(self.strict_nodes)
-            self._places = {r.agent_id: view for view in self._views if view.alive for r in view.agents}
-            there = frozenset(self._places)
-            self._names = self._names | there if self._clock() < self._refilled_at else there
             return self._views
 
     @property
     def names(self) -> frozenset[AgentId]:
         """The agents of the nodes that lived at the last look, and those that were met since."""
-        return self._names
+        return frozenset(self._met.union(*self._living()))
+
+    def _living(self) -> list[Mapping[AgentId, AgentRecord]]:
+        return [view.by_name for view in self._views if view.alive]
 
     async def strict(self, mailbox: AgentId) -> str:
         """Return the living node that has `mailbox` and takes only what is signed; '' when there is none."""
@@ -88,8 +92,11 @@ class Others:
         for fresh_s in (SIGNING_FRESH_S, FRESH_S):  # nothing is refused for what was so a moment ago
             views = await self.views(fresh_s=fresh_s)
             name = mailbox.removeprefix("@")
-            boxes = (view for view in views if view.alive and view.node == name)
-            view = self._places.get(mailbox) if mailbox == name else next(boxes, None)
+            if mailbox == name:
+                boxes = (view for view in reversed(self._views) if view.alive and mailbox in view.by_name)
+            else:
+                boxes = (view for view in views if view.alive and view.node == name)
+            view = next(boxes, None)
             if view is None or view.card.signing != REQUIRE:
                 return ""
             node = view.node
@@ -122,10 +129,10 @@ class Others:
                 self._link.failed(error)
             else:
                 if owned:
-                    self._names |= {agent}
+                    self._met.add(agent)
                 if owned or self._clock() >= self._refilled_at:
                     return owned
-        return agent in self.names
+        return agent in self._met or any(agent in names for names in self._living())
 
     async def mute(self, node: str) -> bool:
         """Tell whether a node says that it signs nothing."""
@@ -142,21 +149,31 @@ class Others:
 
     def _view(self, lease: NodeLease) -> NodeView:
         known = self._read.get(lease.node)
-        if known is None or known[0] != lease.blob:
-            view = read_blob(lease.node, lease.blob, alive=lease.alive)
-            if view is None:
+        if known is None or known.blob != lease.blob:
+            before = known.told.agents if known is not None else ()
+            told = read_blob(lease.node, lease.blob, alive=lease.alive, before=before)
+            if told is None:
                 log.warning("fleet.unreadable_node", extra={"node": lease.node})
-                view = NodeView(node=lease.node, alive=lease.alive)
-            known = self._read[lease.node] = (lease.blob, view)
+                told = NodeView(node=lease.node, alive=lease.alive)
+            known = self._read[lease.node] = _Known(lease.blob, told, told)
+        told, view = known.told, known.view
         # After a pause of the broker, or of this very node, every lease is over for a moment and nobody is dead:
         # only who has beaten steadily himself can tell.
-        alive = lease.alive or (not self._link.steady and not known[1].card.left)
-        return replace(
-            seen_by_lease(known[1], expires_ms=lease.expires_ms),
-            alive=alive,
-            silent_ms=0 if alive else lease.silent_ms,
-            order=read_order(lease.order)[0],
-        )
+        alive = lease.alive or (not self._link.steady and not told.card.left)
+        seen_ms = seen_at(told, expires_ms=lease.expires_ms)
+        silent_ms, order = 0 if alive else lease.silent_ms, read_order(lease.order)[0]
+        if (view.alive, view.last_seen_ms, view.silent_ms, view.order) != (alive, seen_ms, silent_ms, order):
+            known.view = replace(told, alive=alive, last_seen_ms=seen_ms, silent_ms=silent_ms, order=order)
+        return known.view
+
+
+@dataclass(slots=True)
+class _Known:
+    """What was read of a node: its last blob, what that says, and the node as it was at the last look."""
+
+    blob: bytes
+    told: NodeView
+    view: NodeView
 
 
 def write_order(what: str, details: object) -> bytes:

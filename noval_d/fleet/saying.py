@@ -17,7 +17,7 @@ class Said:
 
     news: News
     blob: bytes
-    essence: bytes
+    essence: object
 
 
 class Saying:
@@ -26,13 +26,13 @@ class Saying:
     def __init__(
         self,
         whole: Callable[[], bytes],
-        essence: Callable[[], bytes],
+        essence: Callable[[], object],
         jitter: Callable[[float, float], float] = random.uniform,
     ) -> None:
         self._whole = whole
         self._essence = essence
         self._jitter = jitter
-        self._known: bytes | None = None
+        self._known: object = None
         self._again_at = 0.0
 
     def __repr__(self) -> str:

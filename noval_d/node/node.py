@@ -27,11 +27,10 @@ from noval_d.delivery.injector import Injector
 from noval_d.delivery.worker import Worker
 from noval_d.fleet.answers import answers
 from noval_d.fleet.asks import Asks
-from noval_d.fleet.card import gist, whole
+from noval_d.fleet.card import saying
 from noval_d.fleet.drain import Draining
 from noval_d.fleet.load import Meter
 from noval_d.fleet.others import Others
-from noval_d.fleet.saying import Saying
 from noval_d.fleet.taken import let_go
 from noval_d.fleet.watchers import Watchers
 from noval_d.life.lives import Lives
@@ -134,8 +133,9 @@ class Node:
             task_of=lambda agent, asked: (
                 self.tasks.of(agent) or (self.talk.current_task(agent) if asked else "")
             ),
+            performance_of=self.performances.of,
+            tally_of=lambda agent: self.tasks.tally(agent),  # noqa: PLW0108 - made below
             in_question=lambda: self.talk.in_question(),  # noqa: PLW0108 - made below
-            performance_of=lambda agent: self.performances.of(agent).with_tasks(self.tasks.tally(agent)),
         )
         self.guard = Guard(
             self.name,
@@ -182,7 +182,7 @@ class Node:
             lease_s=config.broker.lease_s,
             beat_s=config.broker.beat_s,
             keeper=self.keeper,
-            saying=Saying(partial(whole, self), partial(gist, self)),
+            saying=saying(self),
             agents=lambda: (*self.roster.agents, self.talk.box),
             clock=since_boot,
             bearer=partial(identity, directory),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import msgpack
 import pytest
 
 from nova_torch.errors import ConfigInvalid
-from nova_torch.fleet import NodeView, essence, everybody, read_blob, seen_by_lease, write_blob
+from nova_torch.fleet import NodeView, Writer, essence, everybody, read_blob, seen_by_lease, write_blob
 from nova_torch.nodes import DOWN_MS, Drain, Load, NodeCard, check_labels, last_of, pace, state_of
 from nova_torch.performance import Performance
 from nova_torch.values import AgentId, AgentRecord, AgentState, NodeId
@@ -147,6 +148,63 @@ def test_only_what_is_new_is_said_and_the_whole_again_now_and_then() -> None:
     assert [beat(now) for now in (21, 26, 37)] == ["new", "same", "again"]
     saying.forget()
     assert [beat(now) for now in (38, 39)] == ["new", "same"]
+
+
+def test_all_that_a_node_tells_is_news_but_what_passes() -> None:
+    changes: dict[str, object] = {
+        "agent_id": "b", "role": "r", "skills": ("sql",), "node": "m", "driver": "claude", "pane": "%2",
+        "session": "t", "window": "v", "state": AgentState.BUSY, "state_since_ms": 2, "queued": 1,
+        "last_seen_ms": 9, "current_task": "t", "state_source": "hook", "detail": "d", "attention": "limit",
+        "performance": Performance(messages=1), "more": {"newer": 1},
+    }  # fmt: skip
+    assert changes.keys() == AgentRecord.__dataclass_fields__.keys()
+    busy = replace(agent("a"), state=AgentState.DRAFT)
+    news = {
+        part
+        for part, value in changes.items()
+        if essence([busy], NodeCard()) != essence([replace(busy, **{part: value})], NodeCard())  # type: ignore[arg-type]
+    }
+    assert changes.keys() - news == {"last_seen_ms", "performance"}
+    one = essence([agent("a")], NodeCard(), ["stream:x"])
+    assert one == essence([agent("a")], NodeCard(load=Load(cores=2)), ["stream:x"])
+    for other in (
+        essence([agent("a"), agent("b")], NodeCard(), ["stream:x"]),
+        essence([agent("a")], NodeCard(errors=("x",)), ["stream:x"]),
+        essence([agent("a")], NodeCard(), []),
+    ):
+        assert one != other
+
+
+def test_what_was_packed_before_is_told_as_what_is_packed_anew() -> None:
+    writer, card = Writer(), NodeCard(labels=("gpu",))
+    a, b, c = agent("a"), agent("b"), agent("c")
+    for agents in ([a, b], [a, b], [b, c, a], [replace(a, queued=2), b], [], [a]):
+        blob = writer.blob("n", agents, now_ms=7, bridges=["stream:x"], card=card)
+        assert msgpack.unpackb(blob) == {
+            "node": "n", "at_ms": 7, "agents": [each.to_json() for each in agents], "bridges": ["stream:x"],
+            "about": card.to_json(),
+        }  # fmt: skip
+        assert repr(writer) == f"<Writer {len(agents)} agents>"  # who is gone is not kept
+
+
+def test_who_has_not_changed_is_not_read_anew() -> None:
+    newer = replace(agent("new"), state=AgentState.BUSY, more={"state": "dreaming", "mood": "good"})
+    told = [
+        agent("a"),
+        agent("b"),
+        agent("same"),
+        newer,
+        replace(agent("p"), performance=Performance(messages=3)),
+    ]
+    first = read_blob("n", write_blob("n", told, now_ms=7), alive=True)
+    assert first is not None
+    assert first.agents == tuple(told)
+    told[:2] = [agent("a", seen=9), replace(agent("b"), performance=Performance(messages=1, failed=1))]
+    second = read_blob("n", write_blob("n", told, now_ms=8), alive=True, before=first.agents)
+    assert second is not None
+    assert second.agents == tuple(told)
+    same = [x is y for x, y in zip(first.agents, second.agents, strict=True)]
+    assert same == [False, False, True, True, True]
 
 
 def test_an_order_is_read_as_it_was_given() -> None:

@@ -59,6 +59,23 @@ def test_all_that_is_asked_must_match(query: Query, names: str) -> None:
     assert "".join(record.agent_id for record in find(FLEET, query)) == names
 
 
+def test_agents_are_in_the_order_of_their_names_however_nodes_tell_of_them() -> None:
+    views = [
+        NodeView(node="x", alive=True, agents=(agent("c", node="x"), agent("a", node="x", state="busy"))),
+        NodeView(node="y", alive=True, agents=(agent("d", node="y", state="busy"), agent("B", node="y"))),
+    ]
+    assert [r.agent_id for r in find(views, Query())] == ["B", "a", "c", "d"]
+    assert [r.agent_id for r in find(views, Query(state="busy"))] == ["a", "d"]
+
+
+@pytest.mark.parametrize("query", [Query(state="lost"), Query(node="old"), Query(role="reviewer")])
+def test_who_lives_elsewhere_by_now_is_not_found_as_it_was(query: Query) -> None:
+    old = NodeView(node="old", alive=False, last_seen_ms=9, agents=(agent("a", role="reviewer", node="old"),))
+    new = NodeView(node="new", alive=True, last_seen_ms=1, agents=(agent("a", role="tester", node="new"),))
+    assert len(find([old], query)) == 1
+    assert find([new, old], query) == find([old, new], query) == []
+
+
 @pytest.mark.parametrize(
     ("query", "why", "cure"),
     [
