@@ -9,6 +9,9 @@ import sys
 def main() -> int:
     """Run the program that the first argument names."""
     what, called, *words = sys.argv[1:]
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed, as by `>&-`: no socket may come to stand in its place
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - until the process ends
     if sys.version_info < (3, 11):  # noqa: UP036 - whoever runs it may have an older one
         version = ".".join(map(str, sys.version_info[:2]))
         sys.stderr.write(

@@ -197,4 +197,6 @@ def _as_program() -> bool:
 
 
 if __name__ == "__main__":
-    print(json.dumps(TmuxOrchestrator().get_all_windows_status(), indent=2))
+    from noval_d.legacy.send import say
+
+    sys.exit(0 if say(json.dumps(TmuxOrchestrator().get_all_windows_status(), indent=2)) else 1)

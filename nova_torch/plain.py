@@ -19,6 +19,10 @@ def run(coro: Coroutine[Any, Any, T], *, name: str) -> T:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
+        inside = False
+    else:
+        inside = True
+    if not inside:  # out of the `except`, so that errors show no other one before them
         return asyncio.run(coro)
     coro.close()
     raise InvalidRequest(f"{name} was called inside a running event loop.", f"Use Async{name} and await it.")

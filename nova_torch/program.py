@@ -42,13 +42,22 @@ def run_program(work: Callable[[], Any], *, json_wanted: bool, show: Callable[[A
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads: not an error
+        _leave_stdout()  # nobody reads: not an error
     return 0
 
 
 def say(line: str) -> None:
-    """Print one line at once, without anything that a terminal would obey."""
-    print(clean(line).replace("\n", "\\n"), flush=True)
+    """Print one line at once, without anything that a terminal would obey. Raises NovaError on a full disk."""
+    try:
+        print(clean(line).replace("\n", "\\n"), flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _leave_stdout()
+        raise NovaError(
+            f"standard output cannot be written: {error.strerror}.",
+            "What was asked for may be done all the same.",
+        ) from None
 
 
 def complain(error: NovaError) -> None:
@@ -56,6 +65,11 @@ def complain(error: NovaError) -> None:
     unknown = error.exit_code not in (2, 5) and error.message_id and error.message_id not in str(error)
     about = f" (message_id {error.message_id})" if unknown else ""
     print(f"nova_torch: {clean(str(error))}{about}".replace("\n", "\\n"), file=sys.stderr, flush=True)
+
+
+def _leave_stdout() -> None:
+    """Write nothing more there, at the end of the process either."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _indented(examples: str) -> str:

@@ -88,7 +88,7 @@ class Doors:
             if url is None:
                 raise DaemonUnreachable(
                     f"{unreachable.message} There is no broker to go to instead: none is configured.",
-                    f"{unreachable.hint} Or name a broker: NOVA_BROKER_URL",
+                    f"{unreachable.hint}; or name a broker: NOVA_BROKER_URL",
                 )
             from nova_torch.communication.broker_box import (
                 BrokerBox,  # redis: only who has no daemon pays for it

@@ -16,7 +16,7 @@ from typing import Any, Self, TypeVar
 from nova_torch import arguments
 from nova_torch.communication.road import GONE_S, Road
 from nova_torch.durations import seconds, spoken
-from nova_torch.errors import AgentNotFound, InvalidRequest, NovaError, TimedOut
+from nova_torch.errors import AgentNotFound, InvalidRequest, NotFound, NovaError, TimedOut
 from nova_torch.fleet import Presence
 from nova_torch.nearest import suggestion
 from nova_torch.plain import run
@@ -156,7 +156,7 @@ class AsyncAgentRegistry:
             "driver": arguments.optional_text("driver", driver),
             "command": list(arguments.texts("command", command)),
             "cwd": arguments.optional_text("cwd", cwd),
-            "here": os.getcwd(),
+            "here": _here() if cwd is None else None,
             "prompt": arguments.optional_text("prompt", prompt),
             "session": arguments.optional_text("session", session),
             "restart": arguments.optional_text("restart", restart),
@@ -184,6 +184,13 @@ class AsyncAgentRegistry:
             agent = last.get("agent_id", role)
             raise NovaError(f"the daemon ended while agent {agent} was starting.", "See: novactl agents")
         return AgentRecord.from_json(last)
+
+
+def _here() -> str:
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        raise NotFound("the current directory is gone.", "Say where the agent works: cwd") from None
 
 
 def _query(

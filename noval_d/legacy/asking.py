@@ -23,6 +23,13 @@ def server_of(environment: Mapping[str, str]) -> TmuxSocket:
     return TmuxSocket(path=inside) if inside and not named else find_socket(named)
 
 
+def _same_file(one: str, other: str) -> bool:
+    try:
+        return bool(one) and os.path.realpath(one) == os.path.realpath(other)
+    except OSError:  # one is relative, and the working directory is gone
+        return False
+
+
 class Refused(TmuxUnavailable):
     """tmux ran the command line and refused it; the message is what it said."""
 
@@ -34,9 +41,7 @@ class Asker:
         self.socket = socket
         self._environment = dict(environment)
         inside = environment.get("TMUX", "").rsplit(",", 2)[0]
-        if os.path.realpath(inside) != os.path.realpath(
-            socket.path
-        ):  # the pane of another server says nothing
+        if not _same_file(inside, socket.path):  # the pane of another server says nothing
             self._environment.pop("TMUX", None)
             self._environment.pop("TMUX_PANE", None)
 

@@ -8,6 +8,10 @@ from collections.abc import Sequence
 
 from nova_torch.errors import NovaError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TextIO
+
 
 def main(called: str, words: Sequence[str]) -> int:
     """Send the message; `called` is what the script was called as."""
@@ -28,10 +32,12 @@ def main(called: str, words: Sequence[str]) -> int:
     return 0
 
 
-def say(line: str) -> None:
-    """Print one line on stdout, whatever bytes it holds."""
-    sys.stdout.buffer.write(os.fsencode(line) + b"\n")
-    sys.stdout.buffer.flush()
+def say(line: str) -> bool:
+    """Print one line on stdout, whatever bytes it holds; tell whether that went well.
+
+    What was done is done: who reads nothing, or has closed it, must not be led to send it again.
+    """
+    return _print(sys.stdout, 1, os.fsencode(line))
 
 
 def note(called: str, sentence: str) -> None:
@@ -39,8 +45,21 @@ def note(called: str, sentence: str) -> None:
     from nova_torch.clean import clean
 
     line = clean(f"{os.path.basename(called)}: {sentence}").replace("\n", "\\n")
-    sys.stderr.buffer.write(line.encode("utf-8", "backslashreplace") + b"\n")
-    sys.stderr.buffer.flush()
+    _print(sys.stderr, 2, line.encode("utf-8", "backslashreplace"))
+
+
+def _print(stream: TextIO | None, descriptor: int, line: bytes) -> bool:
+    if stream is None:  # closed, as by >&-
+        return False
+    try:
+        stream.buffer.write(line + b"\n")
+        stream.buffer.flush()
+    except OSError:
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), descriptor
+        )  # what is left of it is not tried again at the end
+        return False
+    return True
 
 
 def failed(called: str, error: NovaError) -> int:
