@@ -154,16 +154,16 @@ class Worker:
         await self._read_transcript()
 
     async def _acknowledge(self, prompt: str, *, cut: bool = False) -> None:
-        heard_at = self.agent.clock()
         known = [item for item in self._known.values() if item.phase in (Phase.TYPING, Phase.ENTERED)]
         typed = [item for item in known if not item.pasting]
         texts = [item.typed or dress(self.agent.driver, item.message) for item in typed]
         proven = proof.matched(prompt, texts, cut=cut)
         told = [typed[index] for index in proven.indexes]
         for item in told:
-            item.acknowledged, item.acknowledged_at = True, heard_at
+            item.acknowledged, item.acknowledged_at = True, self.agent.clock()
             item.beside = proof.BESIDE if proven.beside else ""
-        await self._desk.proven(told)
+        if told:
+            await self._desk.proven(told)
         for item in told:
             if item.phase is Phase.ENTERED:
                 await self._settle(item, State.ACKNOWLEDGED, item.beside)

@@ -17,7 +17,10 @@ log = logging.getLogger("nova.node")
 
 @contextlib.contextmanager
 def locked(directory: str) -> Iterator[None]:
-    """Make the state directory and keep every other daemon out of it. Raises Conflict, StoreFailed."""
+    """Make the state directory and keep every other daemon out of it; at the end nothing empty stays elsewhere.
+
+    Raises Conflict, StoreFailed.
+    """
     try:
         os.makedirs(directory, mode=0o700, exist_ok=True)
     except OSError as error:
@@ -30,6 +33,9 @@ def locked(directory: str) -> Iterator[None]:
     try:
         yield
     finally:
+        # what tmux may not have read yet is kept in it, and swept by the next start
+        with contextlib.suppress(OSError):
+            message_directory(Path(directory)).rmdir()
         os.close(lock_fd)
 
 

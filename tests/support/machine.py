@@ -12,8 +12,10 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
+from noval_d.canary.processes import living_in
 from tests.lab.tmux import PrivateTmux
 from tests.support.agents import Raw
 from tests.support.node import TestNode, until
@@ -102,6 +104,9 @@ class Clock:
     """The wall clock of tmux, the daemon and its broker, away from the true one by what `jump` says."""
 
     def __init__(self, library: str, file: Path) -> None:
+        self._node: TestNode | None = None
+        self._shared: set[str] = set()
+        """What libfaketime made for programs of this clock, also for those that have ended since."""
         self._file = file
         self._library = library
         self._settings = {
@@ -114,6 +119,8 @@ class Clock:
 
     def jump(self, seconds: int) -> None:
         """Be so far from the true time (in one step: a reader never sees half of it)."""
+        if self._node is not None:
+            self._shared |= _shared_by(self._node)
         new = self._file.with_suffix(".new")
         new.write_text(f"{seconds:+d}\n")
         new.rename(self._file)
@@ -124,8 +131,30 @@ class Clock:
         state = Path(tempfile.mkdtemp(prefix="nova-n-", dir="/tmp"))
         env = {**self._settings, "NOVA_TEST_CLOCK": self._library}
         tmux_env = {**self._settings, "LD_PRELOAD": self._library}
-        with node_at(state, tmux_env=tmux_env, env=env, module="tests.support.jumping_daemon") as made:
-            yield made
+        try:
+            with node_at(state, tmux_env=tmux_env, env=env, module="tests.support.jumping_daemon") as made:
+                self._node = made
+                try:
+                    yield made
+                finally:
+                    self._shared |= _shared_by(made)
+        finally:
+            self._node = None
+            for name in self._shared:
+                Path(name).unlink(missing_ok=True)
+
+
+def _shared_by(made: TestNode) -> set[str]:
+    """What libfaketime made in shared memory for these programs; it stays there when one is killed."""
+    found: set[str] = set()
+    pids = {process.pid for home in (made.state / "home", made.tmux.home) for process in living_in(home)}
+    with contextlib.suppress(OSError):
+        pids.add(int((made.state / "broker" / "broker.pid").read_text()))
+    for pid in pids:
+        with contextlib.suppress(psutil.Error):
+            maps = {mapped.path.removesuffix(" (deleted)") for mapped in psutil.Process(pid).memory_maps()}
+            found |= {path for path in maps if path.startswith("/dev/shm/") and "faketime_s" in path}
+    return found
 
 
 def wrong_clock(folder: Path) -> Clock:

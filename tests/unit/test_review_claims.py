@@ -7,6 +7,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -26,7 +27,7 @@ from noval_d.delivery.template import dress
 from noval_d.delivery.view import AgentView
 from noval_d.delivery.worker import UNPROVEN, Worker
 from noval_d.mailroom.ledger import Phase
-from noval_d.node.directory import message_directory
+from noval_d.node.directory import locked, message_directory
 from noval_d.tmux import tty
 from noval_d.tmux.panes import Observation, PaneFacts
 from tests.support.aio import run
@@ -77,7 +78,7 @@ def worker(agent: Agent) -> Worker:
         agent,
         link=unused,
         injector=unused,
-        desk=unused,
+        desk=AsyncMock(),
         lease_ok=lambda _: True,
         overtaken=unused,
         max_attempts=5,
@@ -247,3 +248,15 @@ def test_a_directory_that_another_user_made_in_shared_memory_is_not_used(
         assert message_directory(tmp_path) == tmp_path / "messages"
     finally:
         wanted.rmdir()
+
+
+def test_a_node_that_ends_leaves_no_empty_directory_in_shared_memory(tmp_path: Path) -> None:
+    made = message_directory(tmp_path)
+    assert made.parent == Path("/dev/shm")
+    for name in ("m-1-1", ""):  # what tmux may have been told to read stays until the next start
+        with locked(str(tmp_path)):
+            made.mkdir(exist_ok=True)
+            if name:
+                (made / name).touch()
+        assert made.exists() == bool(name)
+        (made / "m-1-1").unlink(missing_ok=True)
