@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from nova_torch.errors import InvalidRequest, InvalidText
+from nova_torch.nearest import suggestion
 
 
 def text(name: str, value: object) -> str:
@@ -25,6 +27,16 @@ def optional_text(name: str, value: object) -> str | None:
     if not text(name, value):
         raise InvalidRequest(f"{name} is empty.", "Give it a value or leave it out.")
     return str(value)
+
+
+def choice(name: str, value: object, known: Iterable[str]) -> str:
+    """Return one of the known words."""
+    word, words = text(name, value), [str(each) for each in known]
+    if word not in words:
+        raise InvalidRequest(
+            f"{word!r} is not a {name}.", suggestion(word, words, otherwise=f"One of: {', '.join(words)}.")
+        )
+    return word
 
 
 def texts(name: str, value: object) -> tuple[str, ...]:

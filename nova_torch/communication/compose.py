@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from nova_torch import arguments
 from nova_torch.clean import MAX_BODY_BYTES, checked_body
 from nova_torch.errors import InvalidRequest
-from nova_torch.nearest import suggestion
 from nova_torch.ulid import is_ulid, new_ulid
 from nova_torch.values import Form, Kind, Message, MessageId, Priority
 
@@ -58,16 +57,16 @@ def compose(
         sender=sender,
         target=target,
         body=checked_body(body, max_bytes=max_bytes),
-        priority=Priority(_choice("priority", priority, [p.value for p in Priority])),
-        kind=Kind(_choice("kind", kind, [k.value for k in Kind])),
+        priority=Priority(arguments.choice("priority", priority, Priority)),
+        kind=Kind(arguments.choice("kind", kind, Kind)),
         correlation_id=correlation_id,
         reply_to=reply_to,
         created_ms=now_ms,
         expires_ms=None if ttl_s is None else now_ms + int(ttl_s * 1000),
         headers={
             **(headers or {}),
-            **({"answer": _choice("answer", answer, list(ANSWERS))} if answer else {}),
-            "form": _choice("form", form, [f.value for f in Form]),
+            **({"answer": arguments.choice("answer", answer, ANSWERS)} if answer else {}),
+            "form": arguments.choice("form", form, Form),
         },
     )
 
@@ -77,11 +76,3 @@ def _check_types(*, body: object, **named: object) -> None:
         arguments.text(name, value)
     if not isinstance(body, (str, bytes)):
         raise InvalidRequest(f"the body must be a text or bytes, not {type(body).__name__}.")
-
-
-def _choice(name: str, value: str, known: list[str]) -> str:
-    if value in known:
-        return value
-    raise InvalidRequest(
-        f"{value!r} is not a {name}.", suggestion(value, known, otherwise=f"One of: {', '.join(known)}.")
-    )

@@ -9,8 +9,14 @@ import time
 from collections.abc import Sequence
 from contextlib import aclosing
 
+from nova_torch import arguments
 from nova_torch.durations import seconds
+from nova_torch.errors import InvalidRequest
 from nova_torch.events import Event
+from nova_torch.nearest import nearest
+from nova_torch.values import AgentState, Priority, State
+
+NEAR = 0.75
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,6 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         from nova_torch.communication import AsyncNovaOrchestrator
         from nova_torch.program import say
 
+        if given.priority is not None:
+            arguments.choice("priority", given.priority, Priority)
+        _refuse_mistyped(given.state)
         limit = asyncio.timeout(seconds(given.limit) if given.limit else None)
         try:
             async with limit, AsyncNovaOrchestrator(socket=given.socket) as nova:
@@ -47,6 +56,14 @@ def main(argv: Sequence[str] | None = None) -> int:
                 raise
 
     return run_program(lambda: asyncio.run(follow()), json_wanted=False, show=lambda _: ())
+
+
+def _refuse_mistyped(state: str | None) -> None:
+    """Raise InvalidRequest for what is nearly a state: nothing would be shown. Tasks have others."""
+    known = {*State, *AgentState}
+    near = nearest(state, known, cutoff=NEAR) if state and state not in known else None
+    if near is not None:
+        raise InvalidRequest(f"{state!r} is not a state.", f"Did you mean {near}?")
 
 
 def line(event: Event) -> str:

@@ -207,7 +207,7 @@ def _query(
         skills=arguments.texts("skills", skills),
         node=arguments.optional_text("node", node),
         labels=arguments.texts("labels", labels),
-        state=arguments.optional_text("state", state),
+        state=None if state is None else arguments.choice("state", state, AgentState),
         free=bool(free),
     )
 
@@ -297,7 +297,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="start an agent of this role, or template, with these skills (a list with commas, or several words)",
     )
     options.add_argument("--role", help="with --list: only this role")
-    options.add_argument("--skill", action="append", default=[], help="with --list: all of these")
+    options.add_argument(
+        "--skill", action="append", default=[], help="with --list: all of these; with --spawn: these, too"
+    )
     options.add_argument("--state", help="with --list: only in this state; idle ones are available")
     options.add_argument("--id", help="with --spawn: the agent's name")
     options.add_argument("--driver", help="with --spawn: which agent (default: the first that is installed)")
@@ -320,7 +322,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         registry = AgentRegistry(socket=given.socket)
         if given.spawn:
             role, *words = given.spawn
-            skills = [skill for word in words for skill in word.split(",") if skill]
+            skills = [skill for word in (*words, *given.skill) for skill in word.split(",") if skill]
             return registry.spawn(
                 role, skills, agent_id=given.id, driver=given.driver, command=_words(given.command),
                 cwd=given.cwd, allow=given.allow,

@@ -208,7 +208,8 @@ class Messages(Talks):
         if is_group(target):
             if not one:
                 raise InvalidRequest(
-                    f"{target} may be several agents.", "Send to all (send_group), or to one of them: --any"
+                    f"{target} may be several agents.",
+                    "Name one; or send to any of them (--any, any_member=True), to all (novactl send, broadcast).",
                 )
             views = await self._fleet_views()
             return least_loaded(choose(parse_group(target), views, sender=sender), views).agent_id

@@ -245,19 +245,22 @@ def test_the_program_that_lists_agents(site: Office) -> None:
     assert [line.split("\t")[0] for line in done.stdout.splitlines()] == ["agent_123", "reviewer"]
     done = program(site, "nova_torch.orchestration.agent_registry", "--list", "--skill", "sql", "--json")
     assert [row["agent_id"] for row in json.loads(done.stdout)] == ["agent_123"]
+    done = program(site, "nova_torch.orchestration.agent_registry", "--list", "--state", "idel")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "nova_torch: 'idel' is not a state. Did you mean idle?\n"
     done = program(site, "nova_torch.orchestration.agent_registry", "--status", "--json")
     assert json.loads(done.stdout)["nodes"] == {"test-node": 2}
 
 
 def test_the_program_that_starts_an_agent(site: Office) -> None:
-    words = ("--driver", "line", "--id", "spawned-1", "--command", "python3 -i")
+    words = ("--driver", "line", "--id", "spawned-1", "--command", "python3 -i", "--skill", "roots")
     done = program(
         site, "nova_torch.orchestration.agent_registry", "--spawn", "calculator", "sums,products", *words
     )
     assert done.returncode == 0, done.stderr
     try:
         record = AgentRegistry().get_agent("spawned-1")
-        assert (record.role, record.skills) == ("calculator", ("sums", "products"))
+        assert (record.role, record.skills) == ("calculator", ("sums", "products", "roots"))
     finally:
         site.node.call("stop_agent", {"agent_id": "spawned-1", "force": True}, timeout_s=30)
 
@@ -290,6 +293,20 @@ def test_the_program_that_shows_the_flow(site: Office) -> None:
     assert (event["agent"], event["sender"], event["priority"], event["state"]) == (
         "agent_123", "user:fire", "urgent", "submitted",
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("option", "sentence"),
+    [
+        (("--state", "sumbitted"), "'sumbitted' is not a state. Did you mean submitted?"),
+        (("--priority", "urgnt"), "'urgnt' is not a priority. Did you mean urgent?"),
+    ],
+)
+def test_the_program_that_shows_the_flow_waits_for_nothing_that_never_comes(
+    site: Office, option: tuple[str, ...], sentence: str
+) -> None:
+    done = program(site, "nova_torch.communication.debug_monitor", *option, "--for", "30s")
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"nova_torch: {sentence}\n")
 
 
 async def _first_line(read: object, nova: NovaOrchestrator) -> str:
