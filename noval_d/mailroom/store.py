@@ -27,11 +27,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from nova_torch.errors import StateNewer, StoreFailed
+from noval_d.mailroom.log_room import CHECKPOINT_PAGES, lengthen
 
 log = logging.getLogger("nova.store")
 
 SCHEMA_VERSION = 1
-CHECKPOINT_PAGES = 1000  # SQLite's own number
 LOCK_MS = 5000  # how long a writer waits for another process that has the file locked
 MOVED = "it was removed, moved or replaced while it was in use"
 SCHEMA = """
@@ -160,6 +160,7 @@ class Store:
             writer = self._connect()
             writer.executescript(SCHEMA)
             writer.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            lengthen(writer, self.path)
             _wait_for_lock(writer, 0)
             self._writer, self._reader = writer, self._connect()
             self._place = self._found()
@@ -246,12 +247,8 @@ class Store:
         if self._reader is None or self._writer is None:
             raise StoreFailed(f"the state file {self.path} is not open.")
         try:
-            if (
-                self._idle.is_set()
-            ):  # it has what it wrote at hand; the other one reads that from the file again
-                with contextlib.suppress(
-                    sqlite3.OperationalError
-                ):  # the other one waits for who has it locked
+            if self._idle.is_set():  # it has what it wrote at hand; the other one reads that from the file
+                with contextlib.suppress(sqlite3.OperationalError):  # the other one waits for a lock
                     return self._writer.execute(sql, values).fetchall()
             return self._reader.execute(sql, values).fetchall()
         except sqlite3.Error as error:
@@ -348,9 +345,9 @@ def _commit(connection: sqlite3.Connection, work: _Work) -> list[tuple[_Unit, st
     Units that went wrong together are done again, each alone, so that one bad unit hurts no other. Slow ones
     are done here in the first place.
     """
-    if work.ran:
+    if work.ran and connection.in_transaction:
         try:
-            connection.execute("COMMIT")
+            connection.commit()  # gives the interpreter away once; as a statement, for each of its steps
         except sqlite3.Error:
             _roll_back(connection)
         else:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nova_torch.errors import StoreFailed
-from noval_d.mailroom.store import Statement, Store
+from noval_d.mailroom.store import Statement, Store, _commit, _Unit, _Work
 from tests.support.aio import run
 
 GOOD = "INSERT INTO agents (agent, spec) VALUES (?, ?)"
@@ -46,6 +46,22 @@ def test_one_bad_unit_of_a_group_fails_alone_and_whole(tmp_path: Path) -> None:
         with pytest.raises(StoreFailed, match="cannot be written"):
             await bad
         assert names(store) == [*(f"a{n}" for n in range(5)), *(f"b{n}" for n in range(5))]
+        await store.close()
+
+    run(scenario())
+
+
+def test_what_ran_in_a_transaction_that_is_gone_is_run_again_and_not_taken_for_committed(
+    tmp_path: Path,
+) -> None:
+    async def scenario() -> None:
+        store = Store(str(tmp_path / "state.db"))
+        await store.open()
+        unit = _Unit((Statement(GOOD, ("a", b"{}")),), asyncio.get_running_loop().create_future())
+        assert store._writer is not None
+        assert not store._writer.in_transaction
+        assert _commit(store._writer, _Work([unit], ran=True)) == [(unit, "")]
+        assert names(store) == ["a"]
         await store.close()
 
     run(scenario())
