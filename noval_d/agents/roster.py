@@ -220,13 +220,11 @@ class Roster:
         for agent in self.agents.values():
             agent.moved(None, agent.server)
 
-    def records(self) -> list[AgentRecord]:
-        """Return the rows of all agents."""
+    def records(self, *, lasting: bool = False) -> list[AgentRecord]:
+        """Return the rows of all agents; `lasting`: without what is no news when it changes."""
+        row, workers = self._rows.lasting if lasting else self._rows.of, self.workers
         asked = self._in_question()  # once, since each beat comes by here
-        return [
-            self.record(agent, self.workers[agent.id].in_hand, asked=agent.id in asked)
-            for agent in self.agents.values()
-        ]
+        return [row(agent, workers[name].in_hand, asked=name in asked) for name, agent in self.agents.items()]
 
     def record(self, agent: Agent, queued: int, *, asked: bool = True) -> AgentRecord:
         """Return the row that `novactl agents` shows. Not `asked`: it is known that no question waits for it."""

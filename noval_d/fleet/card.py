@@ -34,12 +34,13 @@ def whole(node: Node, writer: Writer) -> bytes:
 
 def gist(node: Node) -> object:
     """Return what of it is news when it changes."""
-    return essence(mine(node), card(node), node.bridges.names)
+    return essence(mine(node, lasting=True), card(node), node.bridges.names)
 
 
-def mine(node: Node) -> list[AgentRecord]:
+def mine(node: Node, *, lasting: bool = False) -> list[AgentRecord]:
     """Return the agents that are this node's: one that another node serves by now is told of by that one."""
-    return [record for record in node.roster.records() if not node.broker.taken(record.agent_id)]
+    records = node.roster.records(lasting=lasting)
+    return [record for record in records if not node.broker.taken(record.agent_id)]
 
 
 def card(node: Node) -> NodeCard:

@@ -48,6 +48,9 @@ class Here:
     def row(self) -> AgentRecord:
         return self.rows.of(self.agent, self.queued, asked=self.asked)
 
+    def lasting(self) -> AgentRecord:
+        return self.rows.lasting(self.agent, self.queued, asked=self.asked)
+
 
 def _spec(**changed: object) -> Callable[[Here], None]:
     return lambda here: setattr(here.agent, "spec", replace(here.agent.spec, **changed))  # type: ignore[arg-type]
@@ -103,6 +106,22 @@ def test_whatever_changes_of_an_agent_is_in_its_row(
     fresh = Here()
     change(fresh)
     assert fresh.row() == after
+
+
+@pytest.mark.parametrize(("part", "change", "now"), CHANGES)
+def test_what_lasts_of_a_row_changes_with_all_that_is_news(
+    part: str, change: Callable[[Here], None], now: object
+) -> None:
+    here = Here()
+    whole, lasting = here.row(), here.lasting()
+    assert here.lasting() is lasting
+    change(here)
+    if part in ("last_seen_ms", "performance"):
+        assert here.lasting() is lasting
+    else:
+        assert getattr(here.lasting(), part) == now != getattr(lasting, part)
+    assert here.row() != whole
+    assert here.lasting() == replace(here.row(), last_seen_ms=0, performance=NOTHING_YET)
 
 
 def test_nothing_that_a_row_has_is_left_out_above() -> None:
