@@ -309,3 +309,12 @@ def _check_numbers(config: Config) -> None:
     for key, value, low, high in limits:
         if not low <= value <= high:
             raise ConfigInvalid(f"{key} is {value}.", f"It must be between {low:g} and {high:g}.")
+
+
+def doubts(config: Config) -> list[ConfigInvalid]:
+    """Return what can be used as it is and is hardly meant so; nothing is raised."""
+    own = config.delivery.drivers_dir
+    if not own or os.path.isdir(own):
+        return []
+    cure = "Write its whole path, without ~." if own.startswith("~") else "Make it, or correct the key."
+    return [ConfigInvalid(f"delivery.drivers_dir is {own}, and there is no such directory.", cure)]

@@ -6,7 +6,7 @@ import os
 
 from nova_torch import paths
 from nova_torch.durations import seconds, spoken
-from nova_torch.errors import TimedOut
+from nova_torch.errors import NotFound, TimedOut
 from nova_torch.protocol.client import Client
 
 TYPE_CHECKING = False
@@ -74,3 +74,20 @@ def given(args: dict[str, Any]) -> dict[str, Any]:
 def caller() -> dict[str, str | None]:
     """Return the pane this process runs in, by which the daemon knows the agent that calls."""
     return {"pane": os.environ.get("TMUX_PANE") or None, "tmux": os.environ.get("TMUX") or None}
+
+
+def explain_none(values: Values) -> None:
+    """Say of a list that is empty, on stderr, when nobody is who it was narrowed to: its agent, or its role."""
+    from novactl import out
+
+    told = ""
+    if values["agent"] is not None:
+        try:
+            ask(values, "presence", {"name": values["agent"]})
+        except NotFound as error:
+            told = f"{error.message} {error.hint}"
+    elif values.get("role") is not None:
+        page = ask(values, "agents_page", {"role": values["role"], "limit": 1})
+        told = f"{page['why']} {page['cure']}"
+    if told.strip():
+        out.note(out.safe(told), quiet=values["quiet"])

@@ -12,7 +12,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from nova_torch.config import Config, load
+from nova_torch.config import Config, doubts, load
 from nova_torch.errors import NovaError
 from nova_torch.version import VERSION
 from noval_d import core_files, environment, failpoints
@@ -60,6 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 async def _run(config: Config) -> None:
+    for doubt in doubts(config):
+        log.warning("config.doubtful", extra={"problem": doubt.message, "cure": doubt.hint})
     limit_s = watchdog.limit_s()
     node = Node(config, watchdog=None if limit_s is None else Watchdog(limit_s, feed))
     loop = asyncio.get_running_loop()

@@ -7,7 +7,7 @@ import time
 from nova_torch.durations import spoken
 from nova_torch.errors import Lagged
 from novactl import out
-from novactl.session import ask, followed, given
+from novactl.session import ask, explain_none, followed, given
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,6 +61,8 @@ def watch(values: Values) -> int:
             elif first:
                 note = f"watching from node {item.get('node')}; end it with Ctrl-C"
                 out.note(out.safe(note), quiet=values["quiet"])
+                if item.get("unknown"):
+                    out.note(out.safe(item["unknown"]), quiet=values["quiet"])
             else:
                 out.line(_event(item))
             first = False
@@ -72,6 +74,8 @@ def watch(values: Values) -> int:
 def dead_list(values: Values) -> int:
     """List the messages that were given up."""
     found = ask(values, "dead_list", {"agent": values["agent"], "limit": values["limit"]})
+    if not found:
+        explain_none(values)
     if values["json"]:
         out.json_line(found)
         return 0

@@ -72,6 +72,8 @@ def policy_check(values: Values) -> int:
     else:
         word = "allowed" if found.get("allow") else "not allowed"
         out.line(out.safe(f"{word}: {_who(found['from'])} {found['do']} {_who(found['to'])}: {found['why']}"))
+        for unknown in found.get("unknown") or ():
+            out.note(out.safe(unknown), quiet=values["quiet"])
     return 0 if found.get("allow") else NotAllowed.exit_code
 
 

@@ -106,7 +106,7 @@ def config_show(values: Values) -> int:
 def config_validate(values: Values) -> int:
     """Say whether the configuration can be used."""
     from nova_torch.broker.address import parse_route
-    from nova_torch.config import load
+    from nova_torch.config import doubts, load
     from nova_torch.login import read_login
     from nova_torch.policy import read_policy
     from nova_torch.secret_files import read_keyring
@@ -120,9 +120,12 @@ def config_validate(values: Values) -> int:
     read_keyring(config.signing)
     source = config.source
     if values["json"]:
-        out.json_line({"valid": True, "source": source})
+        found = [{"message": doubt.message, "hint": doubt.hint} for doubt in doubts(config)]
+        out.json_line({"valid": True, "source": source, "warnings": found})
     else:
         out.line(f"valid: {source or 'no file, the defaults'}")
+        for doubt in doubts(config):
+            out.note(out.safe(f"warning: {doubt.message} {doubt.hint}"), quiet=values["quiet"])
     return 0
 
 

@@ -10,7 +10,7 @@ from nova_torch.errors import DaemonUnreachable, InvalidRequest
 from nova_torch.ulid import new_ulid
 from novactl import out
 from novactl.commands import send as sending
-from novactl.session import CALL_S, ask, caller, given, limit_s
+from novactl.session import CALL_S, ask, caller, explain_none, given, limit_s
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,6 +58,8 @@ def later(values: Values, body: str) -> int:
 def list_schedules(values: Values) -> int:
     """List the schedules, the next one first."""
     found = ask(values, "schedule_list", {"agent": values["agent"], "all": values["all"]})
+    if not found:
+        explain_none(values)
     if values["json"]:
         out.json_line(found)
         return 0

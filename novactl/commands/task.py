@@ -11,7 +11,7 @@ from nova_torch.errors import DaemonUnreachable, InvalidRequest, TimedOut
 from nova_torch.ulid import new_ulid
 from novactl import out
 from novactl.commands.flow import clock
-from novactl.session import CALL_S, ask, caller, connect, followed, given, limit_s
+from novactl.session import CALL_S, ask, caller, connect, explain_none, followed, given, limit_s
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,6 +56,8 @@ def list_tasks(values: Values) -> int:
     """List tasks."""
     args = {name: values[name] for name in ("agent", "role", "state", "all")}
     found = ask(values, "task_list", args)
+    if not found:
+        explain_none(values)
     if values["json"]:
         out.json_line(found)
         return 0

@@ -1,4 +1,4 @@
-"""takes.Read drivers from TOML. A key that is unknown, of the wrong type or senseless names itself and its cure."""
+"""Read drivers from TOML. A key that is unknown, of the wrong type or senseless names itself and its cure."""
 
 from __future__ import annotations
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from nova_torch import audit
 from nova_torch.errors import StoreFailed
+from nova_torch.fleet import NODE, NodeView, everybody
 from nova_torch.policy import ACTIONS, KINDS, Party, Request, party_of_node
 from nova_torch.version import VERSION
-from noval_d.calls.base import Base
+from noval_d.calls.base import Base, unknown
 from noval_d.control.args import Args
 from noval_d.control.calls import Access, Peer
 from noval_d.environment import load_again
@@ -74,7 +75,8 @@ class About(Base):
     async def policy_check(self, _peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
         """Say whether somebody may do something here, and which rule of the policy decides."""
         asked, guard = Args(args), self._node.guard
-        roles = {str(record.agent_id): record for record in await self._elsewhere()}
+        views = await self._fleet_views()
+        roles = {str(r.agent_id): r for r in everybody(view for view in views if view.alive)}
 
         def party(name: str) -> Party:
             if name.startswith("node:"):
@@ -100,6 +102,7 @@ class About(Base):
             "from": {"name": request.by.name, "role": request.by.role, "node": request.by.node},
             "to": {"name": request.to.name, "role": request.to.role, "node": request.to.node},
             "file": self._node.config.policy.file,
+            "unknown": [told for each in (request.by, request.to) if (told := _unknown(each, views))],
         }
 
     async def config(self, peer: Peer, _args: Mapping[str, Any]) -> dict[str, Any]:
@@ -127,3 +130,8 @@ class About(Base):
                 asked.optional_integer("at_ms"),
             )
         return {}
+
+
+def _unknown(party: Party, views: Sequence[NodeView]) -> str:
+    """Return what there is to say of an agent or a node that nobody knows; of others nobody can know."""
+    return unknown(party.name, views) if party.kind == "agent" or party.name.startswith(NODE) else ""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from collections.abc import Sequence
 from typing import Any
 
-from nova_torch.errors import Conflict, TmuxUnavailable
-from nova_torch.fleet import NodeView, everybody
+from nova_torch.errors import Conflict, NotFound, TmuxUnavailable
+from nova_torch.fleet import NodeView, everybody, presence
 from nova_torch.policy import Party
 from nova_torch.values import AgentId, AgentRecord
 from noval_d.agents.agent import Agent
@@ -138,3 +139,12 @@ class Base:
             await agent.view(self._node.tmux.client)
         except TmuxUnavailable:
             self._node.tmux.answered(well=False)
+
+
+def unknown(name: str, views: Sequence[NodeView]) -> str:
+    """Return that no agent, or no node (`node:NAME`), is called so, and the nearest name; empty when one is."""
+    try:
+        presence(name, views)
+    except NotFound as error:
+        return f"{error.message} {error.hint}"
+    return ""

@@ -32,6 +32,7 @@ from nova_torch.values import (
 )
 from noval_d.agents.adoption import Candidate
 from noval_d.agents.proposals import register_command
+from noval_d.calls.base import unknown
 from noval_d.calls.talks import Talks
 from noval_d.control.args import Args
 from noval_d.control.calls import Access, Peer
@@ -110,8 +111,9 @@ class Messages(Talks):
             state=asked.optional_text("state"),
             priority=asked.optional_choice("priority", [priority.value for priority in Priority]),
         )
+        told = unknown(wanted.agent, await self._fleet_views()) if wanted.agent else ""
         with self._node.events.subscribe(wanted.wants) as events:
-            yield {"node": self._node.name}
+            yield {"node": self._node.name, **({"unknown": told} if told else {})}
             async for event in events:
                 yield event if peer.access >= Access.WRITE else public(event)
 

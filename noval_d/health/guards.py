@@ -1,7 +1,8 @@
-"""Say what `doctor` finds of audit log, signatures, policy and draining. Reads and changes nothing."""
+"""Say what `doctor` finds of audit log, signatures, policy, secrets, configuration, draining. Changes nothing."""
 
 from __future__ import annotations
 
+from nova_torch.config import doubts
 from nova_torch.rejections import CURE
 from nova_torch.secret_files import readable_by
 from noval_d.health.check import Check
@@ -14,7 +15,15 @@ SHOWN = 3
 
 def findings(node: Node) -> list[Check]:
     """Return what there is to say."""
-    return [*_audit(node), *_seals(node), *_keyless(node), *_policy(node), *_secrets(node), *_draining(node)]
+    return [
+        *_audit(node),
+        *_seals(node),
+        *_keyless(node),
+        *_policy(node),
+        *_secrets(node),
+        *_config(node),
+        *_draining(node),
+    ]
 
 
 def _keyless(node: Node) -> list[Check]:
@@ -102,6 +111,10 @@ def _secrets(node: Node) -> list[Check]:
         for key, path in named
         if path and (who := readable_by(path))
     ]
+
+
+def _config(node: Node) -> list[Check]:
+    return [Check("config_doubtful", "warning", doubt.message, doubt.hint) for doubt in doubts(node.config)]
 
 
 def _draining(node: Node) -> list[Check]:

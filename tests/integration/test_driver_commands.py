@@ -98,3 +98,13 @@ def test_a_pane_is_recorded_and_its_screen_tested(tmp_path: Path) -> None:
 
 def _printed(running: TestNode, pane: str) -> str:
     return running.novactl("driver", "record", pane, "--driver", "generic").stdout
+
+
+def test_a_directory_of_drivers_that_is_not_there_is_said_and_stops_nothing() -> None:
+    with node(env={**HERE, "NOVA_DELIVERY_DRIVERS_DIR": "/nowhere/drivers"}) as running:
+        told = "delivery.drivers_dir is /nowhere/drivers, and there is no such directory."
+        assert "warning config.doubtful" in running.log()
+        assert [f["message"] for f in running.call("doctor") if f["code"] == "config_doubtful"] == [told]
+        done = running.novactl("config", "validate")
+        assert (done.returncode, done.stderr) == (0, f"warning: {told} Make it, or correct the key.\n")
+        assert told in running.novactl("config", "validate", "--json").stdout

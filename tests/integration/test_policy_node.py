@@ -213,3 +213,21 @@ def test_a_node_does_not_start_with_a_policy_that_it_cannot_read(tmp_path: Path)
         )  # fmt: skip
         assert done.returncode == 2
         assert "Did you mean send?" in done.stderr
+
+
+def test_a_check_and_a_filter_of_a_name_that_nobody_has_say_so(ruled: TestNode) -> None:
+    done = ruled.novactl("policy", "check", "opne", "node:test-nod", "--do", "operate")
+    assert done.returncode == 0
+    assert done.stderr.splitlines() == [
+        "no agent 'opne' is registered. Did you mean open?",
+        "no node 'test-nod' is known. Did you mean test-node?",
+    ]
+    assert ruled.novactl("policy", "check", "user:nobody", "open").stderr == ""
+    for command in (("dead", "list"), ("schedule", "list"), ("task", "list")):
+        done = ruled.novactl(*command, "--agent", "opne", "--json")
+        assert (done.returncode, done.stdout.strip()) == (0, "[]"), done
+        assert done.stderr == "no agent 'opne' is registered. Did you mean open?\n"
+        assert ruled.novactl(*command, "--agent", "open").stderr == ""
+    assert "nobody has the role 'tester'" in ruled.novactl("task", "list", "--role", "tester").stderr
+    seen = ruled.novactl("watch", "--agent", "opne", "--timeout", "0.2s").stderr.splitlines()
+    assert seen[1] == "no agent 'opne' is registered. Did you mean open?"
