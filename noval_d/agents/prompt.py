@@ -243,6 +243,14 @@ def unlearned(screen: Screen, spot: Spot, *, shell: bool) -> str:
     return half if prompt and any(row.startswith(shape_of(prompt)) for row in above) else ""
 
 
+def perhaps_typed(driver: Driver, line: str) -> str:
+    """Return what may be half typed in a terminal that buffers lines, as far as one look tells; "" when nothing.
+
+    A prompt ends like one, or with a blank. What ends within words was typed, or a program at work has printed it.
+    """
+    return "" if line[-1:].isspace() or is_prompt(driver, line) else line.strip()
+
+
 def _cut(line: str, end: re.Match[str] | None) -> tuple[str, str]:
     half = line[end.end() :].strip() if end else ""
     return (line[: end.end()], half) if end and half else ("", "")

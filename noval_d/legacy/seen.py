@@ -10,7 +10,16 @@ from dataclasses import dataclass
 from nova_torch.errors import PaneNotFound
 from nova_torch.values import PaneId
 from noval_d.agents.driver import Driver
-from noval_d.agents.prompt import Prompt, Spot, is_line, is_prompt, read_prompt, spot_of, unlearned
+from noval_d.agents.prompt import (
+    Prompt,
+    Spot,
+    is_line,
+    is_prompt,
+    perhaps_typed,
+    read_prompt,
+    spot_of,
+    unlearned,
+)
 from noval_d.agents.recognition import described
 from noval_d.agents.sight import begun, is_mixed, landed, look
 from noval_d.delivery import steps
@@ -34,6 +43,13 @@ class Seen:
     screen: Screen
     choice: Choice
     front: Front | None
+    perhaps: str = ""
+    """What only may be half typed: worth waiting for, and no reason not to type."""
+
+    @property
+    def buffers(self) -> bool:
+        """Whether a program other than a shell reads whole lines here, and keys of somebody else are echoed."""
+        return self.view.line_buffered and not self.choice.shell
 
 
 class Eyes:
@@ -63,7 +79,7 @@ class Eyes:
         front = read_front(facts.pid)
         argv = front.argv if front is not None else ()
         unread, buffered, asked = _terminal(facts)
-        line, spot, half = self._drivers["line"], _spot(facts, screen, editing=not buffered), ""
+        line, spot, half, perhaps = self._drivers["line"], _spot(facts, screen, editing=not buffered), "", ""
         edits = is_line(line, screen, spot) and not asks(self._drivers["generic"], screen)
         choice = choose(
             facts,
@@ -76,6 +92,7 @@ class Eyes:
         if choice.way is Way.LINE:
             known = Prompt(read_prompt(facts.nova_prompt, facts.pid)).behind(line, spot, self._clock())
             half = known or unlearned(screen, spot, shell=choice.shell)
+            perhaps = perhaps_typed(line, spot.line) if buffered and not choice.shell else ""
         sight = look(choice.driver, screen) if choice.way is Way.AGENT and not choice.absent else None
         free = (
             not choice.agent_id and choice.way is not Way.AGENT
@@ -92,7 +109,7 @@ class Eyes:
             at_prompt=choice.way is Way.LINE and is_prompt(line, spot.line),
             half_typed=half,
         )
-        return Seen(view=view, facts=facts, screen=screen, choice=choice, front=front)
+        return Seen(view=view, facts=facts, screen=screen, choice=choice, front=front, perhaps=perhaps)
 
     def _ready(self, box: bool, driver: Driver, screen: Screen, front: Front | None) -> bool:
         """Tell whether the agent is past its start, in which it might swallow an Enter."""

@@ -100,19 +100,25 @@ class PlainTypist:
             hold = self._hindrance(seen, message)
             if isinstance(hold, Refuse):
                 return Verdict(hold.state, hold.reason)
-            if hold is None:
-                verdict = self._typed(seen, message)
+            early = self._clock() < until
+            if hold is None and not (seen.perhaps and early):
+                verdict = self._typed(
+                    seen, message, at_cursor=seen.view.at_prompt or (early and seen.buffers)
+                )
                 if verdict is not None:
                     return verdict
-                if self._clock() >= until:
+                if not early:
                     return Verdict(State.FAILED, "it does not stand still long enough to be typed into")
-            elif hold.reason is HoldReason.NO_AGENT or self._clock() >= until:
+            elif hold is not None and (hold.reason is HoldReason.NO_AGENT or not early):
                 shown = f": {hold.shown}" if hold.shown else ""
                 return Verdict(State.FAILED, hold.detail + shown)
             self._sleep(0.05)
 
-    def _typed(self, seen: Seen, message: Message) -> Verdict | None:
-        """Paste and go on as the pane wants it; None when tmux refused, so that nothing was typed."""
+    def _typed(self, seen: Seen, message: Message, *, at_cursor: bool) -> Verdict | None:
+        """Paste and go on as the pane wants it; None when tmux refused, so that nothing was typed.
+
+        With `at_cursor` tmux refuses, too, when the cursor is not where it was seen.
+        """
         text, way = dress(seen.choice.driver, message), seen.choice.way
         if way is not Way.AGENT:
             text = message.body
@@ -120,9 +126,7 @@ class PlainTypist:
         pasted_at = self._clock()
         if text or enter is not None:
             try:
-                ran = self._tmux.paste(
-                    seen.facts, text, now=self._wall(), enter=enter, at_cursor=seen.view.at_prompt
-                )
+                ran = self._tmux.paste(seen.facts, text, now=self._wall(), enter=enter, at_cursor=at_cursor)
             except TmuxUnavailable as error:
                 return Verdict(State.UNCONFIRMED, f"tmux did not say whether it was typed ({error.message})")
             if not ran:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import re
+import shlex
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -216,6 +220,45 @@ def test_a_line_that_its_reader_would_lose_is_refused(tmux: PrivateTmux) -> None
     refused(run(SEND, pane, "x" * 5000, env=environment(tmux)), 7, "a line has 5000 bytes")
     assert run(SEND, pane, "short", env=environment(tmux)) == sent(pane, "short")
     tmux.wait_for(pane, "short\nshort")
+
+
+def test_a_half_typed_line_before_a_program_without_a_prompt_is_waited_for(tmux: PrivateTmux) -> None:
+    pane = tmux.open("cat")
+    tmux.press(pane, "-l", "theirs begun")
+    tmux.wait_for(pane, "theirs begun")
+    with subprocess.Popen(
+        [SEND, pane, "ours"],
+        env=environment(tmux, NOVA_LEGACY_HOLD="60s"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as script:
+        until(lambda: is_locked(tmux.value(pane, "pane_tty")), 45, "the script's look")
+        tmux.press(pane, "-l", " and ended")
+        tmux.wait_for(pane, "theirs begun and ended")
+        tmux.press(pane, "Enter")
+        assert script.communicate(timeout=60) == (f"Message sent to {pane}: ours\n".encode(), b"")
+    tmux.wait_for(pane, "theirs begun and ended\ntheirs begun and ended\nours\nours")
+
+
+def is_locked(tty: str) -> bool:
+    """Tell whether a script has taken the pane's terminal for itself."""
+    descriptor = os.open(tty, os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def test_what_only_may_be_half_typed_is_no_failure(tmux: PrivateTmux) -> None:
+    """A program that asks in words alone is answered, after the wait."""
+    asks = "import sys, time; print('Your name', end='', flush=True); print('hello', input()); time.sleep(99)"
+    pane = tmux.open(shlex.join([sys.executable, "-c", asks]))
+    tmux.wait_for(pane, "Your name")
+    assert run(SEND, pane, "Nova", env=environment(tmux, NOVA_LEGACY_HOLD="500ms")) == sent(pane, "Nova")
+    tmux.wait_for(pane, "hello Nova")
 
 
 def test_two_at_once_are_two_messages(stage: Stage) -> None:

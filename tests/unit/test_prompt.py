@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 
 from noval_d.agents.driver_file import load_drivers
-from noval_d.agents.prompt import Prompt, Spot, is_line, read_prompt, spot_of, unlearned, write_prompt
+from noval_d.agents.prompt import (
+    Prompt,
+    Spot,
+    is_line,
+    perhaps_typed,
+    read_prompt,
+    spot_of,
+    unlearned,
+    write_prompt,
+)
 from noval_d.tmux.screen import Screen, parse_screen
 
 LINE = load_drivers()["line"]
@@ -306,3 +315,13 @@ def test_the_text_left_of_the_cursor_is_read_by_columns() -> None:
     full = parse_screen([b"short", b"fives", b"55555", b"x"], cursor_x=1, cursor_y=3, cursor_visible=True)
     assert spot_of(full, width=5, history_rows=0, editing=False).above == ("short", "fives", "55555")
     assert spot_of(full, width=6, history_rows=0, editing=False).above == ()
+
+
+def test_what_ends_within_words_may_be_half_typed_where_lines_are_buffered() -> None:
+    assert [perhaps_typed(LINE, line) for line in ("theirs beg", "and so.", "  x")] == [
+        "theirs beg",
+        "and so.",
+        "x",
+    ]
+    for line in ("", "   ", "Name: ", "Name:", "ftp> ", "ftp>", "Go on? [y/n]", "(pdb) ", "$ ", "half and "):
+        assert perhaps_typed(LINE, line) == ""
