@@ -25,15 +25,18 @@ _lasting = attrgetter(*(part.name for part in fields(AgentRecord) if part.name n
 class Roll(tuple[AgentRecord, ...]):  # noqa: SLOT001 - what is made once is kept in its dictionary
     """The agents that a node tells of, and what is made of them once, however often they are looked at."""
 
+    _lost: tuple[int, dict[AgentId, AgentRecord]] | None = None
+
     @cached_property
     def by_name(self) -> dict[AgentId, AgentRecord]:
         """Each under its name."""
         return {record.agent_id: record for record in self}
 
-    @cached_property
-    def lost(self) -> dict[AgentId, AgentRecord]:
-        """Each as it is while its node is away."""
-        return {name: _lost(record) for name, record in self.by_name.items()}
+    def lost(self, seen_ms: int) -> dict[AgentId, AgentRecord]:
+        """Each as it is while its node, which was heard of last at this time, is away."""
+        if self._lost is None or self._lost[0] != seen_ms:
+            self._lost = (seen_ms, {name: _lost(record, seen_ms) for name, record in self.by_name.items()})
+        return self._lost[1]
 
 
 def roll_of(agents: Sequence[AgentRecord]) -> Roll:
@@ -80,7 +83,7 @@ class NodeView:
     def by_name(self) -> Mapping[AgentId, AgentRecord]:
         """Its agents, each under its name; `lost` when its lease is over."""
         roll = roll_of(self.agents)
-        return roll.by_name if self.alive else roll.lost
+        return roll.by_name if self.alive else roll.lost(self.last_seen_ms)
 
     def to_json(self) -> dict[str, Any]:
         """Return the row of `novactl node list`."""
@@ -252,8 +255,14 @@ def together(views: Iterable[NodeView]) -> dict[AgentId, AgentRecord]:
     return found
 
 
-def _lost(record: AgentRecord) -> AgentRecord:
-    return replace(record, state=AgentState.LOST, detail=f"node {record.node} is not heard of")
+def _lost(record: AgentRecord, seen_ms: int) -> AgentRecord:
+    """Return it as lost since its node was heard of last."""
+    return replace(
+        record,
+        state=AgentState.LOST,
+        state_since_ms=max(record.state_since_ms, seen_ms),
+        detail=f"node {record.node} is not heard of",
+    )
 
 
 def seen_by_lease(view: NodeView, *, expires_ms: int) -> NodeView:

@@ -69,7 +69,8 @@ def parse_group(target: str) -> Group:
     for part in target.split(","):
         kind, _, value = part.strip().partition(":")
         if kind not in KINDS or not value:
-            cure = suggestion(kind, KINDS, otherwise="Write it like role:reviewer,skill:python,node:eu-1.")
+            like = "Write it like role:reviewer,skill:python,node:eu-1."
+            cure = like if kind in KINDS else suggestion(kind, KINDS, otherwise=like)
             raise InvalidRequest(f"{part.strip()!r} is no part of a group.", cure)
         found.setdefault(kind, []).append(value)
     for kind in ("role", "node"):

@@ -31,7 +31,9 @@ def agents(values: Values) -> int:
         from novactl.commands.watching import watch_agents
 
         return watch_agents(values, filters)
-    found, why = _pages(values, filters)
+    found, why, note = _pages(values, filters)
+    if note:
+        out.note(out.safe(note), quiet=values["quiet"])
     if values["json"]:
         out.json_line(found)
         return 0
@@ -76,8 +78,8 @@ def agents(values: Values) -> int:
     return 0
 
 
-def _pages(values: Values, filters: dict[str, Any]) -> tuple[list[dict[str, Any]], str]:
-    """Return the agents that match, however many pages they are, and, of nobody, why."""
+def _pages(values: Values, filters: dict[str, Any]) -> tuple[list[dict[str, Any]], str, str]:
+    """Return the agents that match, however many pages they are, of nobody why, and what is not seen."""
     found: list[dict[str, Any]] = []
     following = None
     with connect(values, limit_s(values, CALL_S)) as client:
@@ -85,11 +87,11 @@ def _pages(values: Values, filters: dict[str, Any]) -> tuple[list[dict[str, Any]
             try:
                 page = client.call("agents_page", given({**filters, "after": following}))
             except UnknownCall:  # a daemon of the version before, that was not restarted yet
-                return client.call("agents", given(filters)), ""
+                return client.call("agents", given(filters)), "", ""
             found += page["agents"]
             following = page["next"]
             if following is None:
-                return found, f"{page['why']} {page['cure']}".strip()
+                return found, f"{page['why']} {page['cure']}".strip(), str(page.get("note") or "")
 
 
 def inbox(values: Values) -> int:

@@ -34,8 +34,10 @@ def send_group(values: Values, args: dict[str, Any], limit: float) -> int:
             "--min goes with --wait.", f"Say what to wait for: --wait=acknowledged --min {least}"
         )
     args |= {"dry_run": values["dry_run"], "queue_offline": values["queue_offline"], "min": least}
-    args = {name: value for name, value in args.items() if value not in (None, False)}
+    args = {name: value for name, value in args.items() if value is not None and value is not False}
     told, receipts = _followed(values, args, limit)
+    if told.get("note"):
+        out.note(out.safe(told["note"]), quiet=values["quiet"])
     if values["dry_run"]:
         return _show_plan(values, told)
     _show(values, receipts, state=wait is not None)

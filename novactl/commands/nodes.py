@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from novactl.options import Values
 
 
+TAKES = ("ready", "degraded")
+"""The states in which a node takes new agents, as nova_torch.fleet has it."""
+
+
 def list_nodes(values: Values) -> int:
     """List every node."""
     found = ask(values, "node_list")
@@ -29,7 +33,7 @@ def list_nodes(values: Values) -> int:
                 node["state"],
                 ",".join(node["labels"]),
                 node["agents"],
-                "" if node["free"] is None else node["free"],
+                node["free"] if node["state"] in TAKES and node["free"] is not None else "",
                 _percent(node["load"].get("cpu_percent")),
                 _percent(node["load"].get("memory_percent")),
                 spoken(node["silent_s"]) if node["silent_s"] else "",
@@ -111,6 +115,8 @@ def _detail(node: dict[str, Any]) -> str:
         parts.append(f"ordered to {node['order']}")
     if node.get("open"):
         parts.append(f"not done: {', '.join(node['open'])}")
+    if node.get("note"):
+        parts.append(node["note"].rstrip("."))
     return "; ".join(parts)
 
 

@@ -68,6 +68,7 @@ def send(values: Values) -> int:
         args["any"] = True
     if wait:
         receipt = waited(values, args, limit)
+        _say_who(values, receipt)
         if receipt["state"] == "replied":
             from novactl.commands.talk import with_reply
 
@@ -75,10 +76,17 @@ def send(values: Values) -> int:
         show(values, receipt, state=True)
         return judged(receipt, wait, limit)
     receipt = sent(values, "send", args, limit)
+    _say_who(values, receipt)
     show(values, receipt, state=False)
     if receipt.get("state") in UNDELIVERED:
         raise _undelivered(receipt)
     return 0
+
+
+def _say_who(values: Values, receipt: Receipt) -> None:
+    """Say which agent of a group was chosen; its JSON says so by itself."""
+    if values["any"] and not values["json"]:
+        out.note(out.safe(f"to {receipt.get('agent') or receipt.get('target')}"), quiet=values["quiet"])
 
 
 def is_group(target: str) -> bool:

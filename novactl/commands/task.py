@@ -61,6 +61,9 @@ def list_tasks(values: Values) -> int:
     if values["json"]:
         out.json_line(found)
         return 0
+    if not found:
+        which = "matches. See them all: novactl task list --all" if any(args.values()) else "is open."
+        out.note(f"no task {which}", quiet=values["quiet"])
     now_ms = time.time_ns() // 1_000_000
     out.table(
         ("id", "state", "for", "priority", "agent", "role", "title", "detail"),

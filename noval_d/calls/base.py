@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from nova_torch.errors import Conflict, NotFound, TmuxUnavailable
@@ -23,6 +24,7 @@ from noval_d.node.node import Node
 log = logging.getLogger("nova.answers")
 STALE_S = 1.0  # what an agent does is looked up anew when the last look is older than this
 REFRESH_S = 0.5
+UNSEEN = "the broker is down: only this node is seen."
 
 
 class Base:
@@ -88,6 +90,21 @@ class Base:
         """Return every node, this one as it is now; only this one while the broker is down."""
         others = await self._node.others.views(fresh_s=fresh_s)
         return sorted([self._here(), *others], key=lambda view: view.node)
+
+    @property
+    def _unseen(self) -> str:
+        """What is to be said of a sight of the fleet that lacks the other nodes; empty: it lacks none."""
+        return "" if self._node.broker.broker is not None else UNSEEN
+
+    @contextmanager
+    def _as_far_as_seen(self) -> Iterator[None]:
+        """Say of what is not found that it may be on a node that is not seen now."""
+        try:
+            yield
+        except NotFound as error:
+            if self._unseen:
+                error.message = f"{error.message.rstrip('.')}, and {UNSEEN}"
+            raise
 
     async def _elsewhere(self) -> list[AgentRecord]:
         """Return the agents of the other live nodes, as they last told; none while the broker is down."""

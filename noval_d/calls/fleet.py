@@ -58,7 +58,14 @@ class Fleet(Base):
         )
         why, cure = why_none(views, query) if query.narrows and not found else ("", "")
         rows = self._agent_rows(peer, page)
-        return {"agents": rows, "total": len(found), "next": following, "why": why, "cure": cure}
+        return {
+            "agents": rows,
+            "total": len(found),
+            "next": following,
+            "why": why,
+            "cure": cure,
+            "note": self._unseen,
+        }
 
     async def agents_watch(self, peer: Peer, args: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
         """Stream what happens to the agents that match: first everybody (`here`), then every change."""

@@ -37,12 +37,9 @@ class Groups(Messages):
         if not is_ulid(group_id):
             raise InvalidRequest(f"{group_id[:40]!r} is not a ULID.", "Leave it out to get one.")
         least = asked.optional_integer("min", least=1)
-        chosen = choose(
-            group,
-            await self._fleet_views(),
-            sender=self._sender(peer, asked),
-            offline=asked.flag("queue_offline"),
-        )
+        views, sender = await self._fleet_views(), self._sender(peer, asked)
+        with self._as_far_as_seen():
+            chosen = choose(group, views, sender=sender, offline=asked.flag("queue_offline"))
         names = [record.agent_id for record in chosen.members]
         if least is not None and least > len(names):
             raise InvalidRequest(
@@ -50,7 +47,8 @@ class Groups(Messages):
                 "Ask for fewer, or queue for those who are away: --queue-offline",
             )
         away = [record.agent_id for record in chosen.offline]
-        yield {"group": group_id, "count": len(names), "agents": names, "offline": away}
+        told = {"group": group_id, "count": len(names), "agents": names, "offline": away}
+        yield {**told, "note": self._unseen}
         if asked.flag("dry_run"):
             return
         receipts = await self._post_all(peer, args, group_id, names)

@@ -47,17 +47,14 @@ class LifeCalls(Base):
             raise InvalidRequest(f"{ask[:40]!r} is not a ULID.", "Leave it out to get one.")
         role = node.config.agents.get(wish.name, Template()).role or wish.name
         if where is not None or labels or asked.flag("dry_run"):
-            chosen = place(
-                await self._fleet_views(),
-                role=role,
-                labels=labels,
-                node=where or AUTO,
-                coming=node.asks.coming,
-            )
+            views, coming = await self._fleet_views(), node.asks.coming
+            with self._as_far_as_seen():
+                chosen = place(views, role=role, labels=labels, node=where or AUTO, coming=coming)
             if asked.flag("dry_run") and chosen.node == node.name:
                 await meant(node, wish)
             ranked = [one.to_json() for one in chosen.candidates]
-            yield {"step": "placed", "reason": chosen.why, "node": chosen.node, "candidates": ranked}
+            why = "; ".join(filter(None, (chosen.why, self._unseen.rstrip("."))))
+            yield {"step": "placed", "reason": why, "node": chosen.node, "candidates": ranked}
             if asked.flag("dry_run"):
                 return
             if chosen.node != node.name:

@@ -214,7 +214,8 @@ class Messages(Talks):
                     "Name one; or send to any of them (--any, any_member=True), to all (novactl send, broadcast).",
                 )
             views = await self._fleet_views()
-            return least_loaded(choose(parse_group(target), views, sender=sender), views).agent_id
+            with self._as_far_as_seen():
+                return least_loaded(choose(parse_group(target), views, sender=sender), views).agent_id
         if target.startswith("%") or ":" in target:
             pane_id = await self._target(target)
             agent = roster.of_pane(pane_id)

@@ -140,6 +140,7 @@ class NodeCalls(Base):
         row = {**view.to_json(), "here": own}
         if own:
             row["open"] = list(self._node.draining.open())
+            row["note"] = self._unseen
         return row
 
     def _named(self, asked: Args, views: list[NodeView]) -> NodeView:
@@ -148,9 +149,9 @@ class NodeCalls(Base):
             if view.node == name:
                 return view
         known = [view.node for view in views]
-        raise NotFound(
-            f"no node {name!r} is known.", suggestion(name, known, otherwise=f"Known: {', '.join(known)}.")
-        )
+        cure = suggestion(name, known, otherwise=f"Known: {', '.join(known)}.")
+        with self._as_far_as_seen():
+            raise NotFound(f"no node {name!r} is known.", cure)
 
     @staticmethod
     def _living(view: NodeView, what: str) -> NodeView:

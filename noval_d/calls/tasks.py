@@ -70,6 +70,8 @@ class TaskCalls(Schedules):
         tasks = self._node.tasks.moves
         task = await tasks.get(Args(args).text("id").upper())
         known = await tasks.named(task.depends_on) if task.depends_on else {}
+        further = {name for other in known.values() for name in other.depends_on} - known.keys()
+        find = {**known, **(await tasks.named(further) if further else {})}.get
         private = peer.access >= Access.WRITE
         verdicts = ranked(task, await tasks.candidates()) if task.status is Status.QUEUED else []
         return {
@@ -78,7 +80,7 @@ class TaskCalls(Schedules):
             "result": task.result if private else None,
             "artifacts": list(task.artifacts),
             "depends_on": [
-                {"id": name, "state": known[name].status.value if name in known else "done"}
+                {"id": name, "state": standing(known[name], find)[0] if name in known else "done"}
                 for name in task.depends_on
             ],
             "steps": [asdict(step) for step in task.steps],

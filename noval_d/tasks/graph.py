@@ -47,11 +47,11 @@ def refuse_cycle(edges: Mapping[TaskId, Iterable[TaskId]]) -> None:
 def standing(task: Task, find: Find) -> tuple[str, str]:
     """Return the state of a task as people see it, and why."""
     if task.status is not Status.QUEUED:
-        return task.status.value, task.note or (task.steps[-1].reason if task.over and task.steps else "")
+        return task.status.value, task.note if not task.over else task.steps[-1].reason if task.steps else ""
     ended = blocked_by(task, find)
     if ended:
-        return "blocked", f"it depends on {', '.join(ended)}, which is not done and over"
+        return "blocked", f"it depends on {', '.join(ended)}, which ended without being done"
     held = held_by(task, find)
     if held:
         return "waiting", f"it depends on {', '.join(name for name, _ in held)}"
-    return "ready", "no fitting agent is idle" if not task.wanted else f"for {task.wanted}"
+    return "ready", "it waits for an idle agent that fits" if not task.wanted else f"for {task.wanted}"

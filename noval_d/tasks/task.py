@@ -207,11 +207,9 @@ class Task:
 
     @property
     def _told(self) -> str:
-        return (
-            f"{self.status.value} ({self.agent} has it)"
-            if self.status is Status.ASSIGNED
-            else self.status.value
-        )
+        if self.status is Status.QUEUED:
+            return "nobody's"
+        return self.status.value + (f" ({self.agent} has it)" if self.status is Status.ASSIGNED else "")
 
     def _moved(self, what: str, now_ms: int, *, who: str = "", reason: str = "", **changes: Any) -> Task:
         step = Step(at_ms=now_ms, what=what, who=who, reason=reason)

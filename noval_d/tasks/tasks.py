@@ -21,7 +21,7 @@ from noval_d.delivery.standing import HAND_OVER, MOVED, OVER, TAKES_BACK
 from noval_d.node.pulse import at_most, idle
 from noval_d.tasks.assign import by_worth, choose, stand_back_s
 from noval_d.tasks.copies import Copies
-from noval_d.tasks.graph import held_by
+from noval_d.tasks.graph import held_by, standing
 from noval_d.tasks.ground import Ground, Mine
 from noval_d.tasks.known import Known
 from noval_d.tasks.moves import Moves
@@ -344,6 +344,11 @@ class Tasks:
         old = await broker.tasks_ended_before(now_ms - int(self._keep_days * DAY_MS), FORGOTTEN_AT_ONCE)
         await broker.forget_tasks([name for name in old if TaskId(name) not in self.known.tasks])
 
+    def _seen(self, task: Task) -> str:
+        """Return the state of a task as people see it; what it depends on may not have been read yet."""
+        state, _ = standing(task, self.known.tasks.get)
+        return "waiting" if state == "ready" and self.known.unsure(task) else state
+
     def _publish(self, step: TaskStep, task: Task | None) -> None:
         self._ground.publish(
             {
@@ -353,7 +358,7 @@ class Tasks:
                 "task": step.task,
                 "title": task.title if task is not None else "",
                 "agent": step.agent,
-                "state": task.status.value if task is not None else step.what,
+                "state": self._seen(task) if task is not None else step.what,
                 "reason": task.steps[-1].reason if task is not None and task.steps else "",
                 "node": step.node,
             }

@@ -53,6 +53,8 @@ def test_a_group_gets_a_message_each_and_says_how_many(tmp_path: Path) -> None:
         assert (many.returncode, "4 are to get it, and role:dev has 3" in many.stderr) == (2, True), (
             many.stderr
         )
+        nobody = running.novactl("send", "role:dev", "x", "--wait", "--min", "0")
+        assert (nobody.returncode, "min is 0" in nobody.stderr) == (2, True), nobody.stderr
 
         # one of them: the idle one with nothing waiting, and the same one when it is asked again
         chosen = new_ulid()
@@ -62,6 +64,8 @@ def test_a_group_gets_a_message_each_and_says_how_many(tmp_path: Path) -> None:
             )
             assert (one.returncode, json.loads(one.stdout)["agent"]) == (0, "d1"), one
             running.call("pause", {"agent_id": "d1"})  # it would be another one now
+        told = running.novactl("send", "role:dev", "one of us", "--any", "--id", chosen)
+        assert (told.returncode, told.stderr) == (0, "to d1\n")
         assert sum(log.read_bytes().count(b"one of us") for log in logs.values()) == 1
 
         with pytest.raises(InvalidRequest, match="means every agent"):
@@ -97,3 +101,26 @@ def test_who_is_away_is_left_out_or_waited_for(tmp_path: Path) -> None:
         running.wait_state(waiting["here"], "submitted")
         assert back.bytes() == b"both\r"
         assert here.read_bytes() == b"who is here\rboth\r"
+
+
+def test_without_the_broker_it_is_said_that_the_other_nodes_are_not_seen(tmp_path: Path) -> None:
+    unseen = "the broker is down: only this node is seen."
+    with node(start=False, env={"NOVA_BROKER_URL": "redis://127.0.0.1:1"}) as running:
+        running.start()
+        until(lambda: running.call("status")["tmux"][0]["state"] == "up", 45, "tmux")
+        log = with_role(running, tmp_path, "d1", "dev")
+        listed = running.novactl("agents", "--json")
+        assert ([row["agent_id"] for row in json.loads(listed.stdout)], listed.stderr) == (
+            ["d1"],
+            f"{unseen}\n",
+        )
+        assert running.novactl("agents", "-q").stderr == ""
+        assert unseen.rstrip(".") in running.novactl("node", "list").stdout
+        sent = running.novactl("send", "role:dev", "hello", "--wait")
+        assert (sent.returncode, unseen in sent.stderr, log.read_bytes()) == (0, True, b"hello\r")
+        for words in (
+            ("send", "role:ops", "x"), ("send", "role:ops", "x", "--any"), ("node", "drain", "far"),
+            ("spawn", "sh", "--node", "far", "--driver", "line"),
+        ):  # fmt: skip
+            refused = running.novactl(*words)
+            assert (refused.returncode, f", and {unseen}" in refused.stderr) == (5, True), refused.stderr

@@ -91,10 +91,21 @@ def test_a_task_waits_for_those_it_depends_on(running: TestNode, tmp_path: Path)
         "waiting",
         f"it depends on {first}",
     )
+    third = add(running, "third", depends_on=[second], anyway=True)
+    assert shown(running, third)["depends_on"] == [{"id": second, "state": "waiting"}]
+    refused = running.novactl("task", "done", first)
+    assert f"task {first} is nobody's" in refused.stderr
     agent = doer(running, tmp_path, "serial")
-    reaches(running, second, "done")
-    assert agent.lines("told") == [first, second]
+    reaches(running, third, "done")
+    assert agent.lines("told") == [first, second, third]
     gone(agent)
+
+
+def test_a_list_without_a_task_says_so(running: TestNode) -> None:
+    assert running.novactl("task", "list").stderr == "no task is open.\n"
+    none = running.novactl("task", "list", "--role", "nobodys")
+    assert (none.returncode, none.stdout) == (0, "")
+    assert none.stderr == "no task matches. See them all: novactl task list --all\n"
 
 
 def test_a_dependency_that_failed_blocks_until_it_is_opened_again(running: TestNode, tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def test_a_group_is_read(target: str, group: Group) -> None:
 @pytest.mark.parametrize(
     ("target", "why"),
     [
-        ("role:", "no part of a group"),
+        ("role:", "'role:' is no part of a group. Write it like role:reviewer"),
         ("role:a,role:b", "two roles"),
         ("node:a,node:b", "two nodes"),
         ("role:a,all", "no part of a group"),

@@ -116,6 +116,7 @@ def test_an_agent_of_a_lost_node_is_lost_unless_it_lives_elsewhere() -> None:
         ("b", "here", "idle"),
     ]
     assert found == everybody([gone, here])
+    assert found[0].state_since_ms == 9, "it is lost since its node was heard of last"
 
 
 def test_only_what_is_new_is_said_and_the_whole_again_now_and_then() -> None:

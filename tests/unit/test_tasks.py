@@ -202,6 +202,16 @@ def test_a_task_says_what_it_waits_for() -> None:
     assert standing(second, {first.id: replace(first, status=Status.DONE)}.get)[0] == "ready"
 
 
+def test_what_is_over_is_told_of_by_its_end_and_not_by_how_far_it_was_once() -> None:
+    def find(_name: TaskId) -> None: ...
+
+    half = task().assigned("a", "n", "1", now_ms=2).edited(now_ms=3, by="a", note="half of it")
+    assert standing(half, find) == ("assigned", "half of it")
+    assert standing(half.done("", (), now_ms=4, by="a"), find) == ("done", "")
+    assert standing(half.released("no disk", now_ms=4, final=True), find) == ("failed", "no disk")
+    assert standing(half.cancelled(now_ms=4, by="x", reason="enough"), find) == ("cancelled", "enough")
+
+
 def test_a_circle_is_found_and_a_diamond_is_none() -> None:
     a, b, c, d = (TaskId(name) for name in "abcd")
     refuse_cycle({a: [b, c], b: [d], c: [d]})
