@@ -174,6 +174,7 @@ class Agent(Condition):
             facts=seen.facts,
             sight=self.sight,
             present=self.present,
+            behind=self.behind,
             running=described(seen.facts.command, self.front.argv if self.front else ()),
             ready=self.ready(),
             opening=self.opening.lasts(self.looked_at),

@@ -12,13 +12,13 @@ from noval_d.agents.driver import Driver
 from noval_d.agents.opening import Opening
 from noval_d.agents.prompt import Prompt
 from noval_d.agents.readiness import past_start
-from noval_d.agents.recognition import is_present
+from noval_d.agents.recognition import is_present, is_shell
 from noval_d.agents.sight import Sight, begun
 from noval_d.agents.states import Signs, Source, Standing, Transition, stand
 from noval_d.agents.transcript import Transcript
 from noval_d.api.endpoint import Endpoint
 from noval_d.delivery.processed import Taken
-from noval_d.tmux.front import Front, leader_age_s
+from noval_d.tmux.front import Front, leader_age_s, read_name
 from noval_d.tmux.panes import PaneFacts
 from noval_d.tmux.screen import Screen
 
@@ -129,6 +129,13 @@ class Condition:
         return is_present(self.driver, self.spec, self.facts.command, self.front.argv if self.front else ())
 
     @property
+    def behind(self) -> bool:
+        """Whether it is the pane's own shell, and a command that it runs has the foreground meanwhile."""
+        if self.present or self.facts is None or self.facts.dead or self.driver.kind != "line":
+            return False
+        return is_shell(self.spec.program) and read_name(self.facts.pid) == self.spec.program
+
+    @property
     def tells(self) -> bool:
         """Whether it says itself which prompts it has taken, by hooks or by its API."""
         return (bool(self.driver.hooks) or self.api is not None) and self.hooked is not False
@@ -190,6 +197,7 @@ class Condition:
             pane=True,
             dead=facts.dead,
             present=self.present,
+            behind=self.behind,
             command=facts.command,
             launching=self.launching,
             paused=self.paused,

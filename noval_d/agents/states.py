@@ -32,6 +32,8 @@ class Signs:
     dead: bool = False
     present: bool = True
     """The agent itself is in front, not the shell that it left."""
+    behind: bool = False
+    """It is the pane's own shell, and a command that it runs is in front."""
     command: str = ""
     launching: bool = False
     """This node starts it: what is in front of its pane is not yet the agent."""
@@ -96,7 +98,7 @@ def _without_agent(signs: Signs) -> Standing | None:
     if signs.dead:
         detail = "the program in its pane has ended"
         return Standing(state=AgentState.EXITED, source=Source.TMUX, detail=detail)
-    if not signs.present:
+    if not signs.present and not signs.behind:
         detail = f"its pane runs {signs.command or 'something else'}, not the agent"
         return Standing(state=AgentState.EXITED, source=Source.PROCESS, detail=detail)
     return None
@@ -127,6 +129,8 @@ def _waiting(signs: Signs) -> Standing | None:
 
 
 def _working(signs: Signs) -> Standing:
+    if signs.behind:
+        return Standing(state=AgentState.BUSY, source=Source.PROCESS, detail=f"it runs {signs.command}")
     if signs.line:
         return Standing(state=AgentState.IDLE, source=Source.PROCESS)
     sight = signs.sight

@@ -98,7 +98,7 @@ def _pane_hold(view: AgentView) -> Hold | None:
     if facts.dead:
         return Hold(HoldReason.NO_AGENT, "the program in its pane has ended")
     if not view.present:
-        return Hold(HoldReason.NO_AGENT, _absence(view, facts.command))
+        return _absent(view, facts.command)
     if facts.input_off:
         return Hold(HoldReason.INPUT_OFF, "input into its pane is switched off (select-pane -e allows it)")
     if facts.in_mode:
@@ -110,11 +110,13 @@ def _pane_hold(view: AgentView) -> Hold | None:
     return None
 
 
-def _absence(view: AgentView, command: str) -> str:
-    """Return why the agent is not present, for people."""
+def _absent(view: AgentView, command: str) -> Hold:
+    """Return why something else than the agent is in front."""
     if view.driver.missing:
-        return f"its driver {view.driver.name} cannot be used: novactl doctor"
-    return f"its pane runs {view.running or command}, not the agent"
+        return Hold(HoldReason.NO_AGENT, f"its driver {view.driver.name} cannot be used: novactl doctor")
+    if view.behind:
+        return Hold(HoldReason.BUSY, f"it runs {view.running or command}", 0.25)
+    return Hold(HoldReason.NO_AGENT, f"its pane runs {view.running or command}, not the agent")
 
 
 def _screen_hold(view: AgentView) -> Hold | None:

@@ -9,10 +9,7 @@ from dataclasses import dataclass
 from nova_torch.errors import TmuxNotAnswering, TmuxUnavailable
 from nova_torch.values import State
 from noval_d.agents.agent import Agent
-from noval_d.agents.recognition import is_shell
-from noval_d.tmux.front import read_name
 from noval_d.tmux.link import TmuxLink
-from noval_d.tmux.panes import PaneFacts
 from noval_d.tmux.tty import in_front
 
 QUEUE_BYTES = 4000  # what a terminal's input queue takes at once; the rest still waits in tmux
@@ -57,7 +54,7 @@ class LineProver:
             if agent.pane_key != pane:
                 yield Finding(State.UNCONFIRMED, "its pane went away before the program read it")
                 return
-            if view.facts is None or not (view.present or _runs_for(agent.spec.program, view.facts)):
+            if view.facts is None or not (view.present or view.behind):
                 yield Finding(State.UNCONFIRMED, "the program ended before it read the text")
                 return
             # a terminal whose program has ended is empty too, a little before tmux knows of the end
@@ -72,8 +69,3 @@ class LineProver:
                     yield Finding(None, "not_reading")
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 2, 0.1)
-
-
-def _runs_for(program: str, facts: PaneFacts) -> bool:
-    """Tell whether the agent is the pane's own shell, which lives on behind the command that it runs."""
-    return not facts.dead and is_shell(program) and read_name(facts.pid) == program

@@ -19,6 +19,8 @@ class AgentView:
     sight: Sight | None = None
     present: bool = True
     """The agent's own program is in the foreground, not a shell it left behind."""
+    behind: bool = False
+    """It is the pane's own shell, and a command that it runs is in front."""
     running: str = ""
     """What is in the foreground, for people."""
     ready: bool = True

@@ -227,6 +227,32 @@ def test_an_agent_may_ask_for_work_itself(running: TestNode, tmp_path: Path) -> 
     gone(agent)
 
 
+def test_a_shell_that_runs_a_command_is_busy_and_keeps_its_task(running: TestNode) -> None:
+    pane = running.tmux.open("sh")
+    running.tmux.wait_for(pane, "$")
+    running.call("register", {"agent_id": "shell", "pane": pane, "driver": "line", "role": "sheller"})
+    running.call("pause", {"agent_id": "shell"})
+    task = add(running, "long work", role="sheller")
+    running.call("task_claim", {"pane": pane, "tmux": f"{running.tmux.socket_path},1,0"})
+    running.call("resume", {"agent_id": "shell"})
+    running.wait_state(running.send("shell", "cat")["id"], "submitted")
+    until(lambda: state_of(running, "shell") == ("busy", "it runs cat"), 45, "the command in front")
+    after = running.send("shell", "true")["id"]
+    assert running.wait_state(after, "held")["reason"] == "busy"
+    running.tmux.press(pane, "C-d")
+    running.wait_state(after, "submitted")
+    until(lambda: state_of(running, "shell") == ("idle", ""), 45, "the shell")
+    told = shown(running, task)
+    assert (told["state"], told["agent"], told["attempt"]) == ("assigned", "shell", 1), told
+    running.call("task_cancel", {"id": task, "reason": "enough"})
+    running.call("unregister", {"agent_id": "shell"})
+
+
+def state_of(on: TestNode, agent: str) -> tuple[str, str]:
+    (row,) = (row for row in on.call("agents") if row["agent_id"] == agent)
+    return row["state"], row["detail"]
+
+
 def test_what_nobody_could_do_is_refused_and_says_why(running: TestNode, tmp_path: Path) -> None:
     agent = doer(running, tmp_path, "picky", "--hold", role="developer", skills=("python", "sql"))
     with pytest.raises(NotFound, match=r"no agent has the role 'develper'.*Did you mean developer\?"):
