@@ -15,8 +15,8 @@ from typing import Any
 from benchmarks.figures import Report, median, ms, percentile
 from benchmarks.stage import bench_node
 from nova_torch import AsyncAgentRegistry
+from nova_torch.blobs import write_blob
 from nova_torch.broker import Broker
-from nova_torch.fleet import write_blob
 from nova_torch.nodes import NodeCard
 from nova_torch.protocol.aclient import AsyncClient
 from nova_torch.values import AgentId, AgentRecord, AgentState, NodeId

@@ -1,14 +1,12 @@
-"""Read what nodes tell of themselves and their agents in the registry, and find one among them. No I/O."""
+"""What nodes tell of themselves and their agents in the registry, and how one is found among them. No I/O."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from operator import attrgetter
 from typing import Any
-
-import msgpack
 
 from nova_torch.errors import AgentNotFound, NotFound
 from nova_torch.nearest import suggestion
@@ -16,10 +14,7 @@ from nova_torch.nodes import NodeCard, NodeState, state_of
 from nova_torch.values import AgentId, AgentRecord, AgentState
 
 NODE = "node:"
-PASSING = frozenset({"last_seen_ms", "performance", "queued"})
-"""What of an agent is no news when it changes, or not always."""
 _by_name = attrgetter("agent_id")
-_lasting = attrgetter(*(part.name for part in fields(AgentRecord) if part.name not in PASSING))
 
 
 class Roll(tuple[AgentRecord, ...]):  # noqa: SLOT001 - what is made once is kept in its dictionary
@@ -146,98 +141,6 @@ class Presence:
         )
 
 
-class Writer:
-    """Writes what a node publishes; an agent whose record is the very same as before is packed already."""
-
-    def __init__(self) -> None:
-        self._packed: dict[AgentId, tuple[AgentRecord, bytes]] = {}
-
-    def __repr__(self) -> str:
-        return f"<Writer {len(self._packed)} agents>"
-
-    def blob(
-        self,
-        node: str,
-        agents: Iterable[AgentRecord],
-        *,
-        now_ms: int,
-        bridges: Sequence[str] = (),
-        card: NodeCard | None = None,
-    ) -> bytes:
-        """Return what `node` publishes."""
-        before, self._packed = self._packed, {}
-        told = [self._row(agent, before.get(agent.agent_id)) for agent in agents]
-        about = {} if card is None else card.to_json()
-        packer = msgpack.Packer(autoreset=False)
-        packer.pack_map_header(5)
-        for name, value in (("node", node), ("at_ms", now_ms), ("bridges", list(bridges)), ("about", about)):
-            packer.pack(name)
-            packer.pack(value)
-        packer.pack("agents")
-        packer.pack_array_header(len(told))
-        return b"".join((packer.bytes(), *told))
-
-    def _row(self, agent: AgentRecord, before: tuple[AgentRecord, bytes] | None) -> bytes:
-        if before is None or before[0] is not agent:
-            before = agent, msgpack.packb(agent.to_json())
-        self._packed[agent.agent_id] = before
-        return before[1]
-
-
-def write_blob(
-    node: str,
-    agents: Iterable[AgentRecord],
-    *,
-    now_ms: int,
-    bridges: Sequence[str] = (),
-    card: NodeCard | None = None,
-) -> bytes:
-    """Return what a node publishes of itself."""
-    return Writer().blob(node, agents, now_ms=now_ms, bridges=bridges, card=card)
-
-
-def essence(agents: Iterable[AgentRecord], card: NodeCard, bridges: Sequence[str] = ()) -> object:
-    """Return what of a node's blob is news when it changes: something to compare.
-
-    Not when an agent was seen last, not its figures, which change with every message, not what an idle agent is
-    about to be given, and not the node's load: in a fleet at work each beat would carry the whole, and whoever
-    reads the registry would decode all of it anew.
-    """
-    # what waits for an idle one is typed at once: gone before anybody could read of it
-    told = [(_lasting(agent), 0 if agent.state is AgentState.IDLE else agent.queued) for agent in agents]
-    return told, {**card.to_json(), "load": None}, tuple(bridges)
-
-
-def read_blob(node: str, blob: bytes, *, alive: bool, before: Sequence[AgentRecord] = ()) -> NodeView | None:
-    """Return what a node published, or None when it cannot be read; unknown fields are ignored.
-
-    `before` is what it told of its agents the last time: who has not changed is not read anew.
-    """
-    if not blob:
-        return NodeView(node=node, alive=alive)
-    known = roll_of(before).by_name
-    try:
-        data = msgpack.unpackb(blob)
-        at_ms = data.get("at_ms")
-        return NodeView(
-            node=node,
-            alive=alive,
-            last_seen_ms=at_ms if isinstance(at_ms, int) else 0,
-            agents=Roll(_read(row, known) for row in data["agents"]),
-            bridges=frozenset(str(name) for name in data.get("bridges") or ()),
-            card=NodeCard.from_json(data.get("about")),
-        )
-    except (ValueError, KeyError, TypeError, AttributeError, msgpack.UnpackException):
-        return None
-
-
-def _read(row: dict[str, Any], known: Mapping[AgentId, AgentRecord]) -> AgentRecord:
-    before = known.get(AgentId(str(row["agent_id"])))
-    if before is not None and before.last_seen_ms == row.get("last_seen_ms") and before.to_json() == row:
-        return before
-    return AgentRecord.from_json(row)
-
-
 def everybody(views: Iterable[NodeView]) -> list[AgentRecord]:
     """Return the agents of every node, by name; those of a node whose lease is over are `lost`.
 
@@ -263,18 +166,6 @@ def _lost(record: AgentRecord, seen_ms: int) -> AgentRecord:
         state_since_ms=max(record.state_since_ms, seen_ms),
         detail=f"node {record.node} is not heard of",
     )
-
-
-def seen_by_lease(view: NodeView, *, expires_ms: int) -> NodeView:
-    """Return `view` with the time of its last beat, which its lease tells: most beats say nothing else."""
-    seen_ms = seen_at(view, expires_ms=expires_ms)
-    return view if seen_ms == view.last_seen_ms else replace(view, last_seen_ms=seen_ms)
-
-
-def seen_at(view: NodeView, *, expires_ms: int) -> int:
-    """Return when the node last beat, by its own word or by its lease."""
-    lease_ms = view.card.lease_ms
-    return max(view.last_seen_ms, expires_ms - lease_ms) if lease_ms else view.last_seen_ms
 
 
 def matching(

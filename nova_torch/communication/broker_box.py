@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
+from nova_torch.blobs import Reader
 from nova_torch.broker import Broker, Enqueue, Lane
 from nova_torch.codec import decode_signed, encode_hop, encode_message
 from nova_torch.communication.daemon_box import only_a_daemon
@@ -33,7 +34,7 @@ from nova_torch.communication.group import ONE
 from nova_torch.communication.keyless import Keyless
 from nova_torch.communication.postbox import is_over
 from nova_torch.errors import AgentNotFound, BrokerUnavailable, InvalidRequest, MailboxFull, MailboxLost
-from nova_torch.fleet import NodeView, Presence, presence, read_blob, seen_by_lease
+from nova_torch.fleet import NodeView, Presence, presence
 from nova_torch.login import Login
 from nova_torch.nearest import suggestion
 from nova_torch.people import person_of
@@ -95,6 +96,7 @@ class BrokerBox:
         self._bags: Recent[Mailbag] = Recent(KEPT)
         self._told: Recent[None] = Recent(KEPT)
         self._readers = asyncio.Semaphore(READERS)
+        self._reader = Reader()
         self._waiting = 0
         self._keyless = Keyless(self._keyring, self.views, self._now)
         self.fleet = FleetCalls(
@@ -250,13 +252,8 @@ class BrokerBox:
 
     async def views(self) -> list[NodeView]:
         """Return every node that beat within a day, as it last told of itself."""
-        leases = await self._broker.nodes()
-        read = ((lease, read_blob(lease.node, lease.blob, alive=lease.alive)) for lease in leases)
-        return [
-            replace(seen_by_lease(view, expires_ms=lease.expires_ms), silent_ms=lease.silent_ms)
-            for lease, view in read
-            if view is not None
-        ]
+        views = self._reader.views(await self._broker.nodes())
+        return [view for view in views if view.node not in self._reader.unreadable]
 
     async def find(self, query: Query) -> list[AgentRecord]:
         """Return the agents that match; those of a node whose lease is over are `lost`."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from nova_torch.blobs import Reader
 from nova_torch.bridging import Rule
-from nova_torch.broker import Broker, NodeLease
-from nova_torch.fleet import read_blob
+from nova_torch.broker import Broker
+from nova_torch.fleet import NodeView
 from nova_torch.values import AGENT_ID, AgentId
 from noval_d.bridges.address import Station, allowed, recipients
 
@@ -25,6 +26,7 @@ class Fleet:
     def __init__(self, local: Callable[[], Station], clock: Callable[[], float]) -> None:
         self._local = local
         self._clock = clock
+        self._reader = Reader()
         self._others: tuple[Station, ...] = ()
         self._lost: tuple[Station, ...] = ()
         self._at = float("-inf")
@@ -37,8 +39,11 @@ class Fleet:
         me = self._local()
         if self._clock() - self._at >= (AT_MOST_EVERY_S if again else FRESH_S):
             leases = [lease for lease in await broker.nodes() if lease.node != me.name]
-            self._others = tuple(view(lease) for lease in leases if lease.alive)
-            self._lost = tuple(view(lease) for lease in leases if not lease.alive)
+            views = self._reader.views(leases)
+            for node in self._reader.unreadable:
+                log.warning("bridges.unreadable_node", extra={"node": node})
+            self._others = tuple(station(view) for view in views if view.alive)
+            self._lost = tuple(station(view) for view in views if not view.alive)
             self._at = self._clock()
         return (me, *self._others)
 
@@ -63,11 +68,7 @@ async def find_again(
     return found
 
 
-def view(lease: NodeLease) -> Station:
-    """Return a node as its blob describes it; one that cannot be read has nothing."""
-    read = read_blob(lease.node, lease.blob, alive=lease.alive)
-    if read is None:
-        log.warning("bridges.unreadable_node", extra={"node": lease.node})
-        return Station(name=lease.node)
-    agents = {str(record.agent_id): record.role for record in read.agents}
-    return Station(name=lease.node, agents=agents, bridges=read.bridges)
+def station(view: NodeView) -> Station:
+    """Return a node as bridges know it; one that cannot be read has nothing."""
+    agents = {str(record.agent_id): record.role for record in view.agents}
+    return Station(name=view.node, agents=agents, bridges=view.bridges)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from nova_torch.fleet import Writer, essence
+from nova_torch.blobs import Writer, essence
 from nova_torch.nodes import NodeCard
 from nova_torch.values import AgentRecord
 from nova_torch.version import VERSION

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import msgpack
 
+from nova_torch.blobs import Reader
 from nova_torch.broker import NodeLease
 from nova_torch.errors import BrokerUnavailable
-from nova_torch.fleet import NodeView, read_blob, seen_at
+from nova_torch.fleet import NodeView
 from nova_torch.rejections import REQUIRE
 from nova_torch.values import AgentId, AgentRecord, NodeId
 from noval_d.node.link import BrokerLink
@@ -31,8 +32,7 @@ class Others:
         self._node = node
         self._link = link
         self._clock = clock
-        self._read: dict[str, _Known] = {}
-        """Of each node what was read, so that only what changed is read."""
+        self._reader = Reader()
         self._views: tuple[NodeView, ...] = ()
         self.ordered = b""
         """What this node itself was ordered to do, at the last look."""
@@ -70,8 +70,10 @@ class Others:
                 self._met.update(self.names)
             else:
                 self._met.clear()
-            self._views = tuple(self._view(lease) for lease in others)
-            self._read = {lease.node: self._read[lease.node] for lease in others}
+            unreadable = self._reader.unreadable
+            self._views = tuple(map(self._seen, others, self._reader.views(others)))
+            for node in self._reader.unreadable - unreadable:
+                log.warning("fleet.unreadable_node", extra={"node": node})
             self._at = self._clock()
             self._strict = bool(self.strict_nodes)
             return self._views
@@ -147,33 +149,12 @@ class Others:
         """Read anew when asked next: this node has changed something itself."""
         self._at = float("-inf")
 
-    def _view(self, lease: NodeLease) -> NodeView:
-        known = self._read.get(lease.node)
-        if known is None or known.blob != lease.blob:
-            before = known.told.agents if known is not None else ()
-            told = read_blob(lease.node, lease.blob, alive=lease.alive, before=before)
-            if told is None:
-                log.warning("fleet.unreadable_node", extra={"node": lease.node})
-                told = NodeView(node=lease.node, alive=lease.alive)
-            known = self._read[lease.node] = _Known(lease.blob, told, told)
-        told, view = known.told, known.view
+    def _seen(self, lease: NodeLease, view: NodeView) -> NodeView:
         # After a pause of the broker, or of this very node, every lease is over for a moment and nobody is dead:
         # only who has beaten steadily himself can tell.
-        alive = lease.alive or (not self._link.steady and not told.card.left)
-        seen_ms = seen_at(told, expires_ms=lease.expires_ms)
-        silent_ms, order = 0 if alive else lease.silent_ms, read_order(lease.order)[0]
-        if (view.alive, view.last_seen_ms, view.silent_ms, view.order) != (alive, seen_ms, silent_ms, order):
-            known.view = replace(told, alive=alive, last_seen_ms=seen_ms, silent_ms=silent_ms, order=order)
-        return known.view
-
-
-@dataclass(slots=True)
-class _Known:
-    """What was read of a node: its last blob, what that says, and the node as it was at the last look."""
-
-    blob: bytes
-    told: NodeView
-    view: NodeView
+        if not (view.alive or view.card.left or self._link.steady):
+            view = replace(view, alive=True, silent_ms=0)
+        return replace(view, order=read_order(lease.order)[0]) if lease.order else view
 
 
 def write_order(what: str, details: object) -> bytes:

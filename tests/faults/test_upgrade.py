@@ -13,11 +13,11 @@ from typing import Any
 import msgpack
 import pytest
 
+from nova_torch.blobs import write_blob
 from nova_torch.broker import Enqueue, Lane
 from nova_torch.broker.facade import Broker
 from nova_torch.codec import encode_message
 from nova_torch.errors import StateNewer
-from nova_torch.fleet import write_blob
 from nova_torch.ulid import new_ulid
 from nova_torch.values import AgentRecord, Message
 from tests.faults.test_review_node import foreign, on_broker

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import msgpack
 
-from nova_torch import audit, config, durations, fleet
+from nova_torch import audit, blobs, config, durations
 from nova_torch.broker import ForeignEntry
 from nova_torch.codec import decode_hop, decode_message, encode_hop, encode_message
 from nova_torch.errors import BadFrame, FrameTooLarge, NovaError
@@ -85,7 +85,7 @@ def records(data: bytes) -> None:
     """What other nodes and other times wrote: a node's agents, schedules, specs, the audit log."""
     for packed in _packed(data):
         records(packed)
-    fleet.read_blob("other", data, alive=True)
+    blobs.read_blob("other", data, alive=True)
     read_spec("agent", data)
     audit._entry(data, 0)
     with refused:

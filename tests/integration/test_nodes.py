@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
+from nova_torch.blobs import read_blob, write_blob
 from nova_torch.broker import Broker
 from nova_torch.errors import Conflict, NotFound
-from nova_torch.fleet import read_blob, write_blob
 from nova_torch.nodes import NodeCard
 from noval_d.fleet.others import write_order
 from tests.faults.test_review_node import on_broker

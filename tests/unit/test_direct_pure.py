@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from nova_torch import arguments
+from nova_torch.blobs import read_blob, write_blob
 from nova_torch.communication.direct import Endpoint, applied, own_hop, ulid_ms, was_asked
 from nova_torch.communication.group import Group, member_id, members
 from nova_torch.errors import AgentNotFound, InvalidRequest, InvalidText, NotFound
 from nova_torch.events import Event, Filter
-from nova_torch.fleet import NodeView, presence, read_blob, write_blob
+from nova_torch.fleet import NodeView, presence
 from nova_torch.keys import Keys
 from nova_torch.recent import Recent
 from nova_torch.ulid import is_ulid, new_ulid

@@ -7,8 +7,10 @@ from dataclasses import replace
 import msgpack
 import pytest
 
+from nova_torch.blobs import Reader, Writer, essence, read_blob, write_blob
+from nova_torch.broker import NodeLease
 from nova_torch.errors import ConfigInvalid
-from nova_torch.fleet import NodeView, Writer, essence, everybody, read_blob, seen_by_lease, write_blob
+from nova_torch.fleet import NodeView, everybody
 from nova_torch.nodes import DOWN_MS, Drain, Load, NodeCard, check_labels, last_of, pace, state_of
 from nova_torch.performance import Performance
 from nova_torch.values import AgentId, AgentRecord, AgentState, NodeId
@@ -90,14 +92,37 @@ def test_what_a_node_tells_of_itself_is_read_as_it_was_written() -> None:
     view = read_blob("n", write_blob("n", [agent("a")], now_ms=7, card=card), alive=True)
     assert view is not None
     assert view.card == card
-    assert seen_by_lease(view, expires_ms=90_000).last_seen_ms == 70_000
-    old = read_blob("n", write_blob("n", [], now_ms=7), alive=True)  # as versions before this one wrote it
-    assert old is not None
-    assert (old.card, old.state, seen_by_lease(old, expires_ms=90_000).last_seen_ms) == (
-        NodeCard(),
-        "ready",
-        7,
-    )
+    assert (view.last_seen_ms, view.agents) == (7, (agent("a"),))
+
+
+def test_a_node_was_last_seen_as_its_lease_tells() -> None:
+    with_lease = write_blob("n", [], now_ms=7, card=NodeCard(lease_ms=20_000))
+    old = write_blob("old", [], now_ms=7)  # as versions before leases told it
+    reader = Reader()
+    for expires_ms, seen_ms in ((90_000, 70_000), (95_000, 75_000), (20_001, 7)):
+        there = [
+            NodeLease(node=node, expires_ms=expires_ms, alive=True, blob=blob)
+            for node, blob in (("n", with_lease), ("old", old))
+        ]
+        new, older = reader.views(there)
+        assert new.last_seen_ms == seen_ms
+        assert (older.card, older.state, older.last_seen_ms) == (NodeCard(), "ready", 7)
+    assert repr(reader) == "<Reader 2 nodes>"
+    assert reader.views([]) == []
+    assert repr(reader) == "<Reader 0 nodes>"
+
+
+def test_a_node_that_cannot_be_read_is_named_until_it_can() -> None:
+    reader = Reader()
+    for blob, unreadable, agents in (
+        (write_blob("n", [agent("a")], now_ms=1), frozenset(), 1),
+        (b"\xc1", frozenset({"n"}), 0),
+        (b"\xc1", frozenset({"n"}), 0),
+        (write_blob("n", [agent("a")], now_ms=1), frozenset(), 1),
+        (b"", frozenset(), 0),
+    ):
+        (view,) = reader.views([NodeLease(node="n", expires_ms=1, alive=False, blob=blob, silent_ms=3)])
+        assert (reader.unreadable, len(view.agents), view.silent_ms) == (unreadable, agents, 3)
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+from nova_torch.blobs import write_blob
 from nova_torch.broker import NodeLease
-from nova_torch.fleet import NodeView, write_blob
+from nova_torch.fleet import NodeView
 from nova_torch.nodes import NodeCard
 from nova_torch.registry import Query, find
 from nova_torch.values import AgentId, AgentRecord, AgentState, NodeId

@@ -1,0 +1,157 @@
+"""Write what a node publishes of itself and its agents, and read what others publish, look after look. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+import msgpack
+
+from nova_torch.fleet import NodeView, Roll, roll_of
+from nova_torch.nodes import NodeCard
+from nova_torch.values import AgentId, AgentRecord, AgentState
+
+if TYPE_CHECKING:
+    from nova_torch.broker import NodeLease
+
+PASSING = frozenset({"last_seen_ms", "performance", "queued"})
+"""What of an agent is no news when it changes, or not always."""
+_lasting = attrgetter(*(part.name for part in fields(AgentRecord) if part.name not in PASSING))
+
+
+class Writer:
+    """Writes what a node publishes; an agent whose record is the very same as before is packed already."""
+
+    def __init__(self) -> None:
+        self._packed: dict[AgentId, tuple[AgentRecord, bytes]] = {}
+
+    def __repr__(self) -> str:
+        return f"<Writer {len(self._packed)} agents>"
+
+    def blob(
+        self,
+        node: str,
+        agents: Iterable[AgentRecord],
+        *,
+        now_ms: int,
+        bridges: Sequence[str] = (),
+        card: NodeCard | None = None,
+    ) -> bytes:
+        """Return what `node` publishes."""
+        before, self._packed = self._packed, {}
+        told = [self._row(agent, before.get(agent.agent_id)) for agent in agents]
+        about = {} if card is None else card.to_json()
+        packer = msgpack.Packer(autoreset=False)
+        packer.pack_map_header(5)
+        for name, value in (("node", node), ("at_ms", now_ms), ("bridges", list(bridges)), ("about", about)):
+            packer.pack(name)
+            packer.pack(value)
+        packer.pack("agents")
+        packer.pack_array_header(len(told))
+        return b"".join((packer.bytes(), *told))
+
+    def _row(self, agent: AgentRecord, before: tuple[AgentRecord, bytes] | None) -> bytes:
+        if before is None or before[0] is not agent:
+            before = agent, msgpack.packb(agent.to_json())
+        self._packed[agent.agent_id] = before
+        return before[1]
+
+
+def write_blob(
+    node: str,
+    agents: Iterable[AgentRecord],
+    *,
+    now_ms: int,
+    bridges: Sequence[str] = (),
+    card: NodeCard | None = None,
+) -> bytes:
+    """Return what a node publishes of itself."""
+    return Writer().blob(node, agents, now_ms=now_ms, bridges=bridges, card=card)
+
+
+def essence(agents: Iterable[AgentRecord], card: NodeCard, bridges: Sequence[str] = ()) -> object:
+    """Return what of a node's blob is news when it changes: something to compare.
+
+    Not when an agent was seen last, not its figures, which change with every message, not what an idle agent is
+    about to be given, and not the node's load: in a fleet at work each beat would carry the whole, and whoever
+    reads the registry would decode all of it anew.
+    """
+    # what waits for an idle one is typed at once: gone before anybody could read of it
+    told = [(_lasting(agent), 0 if agent.state is AgentState.IDLE else agent.queued) for agent in agents]
+    return told, {**card.to_json(), "load": None}, tuple(bridges)
+
+
+def read_blob(node: str, blob: bytes, *, alive: bool, before: Sequence[AgentRecord] = ()) -> NodeView | None:
+    """Return what a node published, or None when it cannot be read; unknown fields are ignored.
+
+    `before` is what it told of its agents the last time: who has not changed is not read anew.
+    """
+    if not blob:
+        return NodeView(node=node, alive=alive)
+    known = roll_of(before).by_name
+    try:
+        data = msgpack.unpackb(blob)
+        at_ms = data.get("at_ms")
+        return NodeView(
+            node=node,
+            alive=alive,
+            last_seen_ms=at_ms if isinstance(at_ms, int) else 0,
+            agents=Roll(_read(row, known) for row in data["agents"]),
+            bridges=frozenset(str(name) for name in data.get("bridges") or ()),
+            card=NodeCard.from_json(data.get("about")),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, msgpack.UnpackException):
+        return None
+
+
+def _read(row: dict[str, Any], known: Mapping[AgentId, AgentRecord]) -> AgentRecord:
+    before = known.get(AgentId(str(row["agent_id"])))
+    if before is not None and before.last_seen_ms == row.get("last_seen_ms") and before.to_json() == row:
+        return before
+    return AgentRecord.from_json(row)
+
+
+class Reader:
+    """Reads the registry, look after look: nothing is made anew of a node, or an agent, that did not change."""
+
+    def __init__(self) -> None:
+        self._read: dict[str, _Read] = {}
+        self.unreadable: frozenset[str] = frozenset()
+        """The nodes of the last look whose blob cannot be read: they have no agents."""
+
+    def __repr__(self) -> str:
+        return f"<Reader {len(self._read)} nodes>"
+
+    def views(self, leases: Iterable[NodeLease]) -> list[NodeView]:
+        """Return the nodes as they last told of themselves; one that is not among `leases` is forgotten."""
+        before, self._read = self._read, {}
+        views = [self._view(lease, before.get(lease.node)) for lease in leases]
+        self.unreadable = frozenset(node for node, read in self._read.items() if not read.well)
+        return views
+
+    def _view(self, lease: NodeLease, read: _Read | None) -> NodeView:
+        if read is None or read.blob != lease.blob:
+            before = read.view.agents if read is not None else ()
+            told = read_blob(lease.node, lease.blob, alive=lease.alive, before=before)
+            view = told or NodeView(node=lease.node, alive=lease.alive)
+            read = _Read(lease.blob, told is not None, view.last_seen_ms, view)
+        self._read[lease.node] = read
+        view, lease_ms = read.view, read.view.card.lease_ms
+        seen_ms = max(read.told_ms, lease.expires_ms - lease_ms) if lease_ms else read.told_ms
+        silent_ms = 0 if lease.alive else lease.silent_ms
+        if (view.alive, view.last_seen_ms, view.silent_ms) != (lease.alive, seen_ms, silent_ms):
+            read.view = replace(view, alive=lease.alive, last_seen_ms=seen_ms, silent_ms=silent_ms)
+        return read.view
+
+
+@dataclass(slots=True)
+class _Read:
+    """A node as it was at the last look: its blob, whether that could be read, and when it told it."""
+
+    blob: bytes
+    well: bool
+    told_ms: int
+    view: NodeView
+    """With the time of its last beat, which its lease tells: most beats say nothing else."""
