@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from nova_torch.errors import (
@@ -28,7 +29,7 @@ from noval_d.fleet.others import FRESH_S
 from noval_d.fleet.watch import watched
 from noval_d.life.wish import refuse_broken
 from noval_d.node.retire import claim, retire
-from noval_d.tmux.front import read_front
+from noval_d.tmux.front import read_front, read_name, read_starter
 from noval_d.tmux.panes import PaneFacts, observe
 
 PAGES_S = 5.0
@@ -105,6 +106,9 @@ class Fleet(Base):
         node = self._node
         pane = await self._pane(asked)
         front = read_front(pane.pid)
+        starter = read_starter(front) if front is not None and front.pid == peer.pid else None
+        if starter is not None:  # at a shell's prompt novactl itself is in front, and in a moment no more
+            front, pane = starter, replace(pane, command=read_name(starter.pid) or pane.command)
         argv = front.argv if front is not None else ()
         if "#" in pane.command:
             raise InvalidRequest(
@@ -129,7 +133,11 @@ class Fleet(Base):
         node.lives.refuse(spec.agent_id, pane.pane_id)
         agent = await node.roster.register(spec, pane, node.tmux.client)
         await claim(node, agent.id)
-        await self._look(agent)
+        if starter is None:
+            await self._look(agent)
+        else:
+            agent.front = starter
+            agent.restate()
         return self._record(agent)
 
     async def unregister(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:

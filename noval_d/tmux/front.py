@@ -41,6 +41,21 @@ def read_front(pane_pid: int) -> Front | None:
     return Front(pid=leader, started=started, argv=tuple(word.decode("utf-8", "replace") for word in words))
 
 
+def read_starter(front: Front) -> Front | None:
+    """Return the process on the same terminal that started this one: what is in front again when it ends."""
+    try:
+        stat = _stat(front.pid)
+        parent = int(stat[1])
+        theirs = _stat(parent)
+        if theirs[4] != stat[4]:
+            return None
+        words = _read(f"/proc/{parent}/cmdline").rstrip(b"\0").split(b"\0")
+    except (OSError, ValueError, IndexError):
+        return None
+    argv = tuple(word.decode("utf-8", "replace") for word in words)
+    return Front(pid=parent, started=int(theirs[19]), argv=argv)
+
+
 def lives(name: str) -> bool:
     """Tell whether the very process `pid.started` still runs, if only stopped."""
     pid, _, started = name.partition(".")
