@@ -76,8 +76,11 @@ def caller() -> dict[str, str | None]:
     return {"pane": os.environ.get("TMUX_PANE") or None, "tmux": os.environ.get("TMUX") or None}
 
 
-def explain_none(values: Values) -> None:
-    """Say of a list that is empty, on stderr, when nobody is who it was narrowed to: its agent, or its role."""
+def explain_none(values: Values) -> bool:
+    """Say of a list that is empty, on stderr, when nobody is who it was narrowed to: its agent, or its role.
+
+    Return whether that was said.
+    """
     from novactl import out
 
     told = ""
@@ -91,3 +94,4 @@ def explain_none(values: Values) -> None:
         told = f"{page['why']} {page['cure']}"
     if told.strip():
         out.note(out.safe(told), quiet=values["quiet"])
+    return bool(told.strip())

@@ -56,12 +56,11 @@ def list_tasks(values: Values) -> int:
     """List tasks."""
     args = {name: values[name] for name in ("agent", "role", "state", "all")}
     found = ask(values, "task_list", args)
-    if not found:
-        explain_none(values)
+    explained = not found and explain_none(values)
     if values["json"]:
         out.json_line(found)
         return 0
-    if not found:
+    if not found and not explained:
         which = "matches. See them all: novactl task list --all" if any(args.values()) else "is open."
         out.note(f"no task {which}", quiet=values["quiet"])
     now_ms = time.time_ns() // 1_000_000

@@ -140,7 +140,7 @@ class TaskCalls(Schedules):
         if set(changes) - own or depends_on is not None:
             _demand_owner(task, by)
         else:
-            _demand_holder(task, by)
+            _demand_holder(task, by, self._node.name)
         if depends_on is not None:
             known = await tasks.named(depends_on)
             missing = [each for each in depends_on if each not in known]
@@ -164,7 +164,7 @@ class TaskCalls(Schedules):
 
         def make(task: Task) -> Task:
             self._demand_move(peer, asked, task, by)
-            _demand_holder(task, by)
+            _demand_holder(task, by, self._node.name)
             return task.done(result, artifacts, now_ms=node.clock_ms(), by=by)
 
         name = asked.text("id").upper()
@@ -185,7 +185,7 @@ class TaskCalls(Schedules):
 
         def make(task: Task) -> Task:
             self._demand_move(peer, asked, task, by)
-            _demand_holder(task, by)
+            _demand_holder(task, by, self._node.name)
             return task.released(reason, now_ms=node.clock_ms(), final=final)
 
         _, task = await node.tasks.moves.change(
@@ -347,12 +347,14 @@ def _unheld(task: Task, known: Mapping[TaskId, Task]) -> Task:
     return task
 
 
-def _demand_holder(task: Task, by: str) -> None:
-    """Raise NotAllowed when an agent speaks of a task that is not its own; people may."""
-    if is_agent(by) and task.status is Status.ASSIGNED and task.agent != by:
-        raise NotAllowed(
-            f"task {task.id} is {task.agent}'s, not {by}'s.", f"See: novactl task show {task.id}"
-        )
+def _demand_holder(task: Task, by: str, node: str) -> None:
+    """Raise NotAllowed when an agent of this node speaks of a task that is not its own; people may.
+
+    Nor may the old pane of one that was started elsewhere, which has its name.
+    """
+    if is_agent(by) and task.status is Status.ASSIGNED and (task.agent, task.node) != (by, node):
+        whose = f"{task.agent}'s" if task.agent != by else f"that of {by} of node {task.node}"
+        raise NotAllowed(f"task {task.id} is {whose}, not {by}'s.", f"See: novactl task show {task.id}")
     if is_agent(by) and task.status is Status.QUEUED:
         raise NotAllowed(
             f"task {task.id} is not {by}'s: it waits for an agent.",

@@ -10,6 +10,7 @@ from nova_torch.communication.compose import compose
 from nova_torch.fleet import NodeView
 from nova_torch.nodes import Load
 from nova_torch.values import AgentId, AgentRecord, AgentState, Form, Kind, MessageId, NodeId, State
+from noval_d.fleet.card import mine
 from noval_d.mailroom.seals import Seals
 from noval_d.tasks.assign import Candidate
 from noval_d.tasks.task import Task
@@ -87,7 +88,7 @@ class NodeGround:
         return self._node.clock_ms()
 
     def mine(self, tallies: Mapping[str, Mapping[str, int]]) -> dict[str, Mine]:
-        """Return the agents of this node."""
+        """Return the agents of this node; one that another node serves by now is that one's."""
         node, now_ms = self._node, self._node.clock_ms()
         load = busy(node.meter.load)
         draining = "its node drains" if node.draining.drain is not None else ""
@@ -98,7 +99,7 @@ class NodeGround:
                 gone=_gone(record, now_ms) if node.tmux.state != "not_answering" else "",
                 rest_s=_rest_s(node.roster.agents[record.agent_id], record, now_ms),
             )
-            for record in node.roster.records()
+            for record in mine(node)
         }
 
     async def others(self, tallies: Mapping[str, Mapping[str, int]]) -> list[Candidate]:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from nova_torch.broker import Broker
-from nova_torch.errors import BrokerUnavailable, Conflict, DaemonUnreachable
+from nova_torch.errors import BrokerUnavailable, Conflict, DaemonUnreachable, NotAllowed, NotOwner
 from nova_torch.keys import Keys
 from nova_torch.ulid import new_ulid
 from nova_torch.values import NodeId
@@ -20,7 +20,7 @@ from tests.faults.test_two_nodes import neighbour
 from tests.support.aio import run
 from tests.support.attacker import KEY_LINE
 from tests.support.broker import ask
-from tests.support.doers import doer
+from tests.support.doers import Doer, doer
 from tests.support.node import TestNode, node, until
 
 SHORT = {"NOVA_BROKER_LEASE_S": "2", "NOVA_BROKER_BEAT_S": "0.5"}
@@ -118,6 +118,37 @@ def test_the_tasks_of_a_node_that_is_gone_are_given_to_others_and_it_is_fenced(t
         with pytest.raises(Conflict, match="is done"):
             second.call("task_done", {"id": task, "result": "late", "pane": lost.pane})
         assert shown(first, task)["result"].startswith("by pid")
+
+
+def test_who_was_started_elsewhere_has_its_tasks_there_and_its_old_pane_has_none(tmp_path: Path) -> None:
+    """The lost node comes back with the agent's old pane: it neither takes a task for it nor takes one back."""
+    with node(env=SHORT) as first, neighbour(first, **SHORT) as second:
+        for folder in ("old", "new"):
+            (tmp_path / folder).mkdir()
+        old = doer(second, tmp_path / "old", "twin")
+        second.kill()
+
+        def again() -> Doer | None:
+            with contextlib.suppress(Conflict, NotOwner):
+                return doer(first, tmp_path / "new", "twin")
+            return None
+
+        new = until(again, 45, "the end of its lease")
+        second.start()
+        second.wait_up()
+        until(lambda: "served by node test-node." in str(second.call("status")["health"]), 45, "it fenced")
+        tasks = [add(second, f"task {n}", role="worker") for n in range(3)]
+        for task in tasks:
+            assert reaches(first, task, "done")["attempt"] == 1
+        assert (sorted(new.lines("told")), old.lines("told")) == (sorted(tasks), [])
+        first.call("pause", {"agent_id": "twin"})
+        task = add(second, role="worker")
+        claimed = first.call("task_claim", {"id": task, "pane": new.pane})
+        assert claimed["attempt"] == 1
+        with pytest.raises(NotAllowed, match="that of twin of node test-node"):
+            second.call("task_done", {"id": task, "pane": old.pane})
+        assert shown(second, task)["state"] == "assigned"
+        assert first.call("task_done", {"id": task, "pane": new.pane})["state"] == "done"
 
 
 def test_a_task_that_no_node_of_the_fleet_wrote_is_not_given(tmp_path: Path) -> None:

@@ -103,8 +103,10 @@ def test_a_task_waits_for_those_it_depends_on(running: TestNode, tmp_path: Path)
 
 def test_a_list_without_a_task_says_so(running: TestNode) -> None:
     assert running.novactl("task", "list").stderr == "no task is open.\n"
-    none = running.novactl("task", "list", "--role", "nobodys")
-    assert (none.returncode, none.stdout) == (0, "")
+    nobody = running.novactl("task", "list", "--role", "nobodys")
+    assert (nobody.returncode, nobody.stdout) == (0, "")
+    assert nobody.stderr == "nobody has the role 'nobodys'. See them all: novactl agents\n"
+    none = running.novactl("task", "list", "--state", "blocked")
     assert none.stderr == "no task matches. See them all: novactl task list --all\n"
 
 
