@@ -176,7 +176,7 @@ def _window(tmux: Asker, session: str, index: int) -> Window:
     from nova_torch.errors import PaneNotFound
 
     for window in windows(tmux):
-        if (window.session, window.index) == (session, int(index)):
+        if (window.session, str(window.index)) == (session, str(index)):
             return window
     raise PaneNotFound(f"there is no window {session}:{index}.", "List them: tmux list-windows -a")
 

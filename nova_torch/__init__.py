@@ -81,3 +81,8 @@ def __getattr__(name: str) -> object:
     import importlib
 
     return getattr(importlib.import_module(_EXPORTS[name]), name)
+
+
+def __dir__() -> list[str]:
+    """Return the exports too, for who looks around (`dir`, completion)."""
+    return sorted({*globals(), *__all__, "__version__"})

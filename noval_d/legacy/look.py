@@ -77,6 +77,6 @@ def layout_of(tmux: Asker, session: str, index: int) -> str:
 
 def _pane(tmux: Asker, session: str, index: int) -> str:
     for place in tmux.places():
-        if (place.session, place.window_index) == (session, int(index)) and place.pane_active:
+        if (place.session, str(place.window_index)) == (session, str(index)) and place.pane_active:
             return place.pane_id
     raise PaneNotFound(f"there is no window {session}:{index}.", "List them: tmux list-windows -a")

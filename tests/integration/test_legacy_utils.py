@@ -71,6 +71,8 @@ def test_a_window_is_described_and_its_content_is_what_stands_in_it(orchestrator
 
 def test_a_missing_session_is_an_answer_and_no_exception(orchestrator: Any) -> None:
     assert "there is no window gone:0" in orchestrator.get_window_info("gone", 0)["error"]
+    assert "there is no window work:x" in orchestrator.get_window_info("work", "x")["error"]
+    assert "there is no window work:x" in orchestrator.capture_window_content("work", "x")
     assert "there is no window work:9" in orchestrator.capture_window_content("work", 9)
     assert orchestrator.send_command_to_window("gone", 0, "x", confirm=False) is False
 

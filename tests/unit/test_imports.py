@@ -59,3 +59,13 @@ def test_importing_the_cli_loads_no_heavy_library(module: str) -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30
     )
     assert loaded.stdout.split() == []
+
+
+def test_who_looks_around_in_the_library_sees_its_exports_and_loads_none_of_them() -> None:
+    code = "import nova_torch, sys; print(*dir(nova_torch)); print(*sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    seen, loaded = ran.stdout.splitlines()
+    assert {"NovaOrchestrator", "AsyncNovaOrchestrator", "AgentRegistry", "SystemMonitor"} <= set(
+        seen.split()
+    )
+    assert "nova_torch.values" not in loaded.split()
