@@ -107,8 +107,8 @@ class Doors:
                 )
             except BrokerUnavailable as error:
                 raise DaemonUnreachable(
-                    f"{unreachable.message} Instead of it: {error.message} Nothing was sent.",
-                    f"{unreachable.hint} Then send again, with the same message_id if there was one.",
+                    f"{unreachable.message} Instead of it: {error.message}",
+                    f"{unreachable.hint}. Nothing was sent or asked; a message is sent again with its message_id.",
                 ) from None
             return self._broker
 

@@ -227,7 +227,7 @@ def test_neither_daemon_nor_broker_is_one_error_with_the_id_for_another_try(site
     sentence = str(nobody.value)
     assert NOWHERE in sentence
     assert "nova-no-such-broker" in sentence
-    assert "Nothing was sent" in sentence
+    assert "Nothing was sent or asked" in sentence
     receipt = direct(site).send_message(
         "agent_123", "not lost", message_id=nobody.value.message_id, wait="submitted", timeout_s=20
     )
