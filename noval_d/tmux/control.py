@@ -34,6 +34,8 @@ MAX_LINE_BYTES = 8 << 20
 ORPHAN_GRACE_S = 0.25
 ORPHAN_LOOK_S = 0.02
 CLOSE_S = 0.5
+WATCH = "nova-panes"
+"""The name of a client's one subscription, if it has any."""
 IDLE_COMMAND = ("sleep", "2147483647")  # what runs in the hidden session
 
 log = logging.getLogger("nova.tmux")
@@ -167,7 +169,10 @@ class ControlClient:
         await self._gone.wait()
 
     async def close(self) -> None:
-        """End the client, and its session if nobody else is there; requests under way fail. May be called twice."""
+        """End the client, and its session if nobody else is there; requests under way fail. May be called twice.
+
+        Its subscription first: of news of one whose client has lost its session tmux 3.3a dies, with every pane.
+        """
         if self._process is None:
             return
         if self._attached.is_set() and not self._gone.is_set():
@@ -175,6 +180,7 @@ class ControlClient:
             last = "#{==:#{session_attached},1}"
             with contextlib.suppress(TmuxUnavailable):  # it goes with that very line
                 await self.run(
+                    f"refresh-client -B {WATCH} ; "
                     f"if-shell -F -t {target} '{last}' {quote(f'kill-session -t {target}')}",
                     timeout_s=CLOSE_S,
                 )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from nova_torch.errors import TmuxUnavailable
 from nova_torch.values import PaneId
+from noval_d.tmux.control import WATCH
 from noval_d.tmux.fields import BadFacts, Reader, changing, text, word
 from noval_d.tmux.panes import list_panes
 from noval_d.tmux.quoting import quote
@@ -18,8 +19,6 @@ from noval_d.tmux.quoting import quote
 if TYPE_CHECKING:
     from noval_d.tmux.answers import Notification
     from noval_d.tmux.control import ControlClient
-
-NAME = "nova-panes"
 
 # tmux looks at a subscription once a second; these come at once, and are worth a look of our own.
 PROMPT = frozenset({
@@ -119,7 +118,7 @@ class PaneWatch:
         """Subscribe. Raises TmuxUnavailable and TmuxNotAnswering."""
         self._client.subscribe(self._on_notification)
         answer = await self._client.run(
-            f"refresh-client -B {quote(f'{NAME}::{watch_format(self._client.session)}')}"
+            f"refresh-client -B {quote(f'{WATCH}::{watch_format(self._client.session)}')}"
         )
         if answer.error is not None:
             raise TmuxUnavailable(f"tmux cannot watch panes: {answer.error}.", "tmux 3.2 or later is needed.")
@@ -130,12 +129,12 @@ class PaneWatch:
         if self._look is not None:
             self._look.cancel()
         with contextlib.suppress(TmuxUnavailable):
-            await self._client.run(f"refresh-client -B {NAME}")
+            await self._client.run(f"refresh-client -B {WATCH}")
 
     def _on_notification(self, notification: Notification) -> None:
         if notification.name == "%subscription-changed":
             head, _, value = notification.rest.partition(b" : ")
-            if head.partition(b" ")[0] == NAME.encode():
+            if head.partition(b" ")[0] == WATCH.encode():
                 self._on_value(value)
         elif notification.name in PROMPT:
             self._look_soon()

@@ -19,6 +19,7 @@ import uvloop
 
 from nova_torch.errors import Conflict, TmuxNotAnswering, TmuxUnavailable
 from noval_d.tmux.control import ControlClient
+from noval_d.tmux.watch import PaneWatch
 from tests.lab.tmux import PrivateTmux
 from tests.support.aio import run, until
 from tests.support.tmux import HIDDEN, connected, pid_of, runs, socket_of, stopped
@@ -91,6 +92,26 @@ def test_closing_does_not_wait_for_a_stopped_server(tmux: PrivateTmux) -> None:
             assert not runs(client.pid)
 
     run(scenario())
+
+
+def test_the_server_survives_a_client_that_watched_and_is_slow_to_leave(tmux: PrivateTmux) -> None:
+    """tmux 3.3a looks at a subscription each second, and dies of news for a client that has lost its session."""
+    tmux.open("sh -c 'while :; do date; sleep 0.1; done'")
+    server = pid_of(tmux)
+
+    async def scenario() -> None:
+        client = await ControlClient.connect(socket_of(tmux), session=HIDDEN)
+        noticed = asyncio.Event()
+        watch = PaneWatch(client, lambda _changes: noticed.set())
+        await watch.start()
+        await noticed.wait()
+        os.kill(client.pid, signal.SIGSTOP)
+        await client.close()
+        assert not runs(client.pid)
+
+    for _ in range(3):
+        run(scenario())
+        assert pid_of(tmux) == server
 
 
 DAEMON = """
