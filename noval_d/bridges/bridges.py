@@ -95,5 +95,10 @@ class Bridges:
             return None
 
     def _local(self) -> Station:
-        agents = {str(agent.id): agent.spec.role for agent in self._node.roster.agents.values()}
+        taken = self._node.broker.taken  # by a node where it was started anew: that one reads for it
+        agents = {
+            str(agent.id): agent.spec.role
+            for agent in self._node.roster.agents.values()
+            if not taken(agent.id)
+        }
         return Station(name=self._node.name, agents=agents, bridges=frozenset(self.names))

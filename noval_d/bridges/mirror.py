@@ -110,10 +110,11 @@ class Mirroring:
         now = {
             str(agent.id): shown(node.roster.record(agent, 0), stopping=stopping)
             for agent in node.roster.agents.values()
+            if not node.broker.taken(agent.id)  # its node by now tells of it
         }
         beat = stopping or node.clock() - self._at >= self._config.beat_s
         changed = {agent: seen for agent, seen in now.items() if beat or self._written.get(agent) != seen}
-        gone = [agent for agent in self._written if agent not in now]
+        gone = [agent for agent in self._written if agent not in node.roster.agents]
         absent = {agent for agent, seen in changed.items() if seen.status == OFFLINE}
         if beat:
             nodes = await self._fleet.look(broker)

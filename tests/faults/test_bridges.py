@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from tests.faults.test_fencing import moved, sees_it_elsewhere
 from tests.faults.test_two_nodes import neighbour
 from tests.support.agents import Raw, raw
 from tests.support.foreign import Cli, bridging, cli_of
@@ -238,6 +239,27 @@ def test_the_agents_of_a_killed_node_leave_the_set_of_the_active(tmp_path: Path)
         second.start()
         second.wait_up()
         until(lambda: active() == {"near", "far"}, 45, "both again")
+
+
+def test_an_agent_that_was_started_elsewhere_is_told_of_by_its_new_node_only(tmp_path: Path) -> None:
+    quick = {"NOVA_BROKER_LEASE_S": "3", "NOVA_BROKER_BEAT_S": "0.5"}
+    with (
+        bridging("[bridges.registry]\nbeat_s = 1\n", env=quick) as first,
+        neighbour(first, NOVA_TORCH_CONFIG=first.env["NOVA_TORCH_CONFIG"], **quick) as second,
+    ):
+        raw(second, tmp_path)
+        cli = cli_of(first)
+        entry = "nova:registry:raw"
+        until(lambda: '"other"' in cli.hash(entry).get("metadata", ""), 45, "its first node")
+        second.kill()
+        moved(first, tmp_path / "second")
+        second.start()
+        until(lambda: sees_it_elsewhere(second), 45, "it fenced")
+        until(lambda: '"test-node"' in cli.hash(entry)["metadata"], 45, "its node by now")
+        assert second.stop() == 0
+        assert cli.hash(entry)["status"] != "offline"
+        assert '"test-node"' in cli.hash(entry)["metadata"]
+        assert cli("SISMEMBER", "nova:registry:active", "raw") == 1
 
 
 def test_an_orderly_stop_shows_the_agents_as_offline(tmp_path: Path) -> None:
