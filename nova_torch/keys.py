@@ -55,6 +55,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from nova_torch.errors import InvalidRequest
 
@@ -97,6 +98,11 @@ _TYPES = {
     "acts": "hash",
 }
 """The types of the table above, by the last word; `log` is a stream everywhere."""
+
+KEPT = 4096
+"""The keys of so many agents, and of so many nodes, are not made again: a message asks for its keys nine times."""
+
+T = TypeVar("T")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
 _PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}\Z")
@@ -183,6 +189,8 @@ class Keys:
         self.scale_epoch = f"{prefix}:{{sc}}:epoch"
         self.scale_acts = f"{prefix}:{{sc}}:acts"
         self.bridges_dead = f"{prefix}:{{br}}:dead"
+        self._mailboxes: dict[str, MailboxKeys] = {}
+        self._nodes: dict[str, NodeKeys] = {}
 
     def bridged_task(self, task: str) -> str:
         """Return the key of the moves of a task of central task management; its id is a foreign word."""
@@ -194,12 +202,14 @@ class Keys:
 
     def mailbox(self, agent: str) -> MailboxKeys:
         """Return the keys of `agent`, or of a node's answers for people (`@node`)."""
+        if (known := self._mailboxes.get(agent)) is not None:
+            return known
         if agent.startswith("@"):
             _checked(agent[1:], "node")
         else:
             _checked(agent, "agent")
         stem = f"{self.prefix}:{{a:{agent}}}"
-        return MailboxKeys(
+        made = MailboxKeys(
             own=f"{stem}:own",
             hi=f"{stem}:hi",
             mbx=f"{stem}:mbx",
@@ -207,11 +217,15 @@ class Keys:
             dead=f"{stem}:dead",
             sched=f"{stem}:sched",
         )
+        _keep(self._mailboxes, agent, made)
+        return made
 
     def node(self, node: str) -> NodeKeys:
         """Return the keys of `node`."""
+        if (known := self._nodes.get(node)) is not None:
+            return known
         stem = f"{self.prefix}:{{n:{_checked(node, 'node')}}}"
-        return NodeKeys(
+        made = NodeKeys(
             bell=f"{stem}:bell",
             mail=f"{stem}:in",
             epoch=f"{stem}:epoch",
@@ -219,6 +233,8 @@ class Keys:
             asks=f"{stem}:asks",
             said=f"{stem}:said",
         )
+        _keep(self._nodes, node, made)
+        return made
 
     def typed(self, node: str, agents: Iterable[str]) -> dict[str, str]:
         """Return the keys that `node` needs, for itself and these agents, each with the type that it must have."""
@@ -266,6 +282,12 @@ class Keys:
 def is_name(name: str) -> bool:
     """Tell whether `name` can be that of a node or an agent."""
     return _NAME.match(name) is not None
+
+
+def _keep(known: dict[str, T], name: str, made: T) -> None:
+    if len(known) >= KEPT:
+        known.clear()
+    known[name] = made
 
 
 def _checked(name: str, what: str) -> str:

@@ -28,58 +28,13 @@ from typing import Any
 
 from nova_torch.errors import StateNewer, StoreFailed
 from noval_d.mailroom.log_room import CHECKPOINT_PAGES, lengthen
+from noval_d.mailroom.schema import SCHEMA, SCHEMA_VERSION
 
 log = logging.getLogger("nova.store")
 
-SCHEMA_VERSION = 1
+FULL = "PRAGMA synchronous = FULL"
 LOCK_MS = 5000  # how long a writer waits for another process that has the file locked
 MOVED = "it was removed, moved or replaced while it was in use"
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS outbox (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT,
-    id TEXT NOT NULL UNIQUE, agent TEXT NOT NULL, message BLOB NOT NULL,
-    state TEXT NOT NULL, reason TEXT NOT NULL DEFAULT '', node TEXT NOT NULL DEFAULT '',
-    final INTEGER NOT NULL DEFAULT 0, created_ms INTEGER NOT NULL, updated_ms INTEGER NOT NULL);
-CREATE INDEX IF NOT EXISTS outbox_open ON outbox (seq) WHERE final = 0;
-CREATE INDEX IF NOT EXISTS outbox_old ON outbox (updated_ms) WHERE final = 1;
-CREATE TABLE IF NOT EXISTS hops (
-    message TEXT NOT NULL, at_ms INTEGER NOT NULL, node TEXT NOT NULL,
-    state TEXT NOT NULL, reason TEXT NOT NULL, final INTEGER NOT NULL);
-CREATE INDEX IF NOT EXISTS hops_message ON hops (message);
-CREATE TABLE IF NOT EXISTS ledger (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT,
-    id TEXT NOT NULL UNIQUE, agent TEXT NOT NULL, message BLOB NOT NULL, phase TEXT NOT NULL,
-    attempt INTEGER NOT NULL DEFAULT 0, pane TEXT NOT NULL DEFAULT '',
-    state TEXT NOT NULL, reason TEXT NOT NULL DEFAULT '', updated_ms INTEGER NOT NULL,
-    dropped INTEGER NOT NULL DEFAULT 0);
-CREATE INDEX IF NOT EXISTS ledger_open ON ledger (seq) WHERE phase != 'settled';
-CREATE INDEX IF NOT EXISTS ledger_undelivered ON ledger (seq)
-    WHERE phase = 'settled' AND dropped = 0 AND state IN ('unconfirmed', 'failed', 'expired', 'dead');
-CREATE INDEX IF NOT EXISTS ledger_old ON ledger (updated_ms) WHERE phase = 'settled';
-CREATE INDEX IF NOT EXISTS ledger_agent ON ledger (agent, seq);
-CREATE TABLE IF NOT EXISTS questions (
-    id TEXT PRIMARY KEY, agent TEXT NOT NULL, reply TEXT NOT NULL DEFAULT '',
-    taken INTEGER NOT NULL DEFAULT 0, at_ms INTEGER NOT NULL);
-CREATE INDEX IF NOT EXISTS questions_open ON questions (agent, id) WHERE reply = '';
-CREATE TABLE IF NOT EXISTS talks (
-    id TEXT PRIMARY KEY, conversation TEXT NOT NULL, sender TEXT NOT NULL, agent TEXT NOT NULL,
-    at_ms INTEGER NOT NULL);
-CREATE INDEX IF NOT EXISTS talks_conversation ON talks (agent, conversation);
-CREATE INDEX IF NOT EXISTS talks_pair ON talks (agent, sender, at_ms);
-CREATE TABLE IF NOT EXISTS agents (
-    agent TEXT PRIMARY KEY, spec BLOB NOT NULL, paused INTEGER NOT NULL DEFAULT 0);
-CREATE TABLE IF NOT EXISTS lives (agent TEXT PRIMARY KEY, life BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS asked (id TEXT PRIMARY KEY, agent TEXT NOT NULL, at_ms INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS node (name TEXT PRIMARY KEY, value BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS schedules (
-    id TEXT PRIMARY KEY, asked BLOB NOT NULL, mark TEXT NOT NULL, updated_ms INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS tasks (id TEXT PRIMARY KEY, record BLOB NOT NULL, updated_ms INTEGER NOT NULL);
-CREATE INDEX IF NOT EXISTS tasks_old ON tasks (updated_ms);
-CREATE TABLE IF NOT EXISTS bridged (
-    id TEXT PRIMARY KEY, origin BLOB NOT NULL, told TEXT NOT NULL DEFAULT '', trying TEXT NOT NULL DEFAULT '',
-    state TEXT NOT NULL DEFAULT '', again INTEGER NOT NULL DEFAULT 0, at_ms INTEGER NOT NULL);
-CREATE INDEX IF NOT EXISTS bridged_old ON bridged (at_ms);
-"""
 
 Values = Sequence[Any]
 
@@ -138,6 +93,7 @@ class Store:
         """Which files were opened."""
         self._noted = self.safe = 0
         """How many notes were written without waiting for the disk, and how many of them are durable."""
+        self._waits: bool | None = None  # whether a commit waits for the disk now; None: who knows
         self._adds = False  # what is being committed changes the file, and so makes all notes durable
         self.failing = ""
         """What the last write failed with; empty when it went well."""
@@ -228,8 +184,7 @@ class Store:
         assert self._writer is not None
         done = False
         try:
-            self._writer.execute("PRAGMA synchronous = NORMAL")
-            self._writer.execute("PRAGMA wal_autocheckpoint = 0")
+            self._wait_for_disk(wait=False)
             _execute(self._writer, [statements])
             if self._found() == self._place:
                 self._writer.execute("COMMIT")
@@ -238,9 +193,16 @@ class Store:
             pass
         finally:
             _roll_back(self._writer)
-            self._writer.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
-            self._writer.execute("PRAGMA synchronous = FULL")
         return done
+
+    def _wait_for_disk(self, *, wait: bool) -> None:
+        """Let commits wait for the disk, and checkpoint, or do neither; it stays so for the next one."""
+        assert self._writer is not None
+        if self._waits is not wait:
+            self._waits = None
+            self._writer.execute(FULL if wait else "PRAGMA synchronous = NORMAL")
+            self._writer.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES if wait else 0}")
+            self._waits = wait
 
     def read(self, sql: str, values: Values = ()) -> list[sqlite3.Row]:
         """Return the rows of a query by index (microseconds). Raises StoreFailed."""
@@ -263,7 +225,7 @@ class Store:
         connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=5.0)
         connection.row_factory = sqlite3.Row
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(FULL)
         return connection
 
     @property
@@ -287,12 +249,13 @@ class Store:
         units, self._waiting = self._waiting, []
         self._adds = False
         if any(statement.slow for unit in units for statement in unit.statements):
-            self._queue.put(_Work(units, ran=False))
+            self._run_in_thread(units)
             return
         try:
+            self._wait_for_disk(wait=True)
             _execute(self._writer, [unit.statements for unit in units])
         except Exception:  # noqa: BLE001 - a bad unit, or the file is locked: the thread sorts it out
-            self._queue.put(_Work(units, ran=False))
+            self._run_in_thread(units)
             return
         if self._found() != self._place:
             _roll_back(self._writer)
@@ -300,6 +263,10 @@ class Store:
             return
         self._adds = any(statement.adds for unit in units for statement in unit.statements)
         self._queue.put(_Work(units, ran=True))
+
+    def _run_in_thread(self, units: list[_Unit]) -> None:
+        self._waits = None
+        self._queue.put(_Work(units, ran=False))
 
     def _resolve(self, outcome: list[tuple[_Unit, str]]) -> None:
         if self._adds and not any(problem for _, problem in outcome):
@@ -357,6 +324,7 @@ def _commit(connection: sqlite3.Connection, work: _Work) -> list[tuple[_Unit, st
     for unit in work.units:
         problem = ""
         try:
+            connection.execute(FULL)  # perhaps the last thing written was a note
             _execute(connection, [unit.statements])
             connection.execute("COMMIT")
         except Exception as error:  # noqa: BLE001 - a value that SQLite cannot take is no sqlite3.Error

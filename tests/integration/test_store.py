@@ -15,7 +15,7 @@ from nova_torch.errors import StoreFailed
 from noval_d.mailroom.store import LOCK_MS, Statement, Store
 from tests.support.aio import run
 
-FULL = 2
+FULL, NORMAL = 2, 1
 PUT = "INSERT INTO agents (agent, spec) VALUES (?, ?)"
 
 
@@ -172,16 +172,69 @@ def test_a_note_that_cannot_be_written_is_told_and_leaves_nothing_behind(tmp_pat
     run(scenario())
 
 
+def waits(store: Store) -> bool:
+    """Tell whether the connection's commits wait for the disk now, and checkpoint."""
+    assert store._writer is not None
+    found = [
+        store._writer.execute(f"PRAGMA {one}").fetchone()[0] for one in ("synchronous", "wal_autocheckpoint")
+    ]
+    assert found in ([FULL, 1000], [NORMAL, 0])
+    return bool(found[0] == FULL)
+
+
 def test_after_a_note_a_write_waits_for_the_disk_again(tmp_path: Path) -> None:
     async def scenario() -> None:
         store = Store(str(tmp_path / "state.db"))
         await store.open()
         for name in "ab":
             await store.note(put(name))
-            assert store._writer is not None
-            assert store._writer.execute("PRAGMA synchronous").fetchone()[0] == FULL
-            assert store._writer.execute("PRAGMA wal_autocheckpoint").fetchone()[0] == 1000
+            assert not waits(store)
+            await store.write(put(f"{name} waits"))
+            assert waits(store)
         await store.close()
+
+    run(scenario())
+
+
+def test_a_note_after_a_note_and_a_write_after_a_write_change_nothing_about_the_disk(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        store = Store(str(tmp_path / "state.db"))
+        await store.open()
+        assert store._writer is not None
+        said: list[str] = []
+        store._writer.set_trace_callback(said.append)
+        for name in "abc":
+            await store.note(put(name))
+        for name in "def":
+            await store.write(put(name))
+        store._writer.set_trace_callback(None)
+        assert sum(statement.startswith("PRAGMA") for statement in said) == 4
+        await store.close()
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("kind", ["slow", "bad"])
+def test_what_the_thread_runs_waits_for_the_disk_and_a_note_after_it_does_not(
+    tmp_path: Path, kind: str
+) -> None:
+    async def scenario() -> None:
+        store = Store(str(tmp_path / "state.db"))
+        await store.open()
+        await store.note(put("a"))
+        said: list[str] = []
+        assert store._writer is not None
+        store._writer.set_trace_callback(said.append)
+        begun = [store.begin(replace(put("b"), slow=kind == "slow"))]
+        begun += [store.begin(put("a"))] if kind == "bad" else []
+        await asyncio.gather(*begun, return_exceptions=True)
+        full, commit = said.index("PRAGMA synchronous = FULL"), said.index("COMMIT")
+        assert full < commit
+        await store.note(put("c"))
+        assert not waits(store)
+        store._writer.set_trace_callback(None)
+        await store.close()
+        assert names(tmp_path / "state.db") == ["a", "b", "c"]
 
     run(scenario())
 

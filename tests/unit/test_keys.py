@@ -24,6 +24,22 @@ def test_all_keys_of_a_node_share_one_hash_tag() -> None:
     assert tags(astuple(keys.Keys("nova").node("box"))) == {"n:box"}
 
 
+def test_keys_that_were_made_are_not_made_again_and_only_so_many_are_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(keys, "KEPT", 3)
+    space, other = keys.Keys("nova"), keys.Keys("other")
+    assert space.mailbox("a") is space.mailbox("a")
+    assert space.node("a") is space.node("a")
+    for name in "abcdefg" * 2:
+        assert space.mailbox(name) == keys.Keys("nova").mailbox(name) != other.mailbox(name)
+        assert space.node(name) == keys.Keys("nova").node(name) != other.node(name)
+        assert max(len(space._mailboxes), len(space._nodes)) <= 3
+    for _ in range(2):
+        with pytest.raises(InvalidRequest):
+            space.mailbox("no name")
+
+
 def test_all_keys_of_the_registry_share_one_hash_tag() -> None:
     space = keys.Keys("nova")
     assert tags((*astuple(space.registry("box")), space.generation, space.drains)) == {"reg"}
