@@ -2,4 +2,10 @@
 
 from __future__ import annotations
 
+from hypothesis import HealthCheck, settings
+
 pytest_plugins = ("tests.support.broker", "tests.support.daemon", "tests.support.tmux")
+
+# How long an example takes, or is looked for, says how busy the machine is, and nothing of the program.
+settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("steady")
