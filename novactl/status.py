@@ -149,7 +149,7 @@ def _bridges(rows: list[dict[str, Any]]) -> None:
         out.table(names, [_bridge_row(row) for row in busy[:BRIDGE_ROWS]])
     quiet = len(rows) - len(busy[:BRIDGE_ROWS])
     if quiet:
-        out.line(f"{quiet} {'more ' if busy else ''}bridges: novactl status --json")
+        out.line(f"{quiet} {'more ' if busy else ''}bridge{'s' if quiet != 1 else ''}: novactl status --json")
 
 
 def _bridge_row(row: dict[str, Any]) -> tuple[object, ...]:

@@ -29,13 +29,14 @@ SAID = {
 
 def spawn(values: Values) -> int:
     """Start an agent and wait until it is ready."""
+    name, command = _named(values)
     args = given(
         {
-            "role": values["role"],
+            "role": name,
             "agent_id": values["id"],
             "skills": values["skill"],
             "driver": values["driver"],
-            "command": values["words"],
+            "command": command,
             "cwd": None if values["cwd"] is None else _directory(values["cwd"]),
             "here": os.getcwd(),
             "env": _environment(values["env"]) or None,
@@ -51,7 +52,7 @@ def spawn(values: Values) -> int:
     )
     if values["dry_run"]:
         return _dry(values, args)
-    agent = _followed(values, "spawn", args, values["id"] or values["role"])
+    agent = _followed(values, "spawn", args, values["id"] or name)
     return _shown(values, agent, "spawned")
 
 
@@ -153,6 +154,16 @@ class _Progress:
         if self._over and not self._quiet:
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()
+
+
+def _named(values: Values) -> tuple[str, list[str]]:
+    """Return the template or role that is meant, and the command: with `--role` that is every other word."""
+    first, option, words = values["template"], values["role"], values["words"]
+    if option is not None:
+        return option, [first, *words] if first not in (None, option) else words
+    if first is None:
+        raise InvalidRequest("no role is given.", "Such as: novactl spawn developer --skill python")
+    return first, words
 
 
 def _directory(path: str) -> str:

@@ -39,14 +39,15 @@ AGENTS = (
         "novactl.commands.life:spawn",
         "Start an agent in a window of its own; returns when it is ready.",
         (
-            Param(
-                "role", required=True, metavar="ROLE", help="A template of the configuration, else a role."
-            ),
+            Param("template", metavar="ROLE", help="A template of the configuration, else a role."),
             Param("words", kind=LIST, metavar="COMMAND", help="What to start, behind --: no shell reads it."),
             option("--id", metavar="ID", help="Its name (default: ROLE and eight digits)."),
             option("--node", metavar="NODE", help="Where: a node's name, or auto for the best of the fleet."),
             option("--label", LIST, metavar="LABEL", help="A label the node must have; as with --node auto."),
             option("--dry-run", FLAG, help="Only say which node would be taken, and why."),
+            option(
+                "--role", metavar="ROLE", help="Its role, said so; every other word is the command's then."
+            ),
             SKILL,
             option(
                 "--driver",
@@ -69,6 +70,7 @@ AGENTS = (
         examples=(
             "novactl spawn reviewer",
             "novactl spawn developer --skill python --skill testing",
+            "novactl spawn --role developer -- claude --model opus",
             "novactl spawn reviewer --node auto --label zone=eu",
             'novactl spawn claude --allow trust --prompt "Read the README, then wait."',
             "novactl spawn builder --driver claude --restart on-failure -- claude --model opus",

@@ -68,6 +68,32 @@ def test_a_first_user_gets_an_agent_of_a_role_and_skills(site: TestNode, tmp_pat
     assert "driver claude" in told.stdout
 
 
+@pytest.mark.parametrize(
+    ("words", "program"),
+    [
+        (("--role", "developer"), "claude"),
+        (("claude", "--role", "developer"), "claude"),
+        (("--role", "developer", "--driver", "line", "--", "cat", "-u"), "cat"),
+        (("developer", "--role", "developer", "--driver", "line", "--", "cat", "-u"), "cat"),
+    ],
+)
+def test_a_role_may_be_named_by_its_option(
+    site: TestNode, tmp_path: Path, words: tuple[str, ...], program: str
+) -> None:
+    install(site, tmp_path, "claude")
+    told = site.novactl("spawn", *words)
+    assert told.returncode == 0, told.stderr
+    (record,) = site.call("agents")
+    assert (record["role"], record["driver"]) == ("developer", "claude" if program == "claude" else "line")
+    assert site.tmux.value(record["pane"], "pane_current_command") == program
+
+
+def test_a_spawn_without_a_role_is_told_what_there_is(site: TestNode) -> None:
+    told = site.novactl("spawn")
+    assert (told.returncode, told.stdout) == (2, "")
+    assert told.stderr == "novactl: no role is given. Such as: novactl spawn developer --skill python\n"
+
+
 def test_an_agent_has_the_path_of_the_tmux_server_and_then_that_of_the_daemon(
     site: TestNode, tmp_path: Path
 ) -> None:
