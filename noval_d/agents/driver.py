@@ -93,6 +93,7 @@ class Driver:
     settle_s: float = 0.2
     landed_within_s: float = 2.0
     retypes_lost: bool = False  # it acts on its input in order: what a space overtakes never comes
+    takes_back: bool = False  # Home, End, DC and BSpace, many at once, each take a row or a letter
     marker: re.Pattern[str] | None = None  # stands for a long paste; groups `lines` (feeds), `chars`
 
     # Section enter.

@@ -71,6 +71,7 @@ KEYS: Mapping[str, Mapping[str, tuple[str, takes.Read]]] = {
         "settle_s": ("settle_s", takes.seconds),
         "landed_within_s": ("landed_within_s", takes.seconds),
         "again_behind_space": ("retypes_lost", takes.flag),
+        "take_back": ("takes_back", takes.flag),
         "marker": ("marker", takes.pattern),
     },
     "enter": {

@@ -97,7 +97,7 @@ def landed(driver: Driver, sight: Sight, typed: str) -> bool:
     """
     if sight.composer is None:
         return False
-    if sight.pasted and _stands_for(driver, sight.composer, typed):
+    if sight.pasted and stands_for(driver, sight.composer, typed):
         return True
     if driver.strategy == "cursor_line":
         return _landed_on_line(sight.composer, sight.near, typed)
@@ -168,7 +168,7 @@ def is_rest(driver: Driver, sight: Sight, typed: str, *, begun: bool = False) ->
     if sight.pasted:
         marker = driver.marker
         alone = marker is not None and marker.fullmatch("".join(sight.composer.split("\n")).strip())
-        return bool(alone) and _stands_for(driver, sight.composer, typed)
+        return bool(alone) and stands_for(driver, sight.composer, typed)
     wanted, seen = _letters(typed), _letters(sight.composer)
     part = wanted.startswith(seen) or wanted.endswith(seen)
     return bool(seen) and (part if begun else wanted == seen)
@@ -182,7 +182,7 @@ def is_mixed(driver: Driver, sight: Sight, typed: str) -> bool:
     """
     if not sight.composer or driver.strategy == "cursor_line":
         return False
-    if sight.pasted and driver.marker is not None and _stands_for(driver, sight.composer, typed):
+    if sight.pasted and driver.marker is not None and stands_for(driver, sight.composer, typed):
         beside, markers = driver.marker.subn("", "".join(sight.composer.split("\n")))
         return markers > 1 or bool(_letters(beside))
     essence = _letters if _letters(typed) else _visible
@@ -322,7 +322,7 @@ def _any(patterns: Iterable[re.Pattern[str]], text: str) -> bool:
     return any(pattern.search(text) for pattern in patterns)
 
 
-def _stands_for(driver: Driver, composer: str, typed: str) -> bool:
+def stands_for(driver: Driver, composer: str, typed: str) -> bool:
     """Tell whether a marker in the composer is for as many lines, or characters, as `typed` has."""
     assert driver.marker is not None
     feeds = typed.count("\n")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from nova_torch.broker import Entry
 from nova_torch.values import AgentId, Message, State
+from noval_d.delivery import proof
 from noval_d.mailroom.ledger import Entry as LedgerEntry
 from noval_d.mailroom.ledger import Phase
 from noval_d.tmux.front import Front
@@ -37,6 +38,12 @@ class Item:
     """A piece of its text was in a prompt since its paste that did not prove it."""
     retyped: bool = False
     """The agent lost its paste, and it was given back to be typed once more."""
+    backs: int = 0
+    """How often it was taken back from beside somebody else's text."""
+    theirs: str = ""
+    """What stood beside it when keys were last pressed to take it back, without white space."""
+    alone: bool = False
+    """A prompt of that and nothing else was told of since."""
     shown_before: int = 0
     """How often its text stood above the composer at its paste."""
     echoes: int | None = None
@@ -65,6 +72,16 @@ class Item:
     def token(self) -> str:
         """The marker that the paste of this attempt leaves in the pane."""
         return f"{self.message.id}.{self.attempt}"
+
+    def heard(self, prompt: str, typed: str, *, cut: bool) -> None:
+        """Note what a prompt that does not prove it says of it, `typed` as it was or would be pasted."""
+        self.elsewhere = self.elsewhere or cut or proof.has_piece(prompt, typed)
+        self.alone = self.alone or proof.collapsed(prompt) == self.theirs != ""
+
+    def went_in_beside(self, prompt: str) -> bool:
+        """Tell whether a prompt holds it, and more, although it was seen to be taken back."""
+        waits = self.phase is Phase.RECEIVED and self.backs > 0 and not self.begun
+        return waits and proof.matched(prompt, [self.typed]).beside
 
     @property
     def order(self) -> tuple[bool, int, int]:

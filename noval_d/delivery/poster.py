@@ -20,8 +20,8 @@ from noval_d.api.http import ApiFailed
 from noval_d.api.opencode import Conversation
 from noval_d.delivery.gate import Hold
 from noval_d.delivery.item import Item
+from noval_d.delivery.outcome import Outcome, Postponed, Verdict
 from noval_d.delivery.template import plain
-from noval_d.delivery.typist import Outcome, Postponed, Verdict
 from noval_d.delivery.view import AgentView
 from noval_d.mailroom.desk import Desk
 from noval_d.tmux.front import Front, lives, read_front

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 
 from nova_torch.values import State
 from noval_d.agents.driver import Driver
-from noval_d.delivery import lost
+from noval_d.delivery import back, lost
+from noval_d.delivery.back import Back, Taking
 from noval_d.delivery.lost import Erase, Probe
 
 MAX_ENTERS = 3
@@ -24,6 +25,7 @@ SWALLOWED_S = 0.5  # an empty composer for this long after a dialog closed: the 
 VANISHED_S = 10.0  # how long a hook may come after the text left the composer before our Enter
 NEVER_SEEN = "the text never appeared in the input box"
 MIXED = "mixed"  # why it waits: somebody else's text stands in the input box together with ours
+TAKEN_UNSEEN = "it was being taken back from beside somebody else's text, and what became of it was not seen"
 MIXED_GONE = "somebody else typed into the same line, and it left the input box without our Enter"
 LOOK_S = 0.006  # between two looks while something is about to happen
 MIXED_LOOK_S = 0.05  # between two looks while somebody else's text stands beside ours
@@ -75,6 +77,7 @@ class Progress:
     missing: bool = False
     """It should have shown long ago: whether it is lost is being found out."""
     probing: lost.Probing | None = None
+    taking: Taking | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +111,10 @@ class Look:
     """A piece of our text was in a prompt since the paste, or stands above the composer as it did not before."""
     idle: bool = False
     """Neither its screen nor its hooks tell of a turn."""
+    back: Back | None = None
+    """How our text can be taken out from beside somebody else's."""
+    alone: bool = False
+    """A prompt of theirs without ours was told of since that was begun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +136,20 @@ class Enter:
 
 
 @dataclass(frozen=True, slots=True)
+class TakeBack:
+    """Take our text out from beside somebody else's."""
+
+    back: Back
+
+
+@dataclass(frozen=True, slots=True)
 class Again:
-    """The paste was swallowed whole, by a dialog or by the agent; nothing of it is left: type it anew."""
+    """The paste was swallowed whole, or taken back; nothing of it is left: type it anew."""
 
     lost: bool = False
     """No dialog was there: the agent lost it."""
+    taken: bool = False
+    """We took it back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +160,7 @@ class Done:
     reason: str = ""
 
 
-Step = Wait | Space | Enter | Probe | Erase | Again | Done
+Step = Wait | Space | Enter | TakeBack | Probe | Erase | Again | Done
 
 
 def rules_of(driver: Driver) -> Rules:
@@ -214,6 +230,9 @@ def next_step(rules: Rules, progress: Progress, look: Look, now: float) -> tuple
         )
     if look.reading:
         return replace(progress, calm=False, spaced_at=None), Wait(IDLE_LOOK_S, "copy_mode")
+    taking = progress.taking
+    if taking is not None and not (look.here and now - taking.sent_at >= back.SHOWS_S):
+        return _taken_back(rules, progress, back.seen(taking, look.composer, now), look, now)
     if look.here:
         landed_at = now if progress.landed_at is None else progress.landed_at
         mixed = progress.mixed or look.mixed
@@ -221,10 +240,37 @@ def next_step(rules: Rules, progress: Progress, look: Look, now: float) -> tuple
         progress, step = _landed(rules, progress, look, now)
         if look.mixed and isinstance(step, Enter | Space):
             # our Enter would send what somebody else has not finished
+            if look.back is not None and taking is None and _may_take_back(progress, look):
+                return progress, TakeBack(look.back)
             return replace(progress, calm=False, spaced_at=None), Wait(MIXED_LOOK_S, MIXED)
         return progress, step
     gone_at = now if progress.gone_at is None else progress.gone_at
     return _gone(rules, replace(progress, gone_at=gone_at), look, now)
+
+
+def _may_take_back(progress: Progress, look: Look) -> bool:
+    """Tell whether nothing but our paste can have happened to our text, and a prompt with it would be told of."""
+    return look.tells and not (progress.enters or progress.resumed or progress.dialog_seen)
+
+
+def _taken_back(
+    rules: Rules, progress: Progress, taking: Taking, look: Look, now: float
+) -> tuple[Progress, Step]:
+    """The keys that take our text back were pressed: see theirs without it, or find out where it is."""
+    if look.here:
+        return replace(progress, gone_at=None), Wait(LOOK_S, MIXED)
+    gone_at = now if progress.gone_at is None else progress.gone_at
+    progress = replace(progress, taking=taking, gone_at=gone_at, mixed=True)
+    if look.elsewhere:  # theirs has sent both before it could be taken back: a hook will say so
+        return _gone(rules, progress, look, now)
+    if taking.seen_at is None and look.alone and progress.probing is None:
+        return progress, Again(taken=True)
+    if taking.seen_at is None:
+        waits = now - taking.sent_at < back.TELLS_S
+        return (progress, Wait(LOOK_S, MIXED)) if waits else _never_seen(rules, progress, look, now)
+    if now - taking.seen_at < back.RESTS_S:
+        return progress, Wait(LOOK_S, MIXED)
+    return progress, Again(taken=True)
 
 
 def _landed(rules: Rules, progress: Progress, look: Look, now: float) -> tuple[Progress, Step]:
@@ -311,13 +357,14 @@ def _gone(rules: Rules, progress: Progress, look: Look, now: float) -> tuple[Pro
 
 def _never_seen(rules: Rules, progress: Progress, look: Look, now: float) -> tuple[Progress, Step]:
     """The text should have been in the composer long ago: lost for good, or nobody knows where it is."""
+    nowhere = Done(State.UNCONFIRMED, NEVER_SEEN if progress.taking is None else TAKEN_UNSEEN)
     if not rules.retypes_lost or progress.retyped:
-        return progress, Done(State.UNCONFIRMED, NEVER_SEEN)
+        return progress, nowhere
     probing, found = lost.judge(progress.probing, look, now, now - progress.pasted_at)
     progress = replace(progress, missing=True, probing=probing)
     match found:
         case lost.Doubt():
-            return progress, Done(State.UNCONFIRMED, NEVER_SEEN)
+            return progress, nowhere
         case lost.Lost():
             return progress, Again(lost=True)
         case lost.Patience(seconds, why):

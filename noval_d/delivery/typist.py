@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from nova_torch.errors import TmuxNotAnswering, TmuxUnavailable
 from nova_torch.values import State
@@ -17,11 +17,13 @@ from noval_d.agents.agent import Agent
 from noval_d.agents.prompt import write_prompt
 from noval_d.agents.sight import guard_text, is_mixed, landed
 from noval_d.delivery import steps
+from noval_d.delivery.back import Back, Taking, plan
 from noval_d.delivery.injector import ENTERED, Injector
 from noval_d.delivery.item import Item
 from noval_d.delivery.leftover import LOOK_S, Forget, Keep, Later, Left, tidy, which
 from noval_d.delivery.line import LineProver
 from noval_d.delivery.lost import Erase, Probe
+from noval_d.delivery.outcome import Outcome, Postponed, Verdict
 from noval_d.delivery.template import dress
 from noval_d.delivery.view import AgentView
 from noval_d.failpoints import failpoint
@@ -31,25 +33,9 @@ from noval_d.tmux.link import TmuxLink
 HANDS_S = 0.05  # before the next look while somebody else presses keys in the pane
 SHOWN_CHARS = 80  # letters of a text by which it is known above the box; fewer are many messages' own
 LOST = "the agent lost it: it is typed once more"
+TAKEN = "somebody else typed into the same line: it was taken back, and is typed again behind theirs"
+MAX_TAKEN = 3  # from then on it stays beside theirs, until they go away or send both
 TELL_S = 1.0  # a typed message that waits for a person this long is reported with the reason
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What became of a message, on proof."""
-
-    state: State
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Postponed:
-    """Nothing is known for sure yet: ask again after `seconds`."""
-
-    seconds: float
-
-
-Outcome = Verdict | Postponed
 
 
 class Typist:
@@ -113,7 +99,7 @@ class Typist:
                     await self._desk.untyped(item)
                     return Postponed(0.01)
                 sent_at = agent.clock()
-                item.front, item.elsewhere = agent.front, False
+                item.front, item.elsewhere, item.alone, item.theirs = agent.front, False, False, ""
                 item.shown_before = agent.echoes(item.typed, SHOWN_CHARS)
                 prompt = write_prompt(agent.prompt.known, facts.pid)
                 ran = await self._injector.paste(
@@ -168,15 +154,15 @@ class Typist:
                     if look.here and state is State.SUBMITTED and not agent.hooked:
                         self.taken(item)  # an acknowledged one is noted by the worker
                     return Verdict(state, reason or (item.beside if state is State.ACKNOWLEDGED else ""))
-                case steps.Again(lost):
-                    return await self._again(item, lost=lost)
+                case steps.Again() as again:
+                    return await self._again(item, again)
                 case steps.Enter():
                     after = await self._enter(item, progress)
                     if after is None:  # whether it was pressed is not known: `recover` asks the marker
                         return Postponed(0.1)
                     progress, waiting_since = after, agent.clock()
-                case steps.Space() | Probe() | Erase():
-                    progress, waiting_since = await self._touch(progress, look, step), agent.clock()
+                case steps.Space() | steps.TakeBack() | Probe() | Erase():
+                    progress, waiting_since = await self._touch(item, progress, look, step), agent.clock()
                 case steps.Wait(seconds, why):
                     if self.stopping and why:  # that may last; the node ends this after a grace anyway
                         return Postponed(0.0)
@@ -218,6 +204,8 @@ class Typist:
             tells=agent.told_prompt and bool(agent.hooked),
             elsewhere=item.elsewhere or agent.echoes(item.typed, SHOWN_CHARS) > item.shown_before,
             idle=sight is not None and not (sight.busy or sight.pending or agent.working),
+            back=self._back(item) if mixed else None,
+            alone=item.alone,
         )
         agent.mixed = mixed and not progress.enters
         if item.acknowledged and steps.untouched(progress, seen):
@@ -251,28 +239,51 @@ class Typist:
             await pause(agent, 0.05)
         return replace(progress, calm=False, spaced_at=None)
 
-    async def _again(self, item: Item, *, lost: bool) -> Outcome:
+    def _back(self, item: Item) -> Back | None:
+        """Return how the text is taken out from beside somebody else's; keys go to all of synchronised panes."""
+        sight, facts = self.agent.sight, self.agent.facts
+        if sight is None or facts is None or facts.synchronized or item.backs >= MAX_TAKEN:
+            return None
+        return plan(self.agent.driver, sight, item.typed, facts.cursor_x)
+
+    async def _take_back(self, item: Item, progress: steps.Progress, back: Back) -> steps.Progress:
+        """Take the text back; return the progress, the same one when the keys were surely not pressed."""
+        sent_at, item.theirs = self.agent.clock(), back.theirs
+        failpoint("back.before")
+        ran = await self._pressed(back.keys, at_cursor=True)
+        failpoint("back.after")
+        return progress if ran is False else replace(progress, taking=Taking(back, sent_at))
+
+    async def _again(self, item: Item, again: steps.Again) -> Outcome:
         """Give it back to be typed anew, unless what the agent has written down says where it went."""
-        if lost:
+        if again.lost or again.taken:
             await self._news()
             if item.acknowledged or item.elsewhere:
                 return Postponed(0.0)  # `recover` finds out the rest
-            item.retyped = True
-            await self._desk.tell(item, State.TYPED, LOST)
+            item.retyped, item.backs = item.retyped or again.lost, item.backs + again.taken
+            await self._desk.tell(item, State.TYPED, LOST if again.lost else TAKEN)
         item.attempt += 1
         await self._desk.untyped(item)
-        if lost:
+        if again.lost:
             failpoint("lost.after")
+        if again.taken:
+            failpoint("back.written")
         return Postponed(0.0)
 
     async def _touch(
-        self, progress: steps.Progress, look: steps.Look, step: steps.Space | Probe | Erase
+        self,
+        item: Item,
+        progress: steps.Progress,
+        look: steps.Look,
+        step: steps.Space | steps.TakeBack | Probe | Erase,
     ) -> steps.Progress:
         """Press a key that starts nothing; return the progress, the same one when it was not pressed."""
         match step:
             case steps.Space():
                 sent_at = await self._key("Space")
                 return progress if sent_at is None else steps.spaced(progress, sent_at)
+            case steps.TakeBack(back):
+                return await self._take_back(item, progress, back)
             case Probe():
                 sent_at = await self._key("Space", at_cursor=True)
                 return progress if sent_at is None else steps.probed(progress, look, sent_at)
@@ -283,21 +294,25 @@ class Typist:
 
     async def _key(self, key: str, *, at_cursor: bool = False) -> float | None:
         """Press a harmless key; return when it was sent, None when it was not or nobody knows."""
-        agent = self.agent
+        sent_at = self.agent.clock()
+        return sent_at if await self._pressed(key, at_cursor=at_cursor) else None
+
+    async def _pressed(self, keys: str, *, at_cursor: bool) -> bool | None:
+        """Press harmless keys, in one write; None when nobody knows whether they were. If not, wait a moment."""
+        agent, ran = self.agent, False
         assert agent.facts is not None
-        if agent.hands.locked():
+        if not agent.hands.locked():
+            try:
+                async with agent.hands:
+                    if agent.unread_bytes(agent.facts) == 0:  # else keys came since the look
+                        ran = await self._injector.keys(
+                            agent.facts, keys, self._absent(), at_cursor=at_cursor
+                        )
+            except TmuxUnavailable:
+                return None
+        if not ran:
             await pause(agent, HANDS_S)
-            return None
-        sent_at = agent.clock()
-        try:
-            async with agent.hands:
-                ran = await self._injector.keys(agent.facts, key, self._absent(), at_cursor=at_cursor)
-        except TmuxUnavailable:
-            ran = False
-        if ran:
-            return sent_at
-        await pause(agent, 0.05)
-        return None
+        return ran
 
     def _absent(self) -> tuple[str, ...]:
         """Return the dialog's marks that the screen does not show now: none may appear before an Enter runs."""

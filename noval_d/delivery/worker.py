@@ -20,11 +20,12 @@ from noval_d.delivery.gate import Hold, Refuse, Type, decide
 from noval_d.delivery.injector import Injector
 from noval_d.delivery.item import Item
 from noval_d.delivery.leftover import AGAIN_S
+from noval_d.delivery.outcome import Outcome, Postponed
 from noval_d.delivery.poster import Poster
 from noval_d.delivery.standing import MAY_MOVE, TAKES_BACK
 from noval_d.delivery.template import dress
 from noval_d.delivery.turns import Turns
-from noval_d.delivery.typist import Outcome, Postponed, Typist, pause
+from noval_d.delivery.typist import Typist, pause
 from noval_d.delivery.view import AgentView
 from noval_d.failpoints import failpoint
 from noval_d.mailroom.desk import Desk
@@ -141,7 +142,6 @@ class Worker:
         """Give back every message that was not typed (the agent is unregistered, or another node's)."""
         untyped = [item for item in self._known.values() if item.phase is Phase.RECEIVED and not item.begun]
         for item in untyped:
-            self._pop(item)
             self._forget(item)
         return untyped
 
@@ -169,7 +169,9 @@ class Worker:
                 await self._settle(item, State.ACKNOWLEDGED, item.beside)
         if proven.beside or not proven.indexes:
             for number, item in enumerate(typed):
-                item.elsewhere = item.elsewhere or cut or proof.has_piece(prompt, texts[number])
+                item.heard(prompt, texts[number], cut=cut)
+            for item in [item for item in self._waiting if item.went_in_beside(prompt)]:
+                await self._settle(item, State.ACKNOWLEDGED, proof.BESIDE)
 
     async def _read_transcript(self) -> None:
         """Acknowledge what the agent was handed within a turn, for which no prompt hook comes."""
@@ -206,11 +208,9 @@ class Worker:
         item.defects += 1
         if item.defects < MAX_DEFECTS:
             return
-        typed = item.phase is not Phase.RECEIVED
+        state = State.DEAD if item.phase is Phase.RECEIVED else State.UNCONFIRMED
         try:
-            await self._settle(
-                item, State.UNCONFIRMED if typed else State.DEAD, "a defect: see the node's log"
-            )
+            await self._settle(item, state, "a defect: see the node's log")
         except NovaError as error:
             log.warning("delivery.troubled", extra={"agent": self.agent.id, "problem": error.message})
 
@@ -388,13 +388,13 @@ class Worker:
             self._typist.taken(item)
             self.agent.acknowledged(item.message.id, item.acknowledged_at)
         # it leaves the queue only with a verdict that is durable: the next paste takes its marker away
-        self._pop(item)
         self._forget(item)
 
     def _pop(self, item: Item) -> None:
         self._waiting = [waiting for waiting in self._waiting if waiting is not item]
 
     def _forget(self, item: Item) -> None:
+        self._pop(item)
         self._known.pop(item.message.id, None)
         self.roomy.set()
         self.agent.restate()

@@ -24,6 +24,9 @@ MINUTES = float(os.environ.get("NOVA_FAULTS_MINUTES", "0"))
 DELIVERED = {"submitted", "acknowledged"}
 
 ELSEWHERE = {
+    "back.before",
+    "back.after",
+    "back.written",
     "lost.before",
     "lost.after",
     "schedule.before",

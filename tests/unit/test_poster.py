@@ -17,8 +17,8 @@ from noval_d.api.http import Answer, ApiFailed
 from noval_d.api.opencode import Conversation, message_id, part_id
 from noval_d.delivery import poster
 from noval_d.delivery.item import Item
+from noval_d.delivery.outcome import Postponed, Verdict
 from noval_d.delivery.poster import FORGOTTEN_S, STALE_MS, Aim, Last, Poster
-from noval_d.delivery.typist import Postponed, Verdict
 from noval_d.mailroom.ledger import Phase
 from noval_d.tmux.front import Front
 

@@ -3,6 +3,8 @@
 `dialog`: a dialog opens and swallows the paste. `enter`: the first Enter after it is swallowed. `exit`: it ends.
 `drop`: the paste is lost whole, as Claude loses one; `drop-all`: each is. `late`: it acts on nothing for a while
 after it has read the paste. `fuse`: half of the paste goes in at once, as one prompt with somebody else's words.
+`sent`: what is in the box goes in right before the first Home, as if somebody's Enter had come first.
+`sends`: it goes in right behind the first End, as if one had come at once.
 `linger`: what the first Enter after it sends is drawn in the box for a while longer, as Claude draws it.
 """
 
@@ -20,7 +22,8 @@ from tests.lab.programs import agent_tui
 from tests.lab.programs.tui_keys import Event, Key, Paste
 from tests.lab.programs.tui_model import Agent, Happened
 
-FAULTS = {"dialog", "enter", "exit", "drop", "drop-all", "late", "fuse", "linger"}
+FAULTS = {"dialog", "enter", "exit", "drop", "drop-all", "late", "fuse", "linger", "sent", "sends"}
+AT_KEY = {"enter": "enter", "linger": "enter", "sent": "home", "sends": "end"}
 LATE_S = 4.0
 LINGER_S = 3.0
 
@@ -40,7 +43,7 @@ class FaultyAgent(Agent):
         if (
             not self.pasted
             or fault not in FAULTS
-            or (fault in {"enter", "linger"} and event != Key("enter"))
+            or (fault in AT_KEY and event != Key(AT_KEY[fault]))
             or (fault == "drop-all" and not isinstance(event, Paste))
         ):
             return Agent.handle(self, event, now)
@@ -49,6 +52,9 @@ class FaultyAgent(Agent):
         if fault == "linger":
             return self._linger(event, now)
         self.fault = ""
+        if fault in {"sent", "sends"}:
+            events = [Key("enter"), event] if fault == "sent" else [event, Key("enter")]
+            return [one for each in events for one in Agent.handle(self, each, now + 1.0)]
         if fault == "late":
             time.sleep(LATE_S)
             return Agent.handle(self, event, time.monotonic())

@@ -60,8 +60,9 @@ def cursor(agent: Agent, rows: list[str], columns: int) -> tuple[int, int]:
     """Row among the live rows, and column: Claude keeps its (hidden) cursor where one types."""
     if agent.dialog_open:
         return len(rows) - 1, 0
-    last = _wrap(_visible(agent.draft), columns - 3)[-1]
-    return len(rows) - 3, 2 + sum(map(_cells, last))
+    before = _wrap(_visible(agent.draft[: len(agent.draft) - agent.behind]), columns - 3)
+    below = len(_wrap(_visible(agent.draft), columns - 3)) - len(before)
+    return len(rows) - 3 - below, 2 + sum(map(_cells, before[-1]))
 
 
 def _composer(agent: Agent, columns: int) -> Iterator[str]:

@@ -15,6 +15,7 @@ CONTROL = {
     0x04: "ctrl-d",
     0x15: "ctrl-u",
 }
+SEQUENCES = {b"\x1b[1~": "home", b"\x1b[4~": "end", b"\x1b[3~": "delete"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ class Decoder:
                 if bytes(self._rest[:length]) == PASTE_BEGIN:
                     self._paste = bytearray()
                 else:
-                    yield Key("other")
+                    yield Key(SEQUENCES.get(bytes(self._rest[:length]), "other"))
                 del self._rest[:length]
             elif self._rest[0] < 0x20 or self._rest[0] == 0x7F:
                 yield Key(CONTROL.get(self._rest[0], "other"))

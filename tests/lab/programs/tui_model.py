@@ -33,6 +33,8 @@ class Agent:
     busy_s: float = 0.0
     """How long a turn takes; infinite: until `answered`."""
     draft: str = ""
+    behind: int = 0
+    """How many characters of the draft stand behind the cursor."""
     queue: list[str] = field(default_factory=list)
     transcript: list[str] = field(default_factory=list)
     prompt: str | None = None
@@ -91,6 +93,10 @@ class Agent:
                 return self._submit(now)
             case Key("backspace"):
                 self._erase(now)
+            case Key("delete"):
+                self._delete(now)
+            case Key("home" | "end"):
+                self.behind = len(self.draft) if event == Key("home") else 0
             case Key("ctrl-u"):
                 self.draft, self._input_at = "", now
             case Key("ctrl-d") if not self.draft:
@@ -152,8 +158,14 @@ class Agent:
         return [Happened("stop"), *self._take_up(now)]
 
     def _insert(self, text: str, now: float) -> None:
-        self.draft += text
+        before, after = self._around_cursor()
+        self.draft = before + text + after
         self._input_at = now
+
+    def _around_cursor(self) -> tuple[str, str]:
+        self.behind = min(self.behind, len(self.draft))
+        at = len(self.draft) - self.behind
+        return self.draft[:at], self.draft[at:]
 
     def _shown(self, text: str) -> str:
         """Long pastes are shown as a placeholder and expanded when submitted."""
@@ -175,6 +187,15 @@ class Agent:
         self._paste_at = now
 
     def _erase(self, now: float) -> None:
+        """Take away what stands before the cursor; a placeholder goes as a whole."""
         self._input_at = now
-        last = next((p for p in self._pastes if self.draft.endswith(p)), None)
-        self.draft = self.draft[: -len(last)] if last is not None else self.draft[:-1]
+        before, after = self._around_cursor()
+        last = next((p for p in self._pastes if before.endswith(p)), before[-1:])
+        self.draft = before.removesuffix(last) + after
+
+    def _delete(self, now: float) -> None:
+        """Take away what stands behind the cursor."""
+        self._input_at = now
+        before, after = self._around_cursor()
+        next_one = next((p for p in self._pastes if after.startswith(p)), after[:1])
+        self.draft, self.behind = before + after.removeprefix(next_one), len(after) - len(next_one)
