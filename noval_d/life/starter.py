@@ -177,14 +177,17 @@ class Starter:
         if agent.driver.commands or facts is None or facts.dead or agent.present:
             return
         front = read_front(facts.pid)
-        if (
-            front is not None
-            and front.pid == facts.pid
-            and is_shell(agent.spec.program or "")
-            and not may_be_a_shell(facts.command)
-        ):
-            with contextlib.suppress(TmuxUnavailable):
-                await self.identify(agent, facts, self._node.tmux.client)
+        if front is None or front.pid != facts.pid or not is_shell(agent.spec.program or ""):
+            return
+        with contextlib.suppress(TmuxUnavailable):
+            client = self._node.tmux.client
+            seen = await observe(client, facts.pane_id, capture=False)
+            # in the middle of its exec a process has no words, and tmux names what its pane was opened with
+            named = any(front.argv[:1]) and read_front(facts.pid) == front
+            if seen is None or not named or seen.facts.pid != facts.pid or seen.facts.dead:
+                return
+            if not may_be_a_shell(seen.facts.command):
+                await self.identify(agent, seen.facts, client)
 
     async def _client(self) -> ControlClient:
         try:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import time
 from pathlib import Path
 
 from tests.support.node import TestNode, node, until
@@ -23,6 +25,29 @@ def test_an_agent_whose_command_is_a_script_that_becomes_it_is_there_after_a_res
         message = running.send(running.call("agents")[0]["agent_id"], "after the restart")["id"]
         running.wait_state(message, "submitted")
         assert state(running)[0] == "idle"
+
+
+def test_a_command_without_a_name_for_a_while_is_not_taken_for_what_its_pane_was_opened_with(
+    tmp_path: Path,
+) -> None:
+    """As in the middle of an exec, which may last on a busy machine: tmux names the pane's first program then."""
+    script, go, on = tmp_path / "wrapped", tmp_path / "go", tmp_path / "on"
+    nameless = f'exec -a \'\' {sys.executable} -c \'open("{on}").read(); import os; os.execlp("cat", "cat")\''
+    script.write_text(f"#!/bin/bash\nread -r line < {go}\n{nameless}\n")
+    script.chmod(0o755)
+    with node() as running:
+        os.mkfifo(go)
+        os.mkfifo(on)
+        spawned = running.novactl("spawn", "one", "--driver", "line", "--", str(script))
+        assert spawned.returncode == 0, spawned.stderr
+        until(lambda: state(running) == ("idle", ""), 45, "the script")
+        go.write_text("go\n")
+        until(lambda: state(running)[0] == "exited", 45, "the program without a name")
+        ends = time.monotonic() + 2.0
+        while time.monotonic() < ends:
+            assert state(running)[0] == "exited"
+        on.write_text("on")
+        until(lambda: state(running) == ("idle", ""), 45, "the program that it became")
 
 
 def state(running: TestNode) -> tuple[str, str]:
