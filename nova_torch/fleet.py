@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from operator import attrgetter
 from typing import Any
 
 from nova_torch.errors import AgentNotFound, NotFound
@@ -14,7 +13,6 @@ from nova_torch.nodes import NodeCard, NodeState, state_of
 from nova_torch.values import AgentId, AgentRecord, AgentState
 
 NODE = "node:"
-_by_name = attrgetter("agent_id")
 
 
 class Roll(tuple[AgentRecord, ...]):  # noqa: SLOT001 - what is made once is kept in its dictionary
@@ -146,16 +144,10 @@ def everybody(views: Iterable[NodeView]) -> list[AgentRecord]:
 
     One that two nodes tell of (its node was lost, and it was started elsewhere) is where the lease holds.
     """
-    found = together(views)
-    return [found[name] for name in sorted(found)]
-
-
-def together(views: Iterable[NodeView]) -> dict[AgentId, AgentRecord]:
-    """Return the agents of every node, each under its name, as `everybody` does, in no order."""
     found: dict[AgentId, AgentRecord] = {}
     for view in sorted(views, key=lambda view: (view.alive, view.last_seen_ms)):
         found.update(view.by_name)
-    return found
+    return [found[name] for name in sorted(found)]
 
 
 def _lost(record: AgentRecord, seen_ms: int) -> AgentRecord:
@@ -168,6 +160,40 @@ def _lost(record: AgentRecord, seen_ms: int) -> AgentRecord:
     )
 
 
+class Gathered:
+    """The agents of all nodes by name, from one look to the next: only nodes that changed are taken in anew."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, Mapping[AgentId, AgentRecord]] = {}
+        """Of each node what it told of its agents."""
+        self._records: list[AgentRecord] = []
+        self._places: dict[AgentId, int] = {}
+        self._apart = False
+        """Whether no agent is told of by two nodes."""
+
+    def __repr__(self) -> str:
+        return f"<Gathered {len(self._records)} agents of {len(self._told)} nodes>"
+
+    def records(self, views: Sequence[NodeView]) -> Sequence[AgentRecord]:
+        """Return the agents as `everybody` does: to be read before the next call, and not to be changed."""
+        before, self._told = self._told, {view.node: view.by_name for view in views}
+        changed = [node for node, told in self._told.items() if told is not before.get(node)]
+        if (
+            self._apart
+            and len(views) == len(self._told)
+            and before.keys() == self._told.keys()
+            and all(before[node].keys() == self._told[node].keys() for node in changed)
+        ):
+            for node in changed:
+                for name, record in self._told[node].items():
+                    self._records[self._places[name]] = record
+        else:
+            self._records = everybody(views)
+            self._places = {record.agent_id: place for place, record in enumerate(self._records)}
+            self._apart = len(self._records) == sum(len(view.agents) for view in views)
+        return self._records
+
+
 def matching(
     records: Iterable[AgentRecord],
     *,
@@ -176,7 +202,7 @@ def matching(
     node: str | None = None,
     state: str | None = None,
 ) -> list[AgentRecord]:
-    """Return the agents that match everything that is given, by name; all of `skills` must match."""
+    """Return the agents that match everything that is given, in the order given; all of `skills` must match."""
     if role is not None:
         records = [record for record in records if record.role == role]
     if node is not None:
@@ -186,7 +212,7 @@ def matching(
     if skills:
         wanted = set(skills)
         records = [record for record in records if wanted.issubset(record.skills)]
-    return sorted(records, key=_by_name)
+    return list(records)
 
 
 def presence(name: str, views: Sequence[NodeView]) -> Presence:

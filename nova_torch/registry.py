@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nova_torch.fleet import NodeView, everybody, matching, together
+from nova_torch.fleet import Gathered, NodeView, everybody, matching
 from nova_torch.nearest import suggestion
 from nova_torch.values import AgentRecord, AgentState
 
@@ -51,11 +51,12 @@ class Change:
         return told
 
 
-def find(views: Sequence[NodeView], query: Query) -> list[AgentRecord]:
-    """Return the agents that match, by name."""
-    found = matching(
-        together(views).values(), role=query.role, skills=query.skills, node=query.node, state=query.state
-    )
+def find(views: Sequence[NodeView], query: Query, gathered: Gathered | None = None) -> Sequence[AgentRecord]:
+    """Return the agents that match, by name; who looks again and again keeps them `gathered`, and reads at once."""
+    found = (gathered or Gathered()).records(views)
+    if not query.narrows:
+        return found
+    found = matching(found, role=query.role, skills=query.skills, node=query.node, state=query.state)
     if query.labels:
         there = {view.node for view in views if all(has_label(view, label) for label in query.labels)}
         found = [record for record in found if record.node in there]

@@ -257,7 +257,7 @@ class BrokerBox:
 
     async def find(self, query: Query) -> list[AgentRecord]:
         """Return the agents that match; those of a node whose lease is over are `lost`."""
-        return find(await self.views(), query)
+        return list(find(await self.views(), query))
 
     async def presence(self, name: str) -> Presence:
         """Return what the registry knows of an agent or of a node."""

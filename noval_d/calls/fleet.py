@@ -11,7 +11,7 @@ from nova_torch.errors import (
     InvalidRequest,
     PaneNotFound,
 )
-from nova_torch.fleet import presence
+from nova_torch.fleet import Gathered, NodeView, presence
 from nova_torch.policy import Party
 from nova_torch.registry import PAGE, PAGE_MOST, Query, changes, find, page_of, why_none
 from nova_torch.values import (
@@ -28,6 +28,7 @@ from noval_d.control.calls import Access, Peer
 from noval_d.fleet.others import FRESH_S
 from noval_d.fleet.watch import watched
 from noval_d.life.wish import refuse_broken
+from noval_d.node.node import Node
 from noval_d.node.retire import claim, retire
 from noval_d.tmux.front import read_front, read_name, read_starter
 from noval_d.tmux.panes import PaneFacts, observe
@@ -39,10 +40,14 @@ PAGES_S = 5.0
 class Fleet(Base):
     """One method a call."""
 
+    def __init__(self, node: Node) -> None:
+        super().__init__(node)
+        self._gathered = Gathered()
+
     async def agents(self, peer: Peer, args: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Return the agents of the fleet that match, by name; those of a node that is away are `lost`."""
         await self._refresh()
-        return self._agent_rows(peer, find(await self._fleet_views(), query_of(Args(args))))
+        return self._agent_rows(peer, self._found(await self._fleet_views(), query_of(Args(args))))
 
     async def agents_page(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
         """Return the agents that match, page by page; of nobody the reason."""
@@ -51,7 +56,7 @@ class Fleet(Base):
         if after is None:
             await self._refresh()
         views = await self._fleet_views(fresh_s=FRESH_S if after is None else PAGES_S)
-        found = find(views, query)
+        found = self._found(views, query)
         page, following = page_of(
             found,
             after=after,
@@ -73,15 +78,21 @@ class Fleet(Base):
         query = query_of(Args(args))
         node = self._node
         async with watched(node) as stirred:
-            known = {str(record.agent_id): record for record in find(await self._fleet_views(), query)}
+            known = {str(record.agent_id): record for record in self._found(await self._fleet_views(), query)}
             for row in self._agent_rows(peer, list(known.values())):
                 yield {"event": "here", **row}
             yield {"event": "watching", "agents": len(known)}
             async for _ in stirred:
-                now = {str(record.agent_id): record for record in find(await self._fleet_views(), query)}
+                now = {
+                    str(record.agent_id): record for record in self._found(await self._fleet_views(), query)
+                }
                 for change in changes(known, now):
                     yield change.to_json()
                 known = now
+
+    def _found(self, views: Sequence[NodeView], query: Query) -> Sequence[AgentRecord]:
+        """Return the agents that match, to be read at once."""
+        return find(views, query, self._gathered)
 
     def _agent_rows(self, peer: Peer, records: Sequence[AgentRecord]) -> list[dict[str, Any]]:
         shown = peer.access >= Access.WRITE

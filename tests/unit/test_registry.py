@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from nova_torch.fleet import NodeView
+from nova_torch.fleet import Gathered, NodeView, Roll, everybody
 from nova_torch.nodes import Drain, NodeCard
 from nova_torch.registry import Query, changes, find, page_of, why_none
 from nova_torch.values import AgentId, AgentRecord, AgentState, NodeId
@@ -74,6 +74,47 @@ def test_who_lives_elsewhere_by_now_is_not_found_as_it_was(query: Query) -> None
     new = NodeView(node="new", alive=True, last_seen_ms=1, agents=(agent("a", role="tester", node="new"),))
     assert len(find([old], query)) == 1
     assert find([new, old], query) == find([old, new], query) == []
+
+
+def test_agents_that_are_kept_gathered_are_those_that_are_there_at_each_look() -> None:
+    def view(node: str, *agents: AgentRecord, alive: bool = True, seen: int = 1) -> NodeView:
+        return NodeView(node=node, alive=alive, last_seen_ms=seen, agents=Roll(agents))
+
+    a, b, c, d = (agent(name, node="x") for name in "abcd")
+    x, y = view("x", b, a), view("y", d, c)
+    busy = replace(a, state=AgentState.BUSY)
+    looks = [
+        [x, y],
+        [x, y],
+        [x, y],
+        [view("x", b, busy), y],  # one changed
+        [view("x", busy, b), y],  # in another order
+        [view("x", b, busy, alive=False), y],  # its lease is over
+        [x, y],
+        [view("x", a), y],  # one left
+        [view("x", a, replace(b, agent_id=AgentId("e"))), y],  # one came
+        [view("x", a, replace(b, agent_id=AgentId("f"))), y],  # as many as before, another name
+        [view("x", a), view("y", b, c, d)],  # one moved
+        [view("x", b), view("y", a, c, d)],
+        [view("x", a, b), view("y", a, d, seen=2)],  # two nodes name one
+        [view("x", a, b, seen=3), view("y", replace(a, queued=4), d, seen=2)],  # the other beat last
+        [view("x", a, b, alive=False, seen=3), view("y", replace(a, queued=4), d, seen=2)],
+        [view("x", b, alive=False, seen=3), view("y", replace(a, queued=4), d, seen=2)],
+        [view("x", b, alive=False, seen=3), view("y", replace(a, queued=5), d, seen=2)],
+        [y],
+        [x, y, view("z", agent("g", node="z"))],
+        [x, view("x", c), y],  # nobody should be there twice
+        [x, view("x", replace(c, queued=7)), view("y", d)],
+        [],
+        [NodeView(node="x", alive=True, agents=(a, b))],
+        [NodeView(node="x", alive=True, agents=(busy, b))],
+    ]
+    gathered = Gathered()
+    for number, views in enumerate(looks):
+        assert list(gathered.records(views)) == everybody(views), number
+        for query in (Query(), Query(state="busy"), Query(node="x"), Query(free=True)):
+            assert list(find(views, query, gathered)) == list(find(views, query)), number
+    assert repr(gathered) == "<Gathered 2 agents of 1 nodes>"
 
 
 @pytest.mark.parametrize(
