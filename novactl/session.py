@@ -8,6 +8,7 @@ from nova_torch import paths
 from nova_torch.durations import seconds, spoken
 from nova_torch.errors import NotFound, TimedOut
 from nova_torch.protocol.client import Client
+from novactl import out
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,9 +39,12 @@ def connect(values: Values, timeout_s: float = CALL_S) -> Client:
     return client
 
 
-def followed(values: Values, call: str, args: dict[str, Any] | None = None) -> Iterator[dict[str, Any]]:
+def followed(
+    values: Values, call: str, args: dict[str, Any] | None = None, *, endless: bool = True
+) -> Iterator[dict[str, Any]]:
     """Yield what a stream of the daemon tells, until the daemon, the reader or --timeout ends it.
 
+    Of an `endless` one it is said, on standard error, that it has ended.
     Raises TimedOut: when nothing came, and when --timeout was over.
     """
     limit = None if values["timeout"] is None else limit_s(values, 0)
@@ -54,6 +58,8 @@ def followed(values: Values, call: str, args: dict[str, Any] | None = None) -> I
             if not heard or limit is None:
                 raise
             raise TimedOut(f"it was shown for {spoken(limit)}, as --timeout says.") from None
+        if endless:
+            out.note("the daemon has ended", quiet=bool(values["quiet"]))
 
 
 def ask(values: Values, call: str, args: dict[str, Any] | None = None) -> Any:

@@ -51,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 async with aclosing(events) as flow:
                     async for event in flow:
                         say(json.dumps(dict(event.fields), ensure_ascii=False) if given.json else line(event))
+            print("nova_torch: the daemon has ended", file=sys.stderr)
         except TimeoutError:
             if not limit.expired():
                 raise

@@ -135,7 +135,7 @@ def rpc(values: Values) -> int:
     if not values["stream"]:
         out.json_line(_call(values, args))
         return 0
-    for item in followed(values, values["call"], args):
+    for item in followed(values, values["call"], args, endless=False):
         out.json_line(item)
     return 0
 

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from nova_torch import AgentRegistry
 from nova_torch.errors import DaemonUnreachable
 from tests.lab.tmux import PrivateTmux
 from tests.support.legacy import SCHEDULE, SEND, UTILS, Window, environment, window
-from tests.support.node import ROOT, node
+from tests.support.node import ROOT, node, until
 
 FULL = "No space left on device"
 
@@ -110,3 +111,33 @@ def test_an_error_of_the_library_shows_no_other_one_before_it(tmp_path: Path) ->
         chain.append(str(error))
         error = error.__context__
     assert "no running event loop" not in chain
+
+
+def test_who_watches_is_told_that_the_daemon_has_ended(tmp_path: Path) -> None:
+    programs = (["nova_torch.communication.debug_monitor"], ["novactl.main", "watch"])
+    with node() as made, ExitStack() as files:
+        env = {**made.environment, "PYTHONPATH": str(ROOT)}
+        made.register("cat", made.tmux.open("cat"))
+        seen = [tmp_path / words[0] for words in programs]
+        watching = [
+            subprocess.Popen(
+                [sys.executable, "-m", *words],
+                env=env,
+                stdout=files.enter_context(path.open("wb")),
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for words, path in zip(programs, seen, strict=True)
+        ]
+        try:
+            until(
+                lambda: made.send("cat", "x") and all(path.stat().st_size for path in seen),
+                45,
+                "both to watch",
+            )
+            assert made.stop() == 0
+            ended = [each.communicate(timeout=45)[1].splitlines()[-1] for each in watching]
+        finally:
+            for each in watching:
+                each.kill()
+    assert ended == ["nova_torch: the daemon has ended", "the daemon has ended"]
