@@ -237,11 +237,11 @@ def next_step(rules: Rules, progress: Progress, look: Look, now: float) -> tuple
         landed_at = now if progress.landed_at is None else progress.landed_at
         mixed = progress.mixed or look.mixed
         progress = replace(progress, landed_at=landed_at, gone_at=None, mixed=mixed)
+        if look.back is not None and taking is None and _may_take_back(progress, look):
+            return progress, TakeBack(look.back)  # at once: their Enter may come any moment
         progress, step = _landed(rules, progress, look, now)
         if look.mixed and isinstance(step, Enter | Space):
             # our Enter would send what somebody else has not finished
-            if look.back is not None and taking is None and _may_take_back(progress, look):
-                return progress, TakeBack(look.back)
             return replace(progress, calm=False, spaced_at=None), Wait(MIXED_LOOK_S, MIXED)
         return progress, step
     gone_at = now if progress.gone_at is None else progress.gone_at

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -23,16 +24,24 @@ THEIRS = " and theirs"
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[TestNode]:
-    """One node for all of them; each uses an agent of its own."""
-    with node() as made:
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestNode]:
+    """One node for the agents that nothing is taken back from (tests/faults/test_taken_back.py has the others)."""
+    folder = tmp_path_factory.mktemp("drivers")
+    own = (resources.files("noval_d.agents") / "drivers" / "claude.toml").read_text(encoding="utf-8")
+    assert own.count("take_back = true") == 1
+    (folder / "claude.toml").write_text(own.replace("take_back = true", "take_back = false"))
+    with node(env={"NOVA_DELIVERY_DRIVERS_DIR": str(folder)}) as made:
         yield made
 
 
 @pytest.fixture(scope="module")
 def agents(running: TestNode, tmp_path_factory: pytest.TempPathFactory) -> Mapping[bool, Tui]:
-    """Return an agent without hooks, and one with them; they start side by side."""
-    folder = tmp_path_factory.mktemp("agents")
+    """Return an agent without hooks, and one with them."""
+    return both(running, tmp_path_factory.mktemp("agents"))
+
+
+def both(running: TestNode, folder: Path) -> Mapping[bool, Tui]:
+    """Open an agent without hooks, and one with them, side by side."""
     with ThreadPoolExecutor() as pool:
         made = {
             hooks: pool.submit(tui, running, folder, "hooked" if hooks else "mute", hooks=hooks)
@@ -161,14 +170,14 @@ def shared(agent: Tui, rng: random.Random, *, hooks: bool) -> str:
 
 @pytest.mark.timeout(180)
 def test_the_original_and_ours_at_once_lose_nothing_and_claim_nothing_that_was_fused(
-    agents: Mapping[bool, Tui],
+    tmp_path: Path,
 ) -> None:
     seed = int(os.environ.get("NOVA_SEED", "0")) or secrets.randbits(32)
     print(f"NOVA_SEED={seed}")
-    with ThreadPoolExecutor() as pool:
+    with node() as made, ThreadPoolExecutor() as pool:
         work = [
             pool.submit(shared, agent, random.Random(f"{seed}{agent.name}"), hooks=hooks)
-            for hooks, agent in agents.items()
+            for hooks, agent in both(made, tmp_path).items()
         ]
         for one in work:
             print(one.result())

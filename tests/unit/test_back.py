@@ -173,6 +173,10 @@ def test_theirs_alone_for_a_moment_says_that_ours_was_taken_back() -> None:
     assert play([(0.2, BOTH), (0.3, more), (0.4, more)]) == [TakeBack(BACK), TAKEN]
 
 
+def test_it_is_taken_back_at_once() -> None:
+    assert play([(0.001, BOTH)]) == [TakeBack(BACK)]
+
+
 @pytest.mark.parametrize("shown", ["", "their", "o theirs", "theirs o", "another"])
 def test_anything_else_does_not(shown: str) -> None:
     other = replace(THEIRS, composer=shown)
