@@ -93,7 +93,7 @@ def _show_plan(values: Values, told: dict[str, Any]) -> int:
     for agent in told["agents"]:
         out.line(out.safe(agent))
     away = f"; away: {', '.join(told['offline'])}" if told["offline"] else ""
-    out.note(out.safe(f"{told['count']} agents would get it{away}"), quiet=values["quiet"])
+    out.note(out.safe(f"{_agents(told['count'])} would get it{away}"), quiet=values["quiet"])
     return 0
 
 
@@ -108,13 +108,17 @@ def _show(values: Values, receipts: dict[str, dict[str, Any]], *, state: bool) -
         out.line((out.GAP if out.on_terminal() else "\t").join(words).rstrip())
 
 
+def _agents(number: int) -> str:
+    return f"{number} agent{'' if number == 1 else 's'}"
+
+
 def _summary(receipts: dict[str, dict[str, Any]], away: list[str], wait: str | None) -> str:
     counts: dict[str, int] = {}
     for receipt in receipts.values():
         counts[receipt["state"]] = counts.get(receipt["state"], 0) + 1
     if wait is None:
         lost = sum(counts.get(state, 0) for state in UNDELIVERED)
-        parts = [f"sent to {len(receipts) - lost} agents"] + ([f"{lost} refused"] if lost else [])
+        parts = [f"sent to {_agents(len(receipts) - lost)}"] + ([f"{lost} refused"] if lost else [])
     else:
         parts = [f"{count} {state}" for state, count in sorted(counts.items())]
     if away:

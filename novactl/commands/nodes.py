@@ -91,8 +91,9 @@ def resume(values: Values) -> int:
 def remove(values: Values) -> int:
     """Forget a node that is gone."""
     told = ask(values, "node_remove", {"name": values["name"], "force": values["force"]})
-    given_up = f", {told['dropped']} messages given up" if told["dropped"] else ""
-    return _say(values, told, f"node {told['node']} and its {told['agents']} agents are forgotten{given_up}")
+    given_up = f", {_count(told['dropped'], 'message')} given up" if told["dropped"] else ""
+    agents = _count(told["agents"], "agent")
+    return _say(values, told, f"node {told['node']} and its {agents} are forgotten{given_up}")
 
 
 def _say(values: Values, told: dict[str, Any], sentence: str) -> int:
@@ -101,6 +102,10 @@ def _say(values: Values, told: dict[str, Any], sentence: str) -> int:
     else:
         out.line(out.safe(sentence))
     return 0
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _detail(node: dict[str, Any]) -> str:

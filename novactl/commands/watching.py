@@ -35,5 +35,7 @@ def _line(item: dict[str, Any]) -> str:
         f"{before['node']} -> {item['node']}" if item["event"] == "moved" else item["node"],
         item.get("role") or "",
         f"queued {item['queued']}" if item.get("queued") else "",
+        f"task {item['current_task']}" if item.get("current_task") else "",
+        item.get("attention") or "",
     ]
     return (out.GAP if out.on_terminal() else "\t").join(out.safe(cell) for cell in cells).rstrip()

@@ -232,7 +232,8 @@ def carried(task: Task) -> str:
         lines += ["", task.body]
     lines.append("")
     if task.attempt > 1:
-        lines.append(f"(It was given {task.attempt - 1} times before and not ended.)")
+        times = "once" if task.attempt == 2 else f"{task.attempt - 1} times"
+        lines.append(f"(It was given {times} before and not ended.)")
     if task.deadline_s is not None:
         lines.append(f"You have {spoken(task.deadline_s)} for it.")
     lines.append(f'When it is done: novactl task done {task.id} --result "..."')

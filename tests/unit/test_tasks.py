@@ -162,7 +162,7 @@ def test_each_attempt_has_its_own_message_and_tells_of_those_before() -> None:
     assert first.message_id() != second.message_id()
     assert first.due_ms == 60_002
     assert "You have 60s" in carried(first)
-    assert "given 1 times before" in carried(second)
+    assert "given once before" in carried(second)
     cancelled = second.cancelled(now_ms=5, by="user:x", reason="enough")
     assert "it was cancelled: enough" in taken_back(cancelled, "cancelled")
 
