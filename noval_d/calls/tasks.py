@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -16,7 +16,7 @@ from noval_d.control.args import Args
 from noval_d.control.calls import Access, Peer
 from noval_d.delivery.template import is_agent
 from noval_d.scale.seeing import could_be_started
-from noval_d.tasks.assign import Verdict, ranked, refuse_impossible
+from noval_d.tasks.assign import Candidate, Verdict, impossible, ranked, refuse_impossible
 from noval_d.tasks.graph import Find, standing
 from noval_d.tasks.task import Status, Task, TaskId
 
@@ -73,9 +73,12 @@ class TaskCalls(Schedules):
         further = {name for other in known.values() for name in other.depends_on} - known.keys()
         find = {**known, **(await tasks.named(further) if further else {})}.get
         private = peer.access >= Access.WRITE
-        verdicts = ranked(task, await tasks.candidates()) if task.status is Status.QUEUED else []
+        candidates = await tasks.candidates() if task.status is Status.QUEUED else ()
+        verdicts, row = ranked(task, candidates), self._row(task, known.get)
+        if row["state"] == "ready" and (lacking := _lacking(task, candidates)):
+            row["reason"] = lacking
         return {
-            **self._row(task, known.get),
+            **row,
             "body": task.body if private else None,
             "result": task.result if private else None,
             "artifacts": list(task.artifacts),
@@ -321,6 +324,14 @@ class TaskCalls(Schedules):
             "since_ms": task.since_ms,
             "message": task.message_id() if task.status is Status.ASSIGNED and not task.claimed else None,
         }
+
+
+def _lacking(task: Task, candidates: Sequence[Candidate]) -> str:
+    """Return why a task that waits could be nobody's as the fleet is now; empty: somebody could have it."""
+    if task.wanted and all(each.agent != task.wanted for each in candidates):
+        return f"for {task.wanted}, which is not registered"
+    found = None if task.wanted else impossible(task, candidates)
+    return "" if found is None else f"{found[0]} {found[1]}".strip()
 
 
 _OVER = ("done", "failed", "cancelled")

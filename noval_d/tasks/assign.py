@@ -160,20 +160,27 @@ def stand_back_s(task: Task, mine: Verdict, others: Sequence[tuple[float, Candid
     return STAND_BACK_S * better
 
 
-def refuse_impossible(task: Task, candidates: Sequence[Candidate]) -> None:
-    """Raise NotFound when no agent of the fleet, idle or not, could ever have this task; say what is missing."""
+def impossible(task: Task, candidates: Sequence[Candidate]) -> tuple[str, str] | None:
+    """Return what is missing, and the nearest there is, when no agent, idle or not, could ever have this task."""
     if any(not unfit(task, candidate) for candidate in candidates):
-        return
-    cure = "Add it all the same, for agents that are still to come: --anyway"
+        return None
     roles = {candidate.role for candidate in candidates if candidate.role}
     if task.role and task.role not in roles:
         near = suggestion(task.role, roles, otherwise=f"Known: {', '.join(sorted(roles)) or 'none'}.")
-        raise NotFound(f"no agent has the role {task.role!r}.", f"{near} {cure}")
+        return f"no agent has the role {task.role!r}.", near
     of_role = [each for each in candidates if not task.role or each.role == task.role]
     known = {skill for candidate in of_role for skill in candidate.skills}
     whose = f" of the role {task.role}" if task.role else ""
     nobody = [skill for skill in task.skills if skill not in known]
     if nobody:
         near = suggestion(nobody[0], known, otherwise=f"Known: {', '.join(sorted(known)) or 'none'}.")
-        raise NotFound(f"no agent{whose} has the skill {', '.join(nobody)}.", f"{near} {cure}")
-    raise NotFound(f"no agent{whose} has all of: {', '.join(task.skills) or 'nothing'}.", cure)
+        return f"no agent{whose} has the skill {', '.join(nobody)}.", near
+    return f"no agent{whose} has all of: {', '.join(task.skills) or 'nothing'}.", ""
+
+
+def refuse_impossible(task: Task, candidates: Sequence[Candidate]) -> None:
+    """Raise NotFound, with what is missing, when no agent of the fleet could ever have this task."""
+    found = impossible(task, candidates)
+    if found is not None:
+        cure = "Add it all the same, for agents that are still to come: --anyway"
+        raise NotFound(found[0], f"{found[1]} {cure}".strip())

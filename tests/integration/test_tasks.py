@@ -41,6 +41,21 @@ def gone(agent: Doer) -> None:
     agent.node.call("unregister", {"agent_id": agent.name})
 
 
+def test_what_nobody_could_have_says_what_is_missing(running: TestNode, tmp_path: Path) -> None:
+    agent = doer(running, tmp_path, "worker-0", skills=("python",))
+    role = add(running, "mend", role="worked", anyway=True)
+    skill = add(running, "mend", role="worker", skills=["pyhton"], anyway=True)
+    later = add(running, "after it", role="worked", depends_on=[role], anyway=True)
+    assert shown(running, role)["reason"] == "no agent has the role 'worked'. Did you mean worker?"
+    assert shown(running, skill)["reason"] == (
+        "no agent of the role worker has the skill pyhton. Did you mean python?"
+    )
+    assert shown(running, later)["reason"] == f"it depends on {role}"
+    for task in (later, role, skill):
+        running.call("task_cancel", {"id": task})
+    gone(agent)
+
+
 def test_an_idle_agent_gets_a_task_and_ends_it(running: TestNode, tmp_path: Path) -> None:
     agent = doer(running, tmp_path, "worker-1", skills=("python",))
     added = running.novactl(
