@@ -7,7 +7,7 @@ import os
 import shutil
 from collections.abc import Mapping
 
-from nova_torch.errors import NotFound
+from nova_torch.errors import InvalidRequest, NotFound
 from noval_d.agents.driver import Driver
 from noval_d.life.plan import Plan
 from noval_d.life.wish import argv_of
@@ -23,14 +23,22 @@ async def check(plan: Plan, driver: Driver, socket: TmuxSocket) -> None:
 
 
 async def first_installed(
-    commands: Mapping[str, str], env: Mapping[str, str], session: str, socket: TmuxSocket
+    role: str, commands: Mapping[str, str], env: Mapping[str, str], session: str, socket: TmuxSocket
 ) -> str | None:
-    """Return the first driver whose command is on the PATH that its agent would have."""
+    """Return the first driver whose command is on the PATH that its agent would have.
+
+    Raises InvalidRequest for a role that is called like a program there: rather that was meant.
+    """
     from noval_d.tmux.windows import search_path
 
     path = env.get("PATH") or await search_path(socket, session)
 
     def found() -> str | None:
+        if shutil.which(role, path=path) is not None:
+            raise InvalidRequest(
+                f"{role!r} is a program on the agent's PATH, and neither a template nor a driver.",
+                f"To start it: novactl spawn ROLE --driver line -- {role}. An agent of that role: --driver claude",
+            )
         return next((name for name, word in commands.items() if shutil.which(word, path=path)), None)
 
     return await asyncio.to_thread(found)

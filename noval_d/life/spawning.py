@@ -31,7 +31,8 @@ async def meant(node: Node, wish: Wish, ask: str = "") -> tuple[AgentSpec, Plan]
     templates, drivers = node.config.agents, node.roster.drivers
     if only_a_role(wish, templates, drivers, broken=node.broken_drivers):
         session = wish.session or SESSION_NAME
-        found = await first_installed(own_commands(drivers), wish.env, session, node.tmux.socket)
+        own = own_commands(drivers)
+        found = await first_installed(wish.name, own, wish.env, session, node.tmux.socket)
         wish = replace(wish, driver=found or "")
     return settled(
         wish,

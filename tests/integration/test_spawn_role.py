@@ -88,6 +88,15 @@ def test_a_role_may_be_named_by_its_option(
     assert site.tmux.value(record["pane"], "pane_current_command") == program
 
 
+def test_a_program_is_not_taken_for_a_role(site: TestNode, tmp_path: Path) -> None:
+    install(site, tmp_path, "claude")
+    told = site.novactl("spawn", "--", "cat")
+    assert (told.returncode, told.stdout) == (2, "")
+    assert "'cat' is a program on the agent's PATH" in told.stderr
+    assert "novactl spawn ROLE --driver line -- cat" in told.stderr
+    assert site.call("agents") == []
+
+
 def test_a_spawn_without_a_role_is_told_what_there_is(site: TestNode) -> None:
     told = site.novactl("spawn")
     assert (told.returncode, told.stdout) == (2, "")
