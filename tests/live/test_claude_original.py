@@ -1,8 +1,9 @@
 """The original's way and ours into one pane of a real Claude Code at the same time: every verdict of ours is true.
 
 The original's way (`tmux send-keys`, half a second, Enter) looks at nothing: its keys come between our paste and
-our Enter, and its Enter sends whatever stands in the box. Claude itself drops a text, or gives one back into its
-box, when keys come in the very moment of a paste or an Enter. So what is held here is the truth of each verdict.
+our Enter, and its Enter sends whatever stands in the box, unless ours was taken back before. Claude itself drops
+a text, or gives one back into its box, when keys come in the very moment of a paste or an Enter. So what is held
+here is the truth of each verdict.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections import Counter
 
 import pytest
 
-from noval_d.delivery.typist import LOST
+from noval_d.delivery.typist import LOST, TAKEN
 from tests.lab.claude import ClaudeLab
 from tests.live.agent_node import needs
 from tests.live.claude_node import ClaudeNode, claude_node
@@ -84,8 +85,11 @@ def test_every_verdict_is_true_while_the_original_types_at_random_moments(seed: 
         hops = {
             marker: claude.node.call("trace", {"id": message})["hops"] for message, marker in ours.items()
         }
-        again = [marker for marker in hops if any(hop["reason"] == LOST for hop in hops[marker])]
-        print("lost by Claude and typed once more:", again)
+        for reason in (LOST, TAKEN):
+            again = [marker for marker in hops if any(hop["reason"] == reason for hop in hops[marker])]
+            print(f"{reason}:", again)
+        fused = [marker for marker, (_, lines) in told.items() if any("theirs" in line for line in lines)]
+        print("in one prompt with theirs:", fused)
         lost = [marker for marker, (_, lines) in told.items() if not lines]
         assert all(told[marker][0]["reason"] for marker in lost), lost  # each says why
         assert len(claimed) >= EACH * 3 // 4, told
