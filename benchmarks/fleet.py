@@ -37,6 +37,7 @@ PROCESSES = 2
 SIZES = (1, 3, 10, 30, 100)
 IDLE_S, CALM_S = 15.0, 3.0
 CURVE_S = 12.0
+WARM_S = 2.0
 PAGE_EVERY_S, WHOLE_EVERY_S = 0.5, 2.0
 WAITING = 2000
 SETTLE_S, GONE_MOST_S = 60.0, 50.0
@@ -126,8 +127,11 @@ class Fleet:
     async def loaded(self, seconds: float) -> None:
         """Send, and ask the daemon for the registry meanwhile."""
         found = self.found
-        share = found.rate / len(self._processes)
-        sending = asyncio.gather(*(one.ask("send", rate=share, seconds=seconds) for one in self._processes))
+        async with await AsyncClient.connect(self._asked.socket) as client:
+            found.first_page_s = await _timed(lambda: _page(client, found.agents))
+        await self._send(WARM_S)
+        found.warm_at = time.monotonic()
+        sending = asyncio.create_task(self._send(seconds))
         asking = asyncio.create_task(self._ask())
         found.broker_loaded, found.load_loaded, found.machine_loaded = await self._used(sending)
         asking.cancel()
@@ -136,6 +140,12 @@ class Fleet:
         found.broker_mb = psutil.Process(self._pid).memory_info().rss / 1e6
         left = await asyncio.gather(*(one.ask("settled", timeout_s=SETTLE_S) for one in self._processes))
         found.unsettled = sum(one["open"] for one in left)
+
+    async def _send(self, seconds: float) -> list[dict[str, float]]:
+        share = self.found.rate / len(self._processes)
+        return await asyncio.gather(
+            *(one.ask("send", rate=share, seconds=seconds) for one in self._processes)
+        )
 
     async def count(self) -> None:
         """Hold what was accepted against what was recorded."""
@@ -151,9 +161,11 @@ class Fleet:
                 found.sent += 1
                 found.lost += not times
                 found.twice += len(times) > 1
-                found.accepting.append(at - one["offered"][message])
+                warm = one["offered"][message] >= found.warm_at
+                if warm:
+                    found.accepting.append(at - one["offered"][message])
                 if times:
-                    found.to_recorder.append(min(times) - at)
+                    (found.to_recorder if warm else found.at_first).append(min(times) - at)
 
     async def gone(self, url: str) -> None:
         """Start one more node in a process of its own, kill it, and see when nodes everywhere know."""

@@ -141,7 +141,6 @@ class Load:
         ]  # fmt: skip
         self.accepted: dict[str, float] = {}
         self.offered: dict[str, float] = {}
-        self.late_s: list[float] = []
 
     async def start(self) -> dict[str, Any]:
         """Start every node, and return when all mailboxes are theirs."""
@@ -158,18 +157,19 @@ class Load:
     async def send(self, rate: float, seconds: float) -> dict[str, Any]:
         """Accept messages at a steady rate, each on a node and for an agent by chance."""
         tasks: set[asyncio.Task[None]] = set()
+        late_s: list[float] = []
         begun = time.monotonic()
         for n in range(round(rate * seconds)):
             due = begun + n / rate
             await asyncio.sleep(max(0.0, due - time.monotonic()))
-            self.late_s.append(time.monotonic() - due)
+            late_s.append(time.monotonic() - due)
             task = asyncio.create_task(
                 self._accept(self._rng.choice(self.nodes), self._rng.choice(self._targets))
             )
             tasks.add(task)
             task.add_done_callback(tasks.discard)
         await asyncio.gather(*tasks)
-        return {"took_s": time.monotonic() - begun, "late_p99_s": percentile(self.late_s, 0.99)}
+        return {"took_s": time.monotonic() - begun, "late_p99_s": percentile(late_s, 0.99)}
 
     async def _accept(self, node: FleetNode, target: str) -> None:
         message = Message(

@@ -33,7 +33,7 @@ from noval_d.mailroom.ledger import Ledger, Phase
 from noval_d.mailroom.outgoing import Outgoing
 from noval_d.mailroom.seals import Seals, Unproven
 from noval_d.node.link import BrokerLink
-from noval_d.node.pulse import at_most, idle, rest
+from noval_d.node.pulse import at_most, idle, rest, spread
 from noval_d.talk.pigeonhole import Hand
 
 log = logging.getLogger("nova.inbox")
@@ -161,7 +161,7 @@ class Inbox:
     async def run_sweep(self) -> None:
         """Look into every mailbox now and then."""
         while True:
-            await rest(SWEEP_S)
+            await rest(spread(SWEEP_S))
             await self.sweep()
 
     async def sweep(self) -> None:

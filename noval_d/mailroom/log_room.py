@@ -14,6 +14,8 @@ import sqlite3
 CHECKPOINT_PAGES = 1000  # SQLite's own number
 LOG_BYTES = (CHECKPOINT_PAGES + 24) * (4096 + 24)
 """So long it becomes by itself: a page is 4096 bytes with 24 before them, and the last commit may go beyond."""
+PIECE = bytes(4096)
+"""Written at once, the log would lie in the page cache in few large pieces; each commit would walk through one."""
 FREE_BYTES = 16 * LOG_BYTES
 """A disk with less room than this keeps it."""
 
@@ -39,12 +41,12 @@ def lengthen(connection: sqlite3.Connection, path: str) -> None:
 
 def _fill(log: int) -> None:
     length, disk = os.fstat(log).st_size, os.fstatvfs(log)
-    missing = LOG_BYTES - length
-    if missing <= 0 or disk.f_bavail * disk.f_frsize < FREE_BYTES:
+    if disk.f_bavail * disk.f_frsize < FREE_BYTES:
         return
-    written = 0
+    at = length
     try:
-        written = os.pwrite(log, bytes(missing), length)
+        while at < LOG_BYTES:
+            at += os.pwrite(log, PIECE[: min(len(PIECE) - at % len(PIECE), LOG_BYTES - at)], at)
     finally:
-        if written < missing:
+        if length < at < LOG_BYTES:
             os.ftruncate(log, length)

@@ -268,8 +268,10 @@ class BrokerLink:
         """Beat until something breaks."""
         broker = self.broker
         assert broker is not None
+        share = random.uniform(0.1, 0.9)  # of the first beat's time: others have connected in the same moment
         while not self._broken.is_set():
-            await self._sleep(self.pace.beat_s * random.uniform(0.9, 1.1))
+            await self._sleep(self.pace.beat_s * share)
+            share = random.uniform(0.9, 1.1)
             if self._broken.is_set():
                 return
             try:

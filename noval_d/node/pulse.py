@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextvars import ContextVar
 from functools import partial
@@ -34,7 +35,15 @@ async def idle(wait: Callable[[], Awaitable[T]]) -> T:
 def at_most(seconds: float) -> float:
     """Return how long this task may wait at a stretch, `seconds` at the most: then it shows that it lives."""
     every_s = beat_s.get()
-    return seconds if every_s is None else min(seconds, every_s)
+    return spread(seconds if every_s is None else min(seconds, every_s))
+
+
+def spread(seconds: float) -> float:
+    """Return half of it to all of it, by chance.
+
+    The nodes of a fleet begin to wait together when their broker comes back; they are not to ask in chorus then.
+    """
+    return seconds * random.uniform(0.5, 1.0)
 
 
 async def rest(seconds: float) -> None:

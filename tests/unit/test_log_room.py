@@ -105,12 +105,15 @@ def test_zeros_of_which_only_a_part_was_written_are_no_harm(file: Path, left: in
 def test_a_full_disk_fails_no_start_and_keeps_the_room_that_it_has(
     file: Path, monkeypatch: pytest.MonkeyPatch, room: int
 ) -> None:
-    write = os.pwrite
+    write, left = os.pwrite, room
 
     def full(log: int, data: bytes, at: int) -> int:
-        if not room:
+        nonlocal left
+        if not left:
             raise OSError(28, os.strerror(28))
-        return write(log, data[:room], at)
+        written = write(log, data[:left], at)
+        left -= written
+        return written
 
     monkeypatch.setattr(os, "pwrite", full)
 

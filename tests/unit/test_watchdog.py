@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from noval_d.node.pulse import beat_s, counted, idle, rest
+from noval_d.node.pulse import at_most, beat_s, counted, idle, rest
 from noval_d.node.watchdog import Watchdog, limit_s
 
 LIMIT_S = 0.4
@@ -151,3 +151,10 @@ def test_the_limit_is_systemds_and_for_this_process_alone() -> None:
     assert limit_s({"WATCHDOG_USEC": "60000000", "WATCHDOG_PID": str(os.getpid())}) == 60.0
     assert limit_s({"WATCHDOG_USEC": "60000000", "WATCHDOG_PID": "1"}) is None
     assert limit_s({"WATCHDOG_USEC": "-1"}) is None
+
+
+def test_who_begins_to_wait_in_the_same_moment_does_not_go_on_in_the_same_one() -> None:
+    """Else all nodes of a fleet ask their broker in chorus, every few seconds, from its return on."""
+    waits = [at_most(5.0) for _ in range(200)]
+    assert all(2.5 <= wait <= 5.0 for wait in waits)
+    assert max(waits) - min(waits) > 1.5
