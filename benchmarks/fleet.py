@@ -143,8 +143,8 @@ class Fleet:
 
     async def _send(self, seconds: float) -> list[dict[str, float]]:
         share = self.found.rate / len(self._processes)
-        return await asyncio.gather(
-            *(one.ask("send", rate=share, seconds=seconds) for one in self._processes)
+        return list(
+            await asyncio.gather(*(one.ask("send", rate=share, seconds=seconds) for one in self._processes))
         )
 
     async def count(self) -> None:
