@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +26,7 @@ TEXTS = {
     "a marker": "\n".join(f"line {n} of ours" for n in range(20)),
 }
 THEIRS = "theirs, whole"
+PAUSE_S = 0.2  # an Enter sooner behind our paste is a line feed; the original waits longer
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +85,7 @@ def test_ours_is_taken_back_and_goes_in_alone_behind_theirs(
     wait_held(running, message)
     agent.wait_for(f"❯\u00a0{THEIRS}")
     assert len(agent.prompts()) == before
+    time.sleep(PAUSE_S)
     agent.press("Enter")
     last = running.wait_state(message, "acknowledged", "unconfirmed")
     assert (last["state"], last["reason"]) == ("acknowledged", "")
