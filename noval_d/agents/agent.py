@@ -12,6 +12,7 @@ from noval_d.agents.prompt import Prompt, Spot, read_prompt, spot_of
 from noval_d.agents.recognition import described, is_interpreter
 from noval_d.agents.reports import Meaning, Report
 from noval_d.agents.sight import HEAD_CHARS, echoes, look
+from noval_d.agents.their_keys import TheirKeys
 from noval_d.agents.transcript import Transcript
 from noval_d.api.endpoint import Endpoint
 from noval_d.delivery.processed import Taken, Work, judge
@@ -48,6 +49,10 @@ class Agent(Condition):
         general = facts is not None and not facts.dead and is_interpreter(facts.command)
         self.front = read_front(facts.pid) if facts is not None and general else None
         another = front is not None and not front.is_same(self.front)
+        if self.pane_key != before:
+            self.their_keys = TheirKeys()
+        if facts is not None:
+            self.their_keys = self.their_keys.saw(facts.nova_keys, self.clock())
         if self.pane_key != before or (was_present and not self.present) or another:
             self.started = self.working = self.compacting = self.was_ready = self.told_prompt = False
             self.hooked = self.asking_since = self.prompt_since = self.sight = None

@@ -15,6 +15,7 @@ from noval_d.agents.readiness import past_start
 from noval_d.agents.recognition import is_present, is_shell
 from noval_d.agents.sight import Sight, begun
 from noval_d.agents.states import Signs, Source, Standing, Transition, stand
+from noval_d.agents.their_keys import TheirKeys
 from noval_d.agents.transcript import Transcript
 from noval_d.api.endpoint import Endpoint
 from noval_d.delivery.processed import Taken
@@ -94,6 +95,8 @@ class Condition:
     screen: Screen | None = None
     transcript: Transcript | None = None
     looked_at: float = -1e9
+    their_keys: TheirKeys = field(default_factory=TheirKeys)
+    """What is known of keys that somebody else sends into its pane."""
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     taken: Taken | None = None
     """The first message that it has acknowledged and of which no work was seen yet."""

@@ -6,6 +6,7 @@ Nothing here decides; every method says whether tmux ran it. DELIVERY, section 2
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import stat
 import time
@@ -15,12 +16,22 @@ from pathlib import Path
 from nova_torch.errors import StoreFailed, TmuxNotAnswering, TmuxUnavailable
 from noval_d.agents.driver import Driver
 from noval_d.agents.recognition import is_interpreter
-from noval_d.delivery.lines import all_of, cursor_as_seen, enter_key, guard
+from noval_d.delivery.lines import (
+    COUNT_KEYS,
+    all_of,
+    cursor_as_seen,
+    enter_key,
+    guard,
+    keys_as_seen,
+    uncounted,
+)
 from noval_d.failpoints import failpoint
 from noval_d.tmux.clock import SET_CLOCK, in_time
 from noval_d.tmux.control import Answer, ControlClient, quote
 from noval_d.tmux.link import TmuxLink
 from noval_d.tmux.panes import PaneFacts
+
+log = logging.getLogger("nova.tmux")
 
 MARKER = "@nova_last"
 PROMPT = "@nova_prompt"
@@ -53,10 +64,13 @@ class Injector:
 
     @staticmethod
     async def prepare(client: ControlClient) -> None:
-        """Give the server the clock format that the Enter guard reads."""
+        """Give the server the clock format that the Enter guard reads, and have it count keys."""
         error = (await client.run(SET_CLOCK)).error
         if error is not None:
             raise TmuxUnavailable(f"tmux refused the clock of the Enter guard: {error}.")
+        error = (await client.run(COUNT_KEYS)).error
+        if error is not None:
+            log.warning("tmux.keys_not_counted", extra={"problem": error})
 
     async def paste(
         self,
@@ -82,12 +96,12 @@ class Injector:
         target = pane.pane_id
         inner = [f"paste-buffer -p -r -d -b {buffer} -t {target}"]
         if enter is not None:
-            inner.append(enter_key(enter, pane))
+            inner += [enter_key(enter, pane), uncounted(pane)]
             token += ENTERED
         if prompt:
             inner.append(f"set-option -p -t {target} {PROMPT} {quote(prompt)}")
         inner += [f"set-option -p -t {target} {MARKER} {quote(token)}", "display-message -p OK"]
-        conditions = [guard(pane), *([cursor_as_seen(pane)] if at_cursor else [])]
+        conditions = [guard(pane), keys_as_seen(pane), *([cursor_as_seen(pane)] if at_cursor else [])]
         if is_interpreter(pane.command):  # the guard sees its name only: what was looked at must be fresh
             conditions.append(in_time(int(self._wall() + LATE_S)))
         failpoint("paste.before")
@@ -120,12 +134,13 @@ class Injector:
 
         The cursor must still be where it was seen: whatever somebody else types moves it.
         """
-        conditions = [guard(pane), in_time(int(self._wall() + LATE_S)), cursor_as_seen(pane)]
+        conditions = [*self._now(pane), cursor_as_seen(pane)]
         if text:
             conditions.append(f"#{{C:{text}}}")
         conditions += [f"#{{?#{{C:{mark}}},0,1}}" for mark in absent]
         target = pane.pane_id
-        inner = [enter_key(driver, pane), f"set-option -p -t {target} {MARKER} {quote(token + ENTERED)}"]
+        inner = [enter_key(driver, pane), uncounted(pane)]
+        inner.append(f"set-option -p -t {target} {MARKER} {quote(token + ENTERED)}")
         failpoint("enter.before")
         answer = await self._run(_if(pane, all_of(conditions), [*inner, "display-message -p OK"], _NO))
         failpoint("enter.after")
@@ -138,10 +153,10 @@ class Injector:
 
         With `at_cursor` only while the cursor stands where it was seen: nobody else's keys came meanwhile.
         """
-        conditions = [guard(pane), in_time(int(self._wall() + LATE_S))]
+        conditions = self._now(pane)
         conditions += [cursor_as_seen(pane)] if at_cursor else []
         conditions += [f"#{{?#{{C:{mark}}},0,1}}" for mark in absent]
-        inner = [f"send-keys -t {pane.pane_id} {keys}", "display-message -p OK"]
+        inner = [f"send-keys -t {pane.pane_id} {keys}", uncounted(pane), "display-message -p OK"]
         answer = await self._run(_if(pane, all_of(conditions), inner, _NO))
         return b"OK" in answer.lines
 
@@ -152,14 +167,18 @@ class Injector:
 
         With `at_cursor` only while the cursor stands where it was seen: an answered question stays on the screen.
         """
-        conditions = [guard(pane), in_time(int(self._wall() + LATE_S))]
+        conditions = self._now(pane)
         if at_cursor:
             conditions += [cursor_as_seen(pane), f"#{{==:#{{history_size}},{pane.history_rows}}}"]
         conditions += [f"#{{C:{piece}}}" for piece in pieces]
         pressed = " ".join(quote(key) for key in keys)
-        inner = [f"send-keys -t {pane.pane_id} {pressed}", "display-message -p OK"]
+        inner = [f"send-keys -t {pane.pane_id} {pressed}", uncounted(pane), "display-message -p OK"]
         answer = await self._run(_if(pane, all_of(conditions), inner, _NO))
         return b"OK" in answer.lines
+
+    def _now(self, pane: PaneFacts) -> list[str]:
+        """Return what all keys demand: the pane and its count of keys as seen, and that tmux gets to it in time."""
+        return [guard(pane), keys_as_seen(pane), in_time(int(self._wall() + LATE_S))]
 
     async def _run(self, line: str) -> Answer:
         try:

@@ -6,6 +6,17 @@ from collections.abc import Sequence
 
 from noval_d.agents.driver import Driver
 from noval_d.tmux.panes import PaneFacts
+from noval_d.tmux.quoting import quote
+
+KEYS = "@nova_keys"
+_COUNT = f"set-option -p -F {KEYS} '#{{e|+:#{{{KEYS}}},1}}'"
+_COUNT_AGENTS = f"if-shell -F '#{{@nova_agent}}' {quote(_COUNT)}"
+COUNT_KEYS = f"set-hook -g 'after-send-keys[7713]' {quote(_COUNT_AGENTS)}"
+"""Have tmux count each `send-keys` into an agent's pane, by whomever.
+
+A hook of the whole server: tmux 3.3a has this one for sessions only. The number keeps those of the user, whose
+session may have its own instead: then nothing is counted there, and nothing is demanded.
+"""
 
 
 def guard(pane: PaneFacts) -> str:
@@ -14,7 +25,7 @@ def guard(pane: PaneFacts) -> str:
     It still carries its agent's and its node's name, too: an agent that moves or is unregistered is not typed
     into here.
     """
-    command = pane.command.replace("#", "##").replace(",", "#,").replace("}", "#}")
+    command = _plain(pane.command)
     seen = "#{pane_dead} #{pane_in_mode} #{pane_input_off} #{pane_synchronized} #{pane_pid}"
     seen += " #{@nova_agent} #{@nova_node}"
     known = f"0 0 0 {int(pane.synchronized)} {pane.pid} {pane.nova_agent} {pane.nova_node}"
@@ -25,6 +36,23 @@ def cursor_as_seen(pane: PaneFacts) -> str:
     """Return the tmux condition that the pane's cursor is where it was when it was looked at."""
     seen = f"{pane.cursor_x} {pane.cursor_y} {int(pane.cursor_visible)}"
     return f"#{{==:#{{cursor_x}} #{{cursor_y}} #{{cursor_flag}},{seen}}}"
+
+
+def keys_as_seen(pane: PaneFacts) -> str:
+    """Return the tmux condition that nobody else's `send-keys` came since the pane was looked at.
+
+    True as well where they are not counted.
+    """
+    return f"#{{==:#{{{KEYS}}},{_plain(pane.nova_keys)}}}"
+
+
+def uncounted(pane: PaneFacts) -> str:
+    """Return what follows a `send-keys` of ours that `keys_as_seen` allowed: the count is of others' only."""
+    return f"set-option -p -t {pane.pane_id} {KEYS} {quote(pane.nova_keys)}"
+
+
+def _plain(text: str) -> str:
+    return text.replace("#", "##").replace(",", "#,").replace("}", "#}")
 
 
 def all_of(conditions: Sequence[str]) -> str:

@@ -115,6 +115,8 @@ class Look:
     """How our text can be taken out from beside somebody else's."""
     alone: bool = False
     """A prompt of theirs without ours was told of since that was begun."""
+    undrawn: bool = False
+    """Somebody else has sent keys, and what they type may not be drawn yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +245,8 @@ def next_step(rules: Rules, progress: Progress, look: Look, now: float) -> tuple
         if look.mixed and isinstance(step, Enter | Space):
             # our Enter would send what somebody else has not finished
             return replace(progress, calm=False, spaced_at=None), Wait(MIXED_LOOK_S, MIXED)
+        if look.undrawn and isinstance(step, Enter | Space):
+            return progress, Wait(LOOK_S)
         return progress, step
     gone_at = now if progress.gone_at is None else progress.gone_at
     return _gone(rules, replace(progress, gone_at=gone_at), look, now)

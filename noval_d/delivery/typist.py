@@ -84,7 +84,8 @@ class Typist:
     async def _type(self, item: Item, view: AgentView) -> Outcome:
         agent, facts = self.agent, view.facts
         assert facts is not None
-        if agent.hands.locked():  # somebody answers a dialog: look again when that is over
+        # somebody answers a dialog, or has sent keys that may not be drawn: look again when that is over
+        if agent.hands.locked() or agent.their_keys.undrawn(agent.clock()):
             return Postponed(HANDS_S)
         item.typed = dress(agent.driver, item.message)
         line_driver = agent.driver if agent.driver.kind == "line" else None
@@ -206,6 +207,7 @@ class Typist:
             idle=sight is not None and not (sight.busy or sight.pending or agent.working),
             back=self._back(item) if mixed else None,
             alone=item.alone,
+            undrawn=agent.their_keys.undrawn(agent.clock()),
         )
         agent.mixed = mixed and not progress.enters
         if item.acknowledged and steps.untouched(progress, seen):

@@ -26,7 +26,7 @@ PANE_FORMAT = (
     )))
     + "".join(map(text, (
         "pane_tty", "session_name", "window_name", "@nova_agent", "@nova_node", "@nova_spec", "@nova_last",
-        "@nova_prompt", "pane_title",
+        "@nova_prompt", "@nova_keys", "pane_title",
     )))
     + changing("pane_current_command")
 )  # fmt: skip
@@ -60,6 +60,8 @@ class PaneFacts:
     nova_spec: str = ""
     nova_last: str = ""
     nova_prompt: str = ""
+    nova_keys: str = ""
+    """How many `send-keys` of others came (`delivery/lines.py`); only that it changes says something."""
 
     @property
     def target(self) -> str:
@@ -188,6 +190,7 @@ def _take_pane(reader: Reader) -> PaneFacts:
         nova_spec=reader.text(),
         nova_last=reader.text(),
         nova_prompt=reader.text(),
+        nova_keys=reader.text(),
         title=reader.text(),
         command=reader.changing(),
     )

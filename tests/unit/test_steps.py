@@ -36,7 +36,7 @@ looks = st.builds(
     Look, here=st.booleans(), composer=st.sampled_from([None, "", "text"]), dialog=st.booleans(),
     unread_bytes=st.integers(0, 1), running=st.booleans(), reading=st.booleans(),
     acknowledged=st.booleans(), hooked=st.booleans(), busy=st.booleans(), echoed=st.booleans(),
-    pending=st.booleans(), mixed=st.booleans(),
+    pending=st.booleans(), mixed=st.booleans(), undrawn=st.booleans(),
 )  # fmt: skip
 progresses = st.builds(
     Progress, pasted_at=st.just(0.0), landed_at=moments, enters=st.integers(0, 4), entered_at=moments,
@@ -56,6 +56,7 @@ def test_enter_is_pressed_only_where_the_text_is_and_soon_after_input(
         return
     assert look.here
     assert not look.mixed
+    assert not look.undrawn
     assert look.composer is not None
     assert not look.dialog
     assert look.unread_bytes == 0

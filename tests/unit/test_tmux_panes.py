@@ -23,7 +23,7 @@ FACTS = st.builds(
     dead=st.booleans(), in_mode=st.booleans(), input_off=st.booleans(), synchronized=st.booleans(),
     cursor_visible=st.booleans(), window_index=NUMBER, cursor_x=NUMBER, cursor_y=NUMBER, width=NUMBER,
     height=NUMBER, history_rows=NUMBER, nova_agent=ANY, nova_node=ANY, nova_spec=ANY, nova_last=ANY,
-    nova_prompt=ANY,
+    nova_prompt=ANY, nova_keys=ANY,
 )  # fmt: skip
 STATES = st.builds(
     PaneState,
@@ -49,7 +49,7 @@ def printed(facts: PaneFacts) -> bytes:
     texts = (
         facts.tty, facts.session, facts.window_name,
         facts.nova_agent, facts.nova_node, facts.nova_spec, facts.nova_last, facts.nova_prompt,
-        facts.title,
+        facts.nova_keys, facts.title,
     )  # fmt: skip
     return b"".join([
         b"P ", facts.pane_id.encode(), b" ", *(b"%d " % number for number in numbers), *map(sized, texts),
