@@ -97,7 +97,8 @@ def reports(curve: Sequence[Found]) -> list[Report]:
         f"<= {LISTING_MS:g} ms",
         whole <= LISTING_MS,
     )
-    hold("the first two seconds, p99", f"{ms(percentile(last.at_first, 0.99))} ms", "", None)
+    if last.at_first:
+        hold("the first two seconds, p99", f"{ms(percentile(last.at_first, 0.99))} ms", "", None)
     hold("the first page, for which every node is read", f"{ms(last.first_page_s)} ms", "", None)
     if last.gone_s:
         slowest = max(last.gone_s)
