@@ -39,11 +39,11 @@ def at_most(seconds: float) -> float:
 
 
 def spread(seconds: float) -> float:
-    """Return half of it to all of it, by chance.
+    """Return three quarters of it to all of it, by chance.
 
     The nodes of a fleet begin to wait together when their broker comes back; they are not to ask in chorus then.
     """
-    return seconds * random.uniform(0.5, 1.0)
+    return seconds * random.uniform(0.75, 1.0)
 
 
 async def rest(seconds: float) -> None:
