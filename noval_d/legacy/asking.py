@@ -13,7 +13,10 @@ from noval_d.tmux.targets import PLACE_FORMAT, Place, parse_places
 
 LIMIT_S = 5.0
 HIDDEN = "_nova-"  # sessions of the daemon's own
-_ACTIVE = "#{?#{&&:#{window_active},#{pane_active}},#{session_activity} #{pane_id} #{session_name},}"
+_ACTIVE = (
+    "#{?#{&&:#{window_active},#{pane_active}},"
+    "#{session_activity} #{s/[^0-9]//:session_id} #{pane_id} #{session_name},}"
+)
 
 
 def server_of(environment: Mapping[str, str]) -> TmuxSocket:
@@ -86,10 +89,12 @@ class Asker:
         told = self.run("display-message", "-p", "-t", "", "#{pane_id} #{session_name}").decode().split()
         if len(told) != 2 or not told[1].startswith(HIDDEN):
             return PaneId(told[0] if told else "")
-        # outside tmux that is the session that was used last, and the daemon uses its own one all the time
+        # outside tmux that is the session that was used last, and the daemon uses its own one all the time;
+        # tmux says the second only: of one second's the youngest
         shown = self.run("list-panes", "-a", "-F", _ACTIVE).decode().splitlines()
-        used = [row.split(" ", 2) for row in shown if row and not row.split(" ", 2)[2].startswith(HIDDEN)]
-        return PaneId(max(used, key=lambda row: int(row[0]))[1] if used else told[0])
+        rows = [row.split(" ", 3) for row in shown if row]
+        used = [(int(at), int(age), pane) for at, age, pane, name in rows if not name.startswith(HIDDEN)]
+        return PaneId(max(used)[2] if used else told[0])
 
 
 def gone(pane_id: str) -> PaneNotFound:
