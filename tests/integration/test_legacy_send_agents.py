@@ -222,7 +222,8 @@ def test_keys_of_another_between_our_paste_and_our_enter_are_not_sent_by_us(
     agent: Tui, theirs: str, then: str, state: State, prompt: str
 ) -> None:
     env = environment(agent.tmux)
-    run(SEND, agent.pane, "something first", env=env)
+    for number in range(3):
+        run(SEND, agent.pane, f"something first {number}", env=env)
     before = len(agent.events("prompt"))
     verdict = typed_beside(env, agent.pane, "ours, all of it", ("-l", theirs), seen=(then,))
     assert (verdict.state, verdict.reason) == (state, MIXED_GONE if state is State.UNCONFIRMED else "")
