@@ -268,12 +268,8 @@ class BrokerLink:
         """Beat until something breaks."""
         broker = self.broker
         assert broker is not None
-        share = random.uniform(0.1, 0.9)  # of the first beat's time: others have connected in the same moment
+        await self._sleep(self.pace.beat_s * random.uniform(0.1, 0.9))  # others connected in the same moment
         while not self._broken.is_set():
-            await self._sleep(self.pace.beat_s * share)
-            share = random.uniform(0.9, 1.1)
-            if self._broken.is_set():
-                return
             try:
                 # first, so that no mailbox of a wiped broker is claimed before what was lost is sent again
                 if await self._unless_broken(self._beat_if_the_same(broker)):
@@ -287,6 +283,7 @@ class BrokerLink:
                 return
             if not self._broken.is_set() and self._clock() - since >= self.pace.beat_s / 2:
                 self.problem = self.cure = ""
+            await self._sleep(self.pace.beat_s * random.uniform(0.9, 1.1))
 
     def _supersede(self) -> BrokerUnavailable:
         """Stop acting for this node's name: another daemon has its lease."""
