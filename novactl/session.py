@@ -87,8 +87,6 @@ def explain_none(values: Values) -> bool:
 
     Return whether that was said.
     """
-    from novactl import out
-
     told = ""
     if values["agent"] is not None:
         try:
