@@ -11,6 +11,7 @@ import msgpack
 
 from nova_torch.fleet import NodeView, Roll, roll_of
 from nova_torch.nodes import NodeCard
+from nova_torch.packed import pack_list, pack_map
 from nova_torch.values import AgentId, AgentRecord, AgentState
 
 if TYPE_CHECKING:
@@ -21,44 +22,6 @@ PASSING = frozenset({"last_seen_ms", "performance", "queued"})
 _lasting = attrgetter(*(part.name for part in fields(AgentRecord) if part.name not in PASSING))
 
 
-class Writer:
-    """Writes what a node publishes; an agent whose record is the very same as before is packed already."""
-
-    def __init__(self) -> None:
-        self._packed: dict[AgentId, tuple[AgentRecord, bytes]] = {}
-
-    def __repr__(self) -> str:
-        return f"<Writer {len(self._packed)} agents>"
-
-    def blob(
-        self,
-        node: str,
-        agents: Iterable[AgentRecord],
-        *,
-        now_ms: int,
-        bridges: Sequence[str] = (),
-        card: NodeCard | None = None,
-    ) -> bytes:
-        """Return what `node` publishes."""
-        before, self._packed = self._packed, {}
-        told = [self._row(agent, before.get(agent.agent_id)) for agent in agents]
-        about = {} if card is None else card.to_json()
-        packer = msgpack.Packer(autoreset=False)
-        packer.pack_map_header(5)
-        for name, value in (("node", node), ("at_ms", now_ms), ("bridges", list(bridges)), ("about", about)):
-            packer.pack(name)
-            packer.pack(value)
-        packer.pack("agents")
-        packer.pack_array_header(len(told))
-        return b"".join((packer.bytes(), *told))
-
-    def _row(self, agent: AgentRecord, before: tuple[AgentRecord, bytes] | None) -> bytes:
-        if before is None or before[0] is not agent:
-            before = agent, msgpack.packb(agent.to_json())
-        self._packed[agent.agent_id] = before
-        return before[1]
-
-
 def write_blob(
     node: str,
     agents: Iterable[AgentRecord],
@@ -67,8 +30,16 @@ def write_blob(
     bridges: Sequence[str] = (),
     card: NodeCard | None = None,
 ) -> bytes:
-    """Return what a node publishes of itself."""
-    return Writer().blob(node, agents, now_ms=now_ms, bridges=bridges, card=card)
+    """Return what a node publishes of itself and its agents."""
+    return pack_map(
+        {
+            "node": node,
+            "at_ms": now_ms,
+            "bridges": list(bridges),
+            "about": {} if card is None else card.to_json(),
+            "agents": pack_list([agent.packed for agent in agents]),
+        }
+    )
 
 
 def essence(agents: Iterable[AgentRecord], card: NodeCard, bridges: Sequence[str] = ()) -> object:

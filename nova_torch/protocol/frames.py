@@ -43,6 +43,11 @@ def pack(frame: Mapping[str, Any], limit_bytes: int = REPLY_BYTES) -> bytes:
         raise InvalidText("the request holds text that is not UTF-8.", "Send it as bytes.") from error
     except (TypeError, ValueError, OverflowError) as error:
         raise BadFrame(f"this does not fit into a frame: {error}.") from error
+    return framed(body, limit_bytes)
+
+
+def framed(body: bytes, limit_bytes: int = REPLY_BYTES) -> bytes:
+    """Return a frame that is msgpack already, with its length in front; FrameTooLarge when it is over the limit."""
     if len(body) > limit_bytes:
         raise too_large(len(body), limit_bytes)
     return len(body).to_bytes(HEADER_BYTES, "big") + body

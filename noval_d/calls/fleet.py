@@ -6,12 +6,15 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import msgpack
+
 from nova_torch.errors import (
     Conflict,
     InvalidRequest,
     PaneNotFound,
 )
 from nova_torch.fleet import Gathered, NodeView, presence
+from nova_torch.packed import Packed, pack_list, pack_map
 from nova_torch.policy import Party
 from nova_torch.registry import PAGE, PAGE_MOST, Query, changes, find, page_of, why_none
 from nova_torch.values import (
@@ -49,7 +52,7 @@ class Fleet(Base):
         await self._refresh()
         return self._agent_rows(peer, self._found(await self._fleet_views(), query_of(Args(args))))
 
-    async def agents_page(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
+    async def agents_page(self, peer: Peer, args: Mapping[str, Any]) -> Packed:
         """Return the agents that match, page by page; of nobody the reason."""
         asked = Args(args)
         query, after = query_of(asked), asked.optional_text("after")
@@ -63,15 +66,15 @@ class Fleet(Base):
             limit=asked.optional_integer("limit", least=1, most=PAGE_MOST) or PAGE,
         )
         why, cure = why_none(views, query) if query.narrows and not found else ("", "")
-        rows = self._agent_rows(peer, page)
-        return {
-            "agents": rows,
+        told = {
+            "agents": pack_list([self._packed_row(peer, record) for record in page]),
             "total": len(found),
             "next": following,
             "why": why,
             "cure": cure,
             "note": self._unseen,
         }
+        return Packed(pack_map(told))
 
     async def agents_watch(self, peer: Peer, args: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
         """Stream what happens to the agents that match: first everybody (`here`), then every change."""
@@ -95,14 +98,18 @@ class Fleet(Base):
         return find(views, query, self._gathered)
 
     def _agent_rows(self, peer: Peer, records: Sequence[AgentRecord]) -> list[dict[str, Any]]:
-        shown = peer.access >= Access.WRITE
-        return [self._agent_row(record, shown=shown) for record in records]
+        return [{**record.to_json(), **self._shown_here(peer, record)} for record in records]
 
-    def _agent_row(self, record: AgentRecord, *, shown: bool) -> dict[str, Any]:
+    def _packed_row(self, peer: Peer, record: AgentRecord) -> bytes:
+        shown = self._shown_here(peer, record)
+        return bytes(msgpack.packb({**record.to_json(), **shown})) if shown else record.packed
+
+    def _shown_here(self, peer: Peer, record: AgentRecord) -> dict[str, str]:
+        """Return what the pane of an agent of this node shows, for who may write."""
         here = self._node.roster.agents.get(record.agent_id)
-        if shown and here is not None and record.node == self._node.name:
-            return {**record.to_json(), "shown": here.standing.shown}
-        return record.to_json()
+        if here is None or record.node != self._node.name or peer.access < Access.WRITE:
+            return {}
+        return {"shown": here.standing.shown}
 
     async def presence(self, _peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
         """Return what the fleet knows of an agent, or of a node (`node:NAME`)."""

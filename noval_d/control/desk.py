@@ -20,7 +20,8 @@ from nova_torch.errors import (
     UnknownCall,
 )
 from nova_torch.nearest import suggestion
-from nova_torch.protocol.frames import pack
+from nova_torch.packed import Packed, pack_map
+from nova_torch.protocol.frames import framed, pack
 from noval_d.control.audit import Audit, Caller
 from noval_d.control.calls import Access, Call, Limits, Peer
 
@@ -243,8 +244,11 @@ class Desk:
             await _close(stream)
 
     def _packed(self, name: str, frame: dict[str, Any]) -> bytes:
+        limit_bytes = self._limits.reply_bytes
         try:
-            return pack(frame, self._limits.reply_bytes)
+            if isinstance(frame.get("ok"), Packed):
+                return framed(pack_map(frame), limit_bytes)
+            return pack(frame, limit_bytes)
         except FrameTooLarge as error:
             raise FrameTooLarge(
                 f"the answer to {name} is too large: {error.message}", "Ask for less."

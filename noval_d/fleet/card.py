@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from nova_torch.blobs import Writer, essence
+from nova_torch.blobs import essence, write_blob
 from nova_torch.nodes import NodeCard
 from nova_torch.values import AgentRecord
 from nova_torch.version import VERSION
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 def saying(node: Node) -> Saying:
     """Return what says all this with the beats of `node`."""
-    return Saying(partial(whole, node, Writer()), partial(gist, node))
+    return Saying(partial(whole, node), partial(gist, node))
 
 
-def whole(node: Node, writer: Writer) -> bytes:
+def whole(node: Node) -> bytes:
     """Return everything, as it is published."""
-    return writer.blob(
+    return write_blob(
         node.name,
         mine(node),
         now_ms=node.clock_ms(),

@@ -178,6 +178,9 @@ def test_an_answer_that_is_too_large_is_an_error_of_its_call_alone(run: Run) -> 
             assert len(await client.call("large", {"bytes": (8 << 20) - 100})) == (8 << 20) - 100
             with pytest.raises(FrameTooLarge, match="the answer to large is too large"):
                 await client.call("large", {"bytes": 8 << 20})
+            assert len((await client.call("packed", {"bytes": (8 << 20) - 100}))["body"]) == (8 << 20) - 100
+            with pytest.raises(FrameTooLarge, match="the answer to packed is too large"):
+                await client.call("packed", {"bytes": 8 << 20})
             assert await client.call("ping")
 
     run(scene())

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import uvloop
 
+from nova_torch.packed import Packed, pack_map
 from nova_torch.protocol.frames import FrameReader, hello, pack
 from noval_d.control.calls import Access, Call, Limits, Peer
 from noval_d.control.hub import Hub
@@ -60,6 +61,7 @@ class Desk:
             "count": read(self._count, streams=True),
             "watch": read(self._watch, streams=True),
             "large": read(self._large),
+            "packed": read(self._packed),
             "unpackable": read(self._unpackable),
         }
 
@@ -98,6 +100,9 @@ class Desk:
 
     async def _large(self, peer: Peer, args: Mapping[str, Any]) -> bytes:
         return b"x" * int(args["bytes"])
+
+    async def _packed(self, peer: Peer, args: Mapping[str, Any]) -> Packed:
+        return Packed(pack_map({"body": "x" * int(args["bytes"])}))
 
     async def _unpackable(self, peer: Peer, args: Mapping[str, Any]) -> object:
         return object()
