@@ -82,18 +82,14 @@ class Row:
     @property
     def cells(self) -> tuple[Cell, ...]:
         """The characters one by one; what combines with a character stays with it."""
-        return tuple(
-            Cell(
-                char=char,
-                width=_width(char),
-                dim=run.style.dim,
-                reverse=run.style.reverse,
-                foreground=run.style.foreground,
-                background=run.style.background,
-            )
-            for run in self.runs
-            for char in _characters(run.text)
-        )
+        found: list[Cell] = []
+        for run in self.runs:
+            cells: dict[str, Cell] = {}  # most of a screen is blanks: each character of a run is made once
+            for char in _characters(run.text):
+                if char not in cells:
+                    cells[char] = _cell(char, run.style)
+                found.append(cells[char])
+        return tuple(found)
 
     def __repr__(self) -> str:
         return f"<Row {self.text.rstrip()!r}>"
@@ -236,6 +232,17 @@ def _characters(text: str) -> list[str]:
         else:
             found.append(char)
     return found
+
+
+def _cell(char: str, style: Style) -> Cell:
+    return Cell(
+        char=char,
+        width=_width(char),
+        dim=style.dim,
+        reverse=style.reverse,
+        foreground=style.foreground,
+        background=style.background,
+    )
 
 
 def _width(char: str) -> int:
