@@ -74,9 +74,12 @@ def test_what_is_no_failpoint_is_named_with_the_cure(text: str, told: str) -> No
     with pytest.raises(ConfigInvalid) as caught:
         read(text)
     assert told in str(caught.value)
-    daemon = python("import sys; from noval_d.__main__ import main; sys.exit(main([]))", text)
+
+
+def test_a_daemon_with_such_a_failpoint_does_not_start_and_says_why() -> None:
+    daemon = python("import sys; from noval_d.__main__ import main; sys.exit(main([]))", "paste.aftr=kill")
     assert daemon.returncode == ConfigInvalid.exit_code
-    assert told in daemon.stderr
+    assert "Did you mean paste.after" in daemon.stderr
 
 
 def test_a_kill_is_a_kill_and_says_which() -> None:

@@ -88,7 +88,7 @@ WORDS = [
 ]
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     before=st.lists(st.sampled_from(["--json", "-q", "--socket", "/s", "--timeout=3s"]), max_size=2),
     name=st.sampled_from([command.path[0] for command in HOT if not command.lenient]),

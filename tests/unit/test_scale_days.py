@@ -13,7 +13,7 @@ from tests.support.scaled_fleet import Fleet, rule, scaling
 
 DATA = Path(__file__).parent.parent / "data"
 LIMITS = rule(min=1, max=6, backlog_per_agent=2, budget_per_day=60, idle_s=900)
-SLOT_S, LOOK_S = 600, 30
+SLOT_S, LOOK_S = 600, 60
 FLOWN_TO_WORKED = 10
 """A flight of two hours is a task of twelve minutes."""
 
