@@ -11,8 +11,9 @@ RUN := .venv/bin/python
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 export PYTHON
+unexport PYTHONDONTWRITEBYTECODE # each of the tests' workers, and each program they start, would compile it all
 
-.PHONY: help setup demo test live lint bench soak kills mixed faults fuzz clean
+.PHONY: help setup demo test live lint warm bench soak kills mixed faults fuzz clean
 
 help: ## show this
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
@@ -23,7 +24,8 @@ setup: ## make .venv and install tmux when it is missing; the others do it by th
 demo: setup ## two agents, real commands, a held message, proof: a minute (DEMO_AGENT=claude: the real one)
 	@$(RUN) -m tests.lab.demo
 
-test: setup lint ## lint and all tests; the shorter ones with real agents too (LIVE=0: without)
+test: setup ## lint and all tests; the shorter ones with real agents too (LIVE=0: without)
+	@$(MAKE) -j2 lint warm
 	@tests/lab/test.sh
 
 live: setup ## every test with real agents, the long ones too (AGENTS="codex aider": only theirs)
@@ -33,6 +35,10 @@ lint: setup ## ruff and mypy, over code and tests
 	@$(RUN) -m ruff check --quiet .
 	@$(RUN) -m ruff format --check --quiet .
 	@$(RUN) -m mypy
+
+# Compile the tests once, in the time that mypy takes, and not in each worker. What is wrong with them, they say.
+warm: setup
+	@$(RUN) -m pytest -qq --collect-only -p no:cacheprovider tests >/dev/null 2>&1 || :
 
 bench: setup ## measure; figures on the terminal
 	@$(RUN) -m benchmarks
