@@ -79,6 +79,14 @@ def test_a_script_into_an_agents_pane_loads_nothing_that_types() -> None:
     assert not ours & {"nova_torch.values", "noval_d.legacy.typist", "noval_d.legacy.tmux"}
 
 
+def test_a_starting_daemon_hardly_searches_for_garbage_among_what_stays() -> None:
+    code = "import gc, noval_d.__main__; print(sum(each['collections'] for each in gc.get_stats()))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert int(done.stdout) < 40
+
+
 def test_the_typer_app_loads_neither_broker_nor_tmux() -> None:
     code = "import sys, novactl.app; print(*{'redis', 'libtmux', 'uvloop'} & set(sys.modules))"
     done = subprocess.run(
