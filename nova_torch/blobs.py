@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ import msgpack
 from nova_torch.fleet import NodeView, Roll, roll_of
 from nova_torch.nodes import NodeCard
 from nova_torch.packed import pack_list, pack_map
-from nova_torch.values import AgentId, AgentRecord, AgentState
+from nova_torch.values import AgentRecord, AgentState
 
 if TYPE_CHECKING:
     from nova_torch.broker import NodeLease
@@ -61,15 +61,14 @@ def read_blob(node: str, blob: bytes, *, alive: bool, before: Sequence[AgentReco
     """
     if not blob:
         return NodeView(node=node, alive=alive)
-    known = roll_of(before).by_name
     try:
-        data = msgpack.unpackb(blob)
+        data, rows = _split(blob)
         at_ms = data.get("at_ms")
         return NodeView(
             node=node,
             alive=alive,
             last_seen_ms=at_ms if isinstance(at_ms, int) else 0,
-            agents=Roll(_read(row, known) for row in data["agents"]),
+            agents=_roll(rows, before),
             bridges=frozenset(str(name) for name in data.get("bridges") or ()),
             card=NodeCard.from_json(data.get("about")),
         )
@@ -77,11 +76,40 @@ def read_blob(node: str, blob: bytes, *, alive: bool, before: Sequence[AgentReco
         return None
 
 
-def _read(row: dict[str, Any], known: Mapping[AgentId, AgentRecord]) -> AgentRecord:
-    before = known.get(AgentId(str(row["agent_id"])))
-    if before is not None and before.last_seen_ms == row.get("last_seen_ms") and before.to_json() == row:
-        return before
-    return AgentRecord.from_json(row)
+def _split(blob: bytes) -> tuple[dict[str, Any], list[bytes]]:
+    """Return what a node published, and the rows of its agents as they are packed. Raises what msgpack raises."""
+    unpacker = msgpack.Unpacker(max_buffer_size=len(blob))
+    unpacker.feed(blob)
+    data: dict[str, Any] = {}
+    rows: list[bytes] | None = None
+    for _ in range(unpacker.read_map_header()):
+        name = unpacker.unpack()
+        if name != "agents":
+            data[name] = unpacker.unpack()
+            continue
+        rows = []
+        for _ in range(unpacker.read_array_header()):
+            begin = unpacker.tell()
+            unpacker.skip()
+            rows.append(blob[begin : unpacker.tell()])
+    if rows is None or unpacker.tell() != len(blob):
+        raise ValueError("it lacks its agents, or has more than it says")
+    return data, rows
+
+
+def _roll(rows: Iterable[bytes], before: Sequence[AgentRecord]) -> Roll:
+    """Return the agents of these rows; each that was so `before` is the very same."""
+    known = roll_of(before).by_row
+    told = {row: known.get(row) or _read(row) for row in rows}
+    roll = Roll(told.values())
+    roll.by_row = told
+    return roll
+
+
+def _read(row: bytes) -> AgentRecord:
+    told = msgpack.unpackb(row)
+    _ = told["state"]  # without it there is none
+    return AgentRecord.of_row(row, str(told["agent_id"]))
 
 
 class Reader:

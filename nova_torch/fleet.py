@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 from nova_torch.errors import AgentNotFound, NotFound
@@ -18,6 +19,8 @@ NODE = "node:"
 class Roll(tuple[AgentRecord, ...]):  # noqa: SLOT001 - what is made once is kept in its dictionary
     """The agents that a node tells of, and what is made of them once, however often they are looked at."""
 
+    by_row: Mapping[bytes, AgentRecord] = MappingProxyType({})
+    """Each under its row, as the node packed it; nothing when they were not read from one."""
     _lost: tuple[int, dict[AgentId, AgentRecord]] | None = None
 
     @cached_property

@@ -50,12 +50,15 @@ class Performance:
         if data == _NOTHING_YET:
             return NOTHING_YET
         given = data if isinstance(data, Mapping) else {}
-        seconds, took = given.get("ack_median_s"), given.get("avg_completion_time")
-        names = ("messages", "acknowledged", "submitted", "failed", "tasks_completed", "tasks_failed")
         return cls(
-            **{name: value if isinstance(value := given.get(name), int) else 0 for name in names},
-            avg_completion_time=float(took) if isinstance(took, (int, float)) else None,
-            ack_median_s=float(seconds) if isinstance(seconds, (int, float)) else None,
+            messages=_count(given.get("messages")),
+            acknowledged=_count(given.get("acknowledged")),
+            submitted=_count(given.get("submitted")),
+            failed=_count(given.get("failed")),
+            tasks_completed=_count(given.get("tasks_completed")),
+            tasks_failed=_count(given.get("tasks_failed")),
+            avg_completion_time=_seconds(given.get("avg_completion_time")),
+            ack_median_s=_seconds(given.get("ack_median_s")),
         )
 
     def with_tasks(self, tally: Mapping[str, int]) -> Performance:
@@ -85,6 +88,14 @@ class Performance:
             failed=len(rows) - len(acknowledged) - submitted,
             ack_median_s=round(median(acknowledged), 3) if acknowledged else None,
         )
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def _seconds(value: object) -> float | None:
+    return float(value) if isinstance(value, (int, float)) else None
 
 
 NOTHING_YET = Performance()

@@ -6,9 +6,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from nova_torch import words
 from nova_torch.performance import NOTHING_YET, Performance
+from nova_torch.rows import Row
 
 AgentId = words.AgentId
 NodeId = words.NodeId
@@ -278,15 +280,8 @@ class AgentSpec:
     """The line with the cursor then, for a driver that knows an empty input line only by that."""
 
 
-class _Row:
-    """Room for the row of a record, once it is packed."""
-
-    __slots__ = ("_packed",)
-    _packed: bytes
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AgentRecord(_Row):
+class AgentRecord(Row):
     """One row of `novactl agents`: an agent of the fleet as its node last reported it."""
 
     agent_id: AgentId
@@ -332,17 +327,6 @@ class AgentRecord(_Row):
         """Its tmux session (Nova's older name)."""
         return self.session
 
-    @property
-    def packed(self) -> bytes:
-        """The object of `agents --json` as msgpack, made once: thousands of rows go out that have not changed."""
-        try:
-            return self._packed
-        except AttributeError:
-            import msgpack  # 10 ms that every novactl would pay for
-
-            object.__setattr__(self, "_packed", msgpack.packb(self.to_json()))
-            return self._packed
-
     def to_json(self) -> dict[str, object]:
         """Return the object of `agents --json`."""
         return {
@@ -372,34 +356,41 @@ class AgentRecord(_Row):
 
         Unknown fields are kept in `more`, and so is a state that only a newer version knows: here it is `busy`.
         """
+        return cls(**cls.read(data))
+
+    @staticmethod
+    def read(data: Mapping[str, object]) -> dict[str, Any]:
+        """Return the fields of such an object. Raises KeyError when it lacks `agent_id` or `state`."""
         skills = data.get("skills")
-        known = cls.__dataclass_fields__.keys()
         more: dict[str, object] = {}
-        if not data.keys() <= known:
-            more |= {name: it for name, it in data.items() if isinstance(name, str) and name not in known}
+        if not data.keys() <= _FIELDS:
+            more |= {name: it for name, it in data.items() if isinstance(name, str) and name not in _FIELDS}
         state = _STATES.get(told := str(data["state"]))
         if state is None:
             more["state"], state = told, AgentState.BUSY
-        return cls(
-            agent_id=AgentId(str(data["agent_id"])),
-            role=str(data.get("role", "")),
-            skills=tuple(map(str, skills)) if isinstance(skills, (list, tuple)) else (),
-            node=NodeId(str(data.get("node", ""))),
-            driver=str(data.get("driver", "")),
-            pane=str(data.get("pane", "")),
-            session=str(data.get("session", "")),
-            window=str(data.get("window", "")),
-            state=state,
-            state_since_ms=_integer(data.get("state_since_ms")),
-            queued=_integer(data.get("queued")),
-            last_seen_ms=_integer(data.get("last_seen_ms")),
-            current_task=str(data.get("current_task", "")),
-            state_source=str(data.get("state_source", "")),
-            detail=str(data.get("detail", "")),
-            attention=str(data.get("attention", "")),
-            performance=Performance.from_json(data.get("performance")),
-            more=more,
-        )
+        return {
+            "agent_id": str(data["agent_id"]),
+            "role": str(data.get("role", "")),
+            "skills": tuple(map(str, skills)) if isinstance(skills, (list, tuple)) else (),
+            "node": str(data.get("node", "")),
+            "driver": str(data.get("driver", "")),
+            "pane": str(data.get("pane", "")),
+            "session": str(data.get("session", "")),
+            "window": str(data.get("window", "")),
+            "state": state,
+            "state_since_ms": _integer(data.get("state_since_ms")),
+            "queued": _integer(data.get("queued")),
+            "last_seen_ms": _integer(data.get("last_seen_ms")),
+            "current_task": str(data.get("current_task", "")),
+            "state_source": str(data.get("state_source", "")),
+            "detail": str(data.get("detail", "")),
+            "attention": str(data.get("attention", "")),
+            "performance": Performance.from_json(data.get("performance")),
+            "more": more,
+        }
+
+
+_FIELDS = frozenset(AgentRecord.__dataclass_fields__)
 
 
 def _integer(value: object) -> int:

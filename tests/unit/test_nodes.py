@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from dataclasses import replace
 
 import msgpack
@@ -10,9 +12,10 @@ import pytest
 from nova_torch.blobs import Reader, essence, read_blob, write_blob
 from nova_torch.broker import NodeLease
 from nova_torch.errors import ConfigInvalid
-from nova_torch.fleet import NodeView, everybody
+from nova_torch.fleet import Gathered, NodeView, everybody
 from nova_torch.nodes import DOWN_MS, Drain, Load, NodeCard, check_labels, last_of, pace, state_of
 from nova_torch.performance import Performance
+from nova_torch.registry import Query, find, page_of
 from nova_torch.values import AgentId, AgentRecord, AgentState, NodeId
 from noval_d.fleet.others import read_order, write_order
 from noval_d.fleet.saying import Saying
@@ -231,6 +234,60 @@ def test_who_has_not_changed_is_not_read_anew() -> None:
     assert second.agents == tuple(told)
     same = [x is y for x, y in zip(first.agents, second.agents, strict=True)]
     assert same == [False, False, True, True, True]
+
+
+def test_rows_that_are_only_listed_are_not_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = [agent("b", seen=3), agent("a"), replace(agent("p"), performance=Performance(messages=3))]
+    view = read_blob("n", write_blob("n", told, now_ms=7), alive=True)
+    assert view is not None
+    with monkeypatch.context() as patch:
+        patch.setattr(AgentRecord, "read", lambda _: pytest.fail("a row was opened"))
+        found = find([view], Query(), Gathered())
+        page, following = page_of(found, after="a", limit=1)
+        assert ([record.agent_id for record in page], following) == (["b"], "b")
+        same = read_blob("n", write_blob("n", told, now_ms=8), alive=True, before=view.agents)
+        assert same is not None
+        assert [x is y for x, y in zip(view.agents, same.agents, strict=True)] == [True] * 3
+    assert [record.last_seen_ms for record in view.agents] == [3, 5, 5]
+
+
+def test_a_record_that_was_not_opened_is_what_it_is_in_all_that_is_done_with_it() -> None:
+    told = replace(agent("a"), performance=Performance(messages=3), more={"mood": "good"})
+
+    def unopened() -> AgentRecord:
+        view = read_blob("n", write_blob("n", [told], now_ms=7), alive=True)
+        assert view is not None
+        return view.agents[0]
+
+    assert unopened() == told == unopened()
+    assert (hash(unopened()), repr(unopened())) == (hash(told), repr(told))
+    assert replace(unopened(), queued=2) == replace(told, queued=2)
+    assert (
+        copy.copy(unopened()) == copy.deepcopy(unopened()) == pickle.loads(pickle.dumps(unopened())) == told
+    )
+    assert unopened().packed == told.packed == msgpack.packb(told.to_json())
+    with pytest.raises(AttributeError, match="stat'"):
+        _ = unopened().stat  # type: ignore[attr-defined]
+    assert not hasattr(AgentRecord.__new__(AgentRecord), "role")
+
+
+WELL = agent("a").to_json()
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        None, 7, "x", {"agent_id": 1}, [7], ["agent_id"], [[WELL]], [WELL, {}], [{"agent_id": "a"}],
+        [{**WELL, 7: 8}], [{"state": "idle"}],
+    ],
+)  # fmt: skip
+def test_a_node_whose_agents_cannot_be_read_is_not_read_in_part(rows: object) -> None:
+    well = msgpack.packb({"node": "n", "agents": [WELL]})
+    assert read_blob("n", well, alive=True) is not None
+    assert read_blob("n", msgpack.packb({"node": "n", "agents": rows}), alive=True) is None
+    broken = well.replace(b"idle", b"idl\xff")
+    for blob in (well[:-1], well + b"\x00", broken, msgpack.packb([WELL]), msgpack.packb({"node": "n"})):
+        assert read_blob("n", blob, alive=True) is None
 
 
 def test_an_order_is_read_as_it_was_given() -> None:

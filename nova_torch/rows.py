@@ -1,0 +1,57 @@
+"""Keep the row of an agent as msgpack: what a node told is opened when asked for, what goes out is packed once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+
+class Row:
+    """What a record is that has a row."""
+
+    __slots__ = ("_packed", "_told")
+    _packed: bytes
+    _told: bytes
+    """The row as it came."""
+
+    @classmethod
+    def of_row(cls, row: bytes, agent_id: str) -> Self:
+        """Return the record of a row, msgpack of a map that `read` takes and that has this `agent_id`.
+
+        It is opened when anything else of it is asked for: of the thousands of a fleet most are only listed.
+        """
+        record = cls.__new__(cls)
+        object.__setattr__(record, "agent_id", agent_id)
+        object.__setattr__(record, "_told", row)
+        return record
+
+    @property
+    def packed(self) -> bytes:
+        """The object of `agents --json` as msgpack, made once: most rows go out again and again as they are."""
+        try:
+            return self._packed
+        except AttributeError:
+            import msgpack  # what only names a state does without
+
+            object.__setattr__(self, "_packed", msgpack.packb(self.to_json()))
+            return self._packed
+
+    @staticmethod
+    def read(data: Mapping[str, object]) -> dict[str, Any]:
+        """Return the fields of the object of `agents --json`."""
+        raise NotImplementedError
+
+    def to_json(self) -> dict[str, object]:
+        """Return the object of `agents --json`."""
+        raise NotImplementedError
+
+    if not TYPE_CHECKING:  # or every mistyped name would pass for a field
+
+        def __getattr__(self, name: str) -> object:
+            """Open the row: a field is asked for that is not there yet."""
+            if name not in self.__dataclass_fields__:
+                raise AttributeError(f"a record has no {name!r}", name=name, obj=self)
+            import msgpack
+
+            self.__init__(**self.read(msgpack.unpackb(self._told)))
+            return getattr(self, name)
