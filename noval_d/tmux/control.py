@@ -175,20 +175,25 @@ class ControlClient:
         """
         if self._process is None:
             return
-        if self._attached.is_set() and not self._gone.is_set():
-            target = quote(f"={self.session}:")
-            last = "#{==:#{session_attached},1}"
-            with contextlib.suppress(TmuxUnavailable):  # it goes with that very line
-                await self.run(
-                    f"refresh-client -B {WATCH} ; "
-                    f"if-shell -F -t {target} '{last}' {quote(f'kill-session -t {target}')}",
-                    timeout_s=CLOSE_S,
-                )
-        await self._process.close()
+        try:
+            if self._attached.is_set() and not self._gone.is_set():
+                await self._take_session_away()
+        finally:
+            await self._process.close()
 
     def __repr__(self) -> str:
         state = "" if self.alive else " gone"
         return f"<ControlClient {self.socket.path} pid={self.pid} in_flight={self.in_flight}{state}>"
+
+    async def _take_session_away(self) -> None:
+        target = quote(f"={self.session}:")
+        last = "#{==:#{session_attached},1}"
+        with contextlib.suppress(TmuxUnavailable):  # it goes with that very line
+            await self.run(
+                f"refresh-client -B {WATCH} ; "
+                f"if-shell -F -t {target} '{last}' {quote(f'kill-session -t {target}')}",
+                timeout_s=CLOSE_S,
+            )
 
     async def _calm(self) -> None:
         """Return when the server has answered a plain client: until then no control client is started.

@@ -113,6 +113,9 @@ class TmuxLink:
             self._found.set()
             await client.close()
             return
+        except BaseException:  # cancelled: nobody else knows of it yet
+            await client.close()
+            raise
         self._client, self.state, self.problem = client, "up", ""
         log.info("tmux.up", extra={"socket": self.socket.path, "server": client.server.pid})
         self._up.set()

@@ -106,7 +106,10 @@ class ClientProcess(asyncio.SubprocessProtocol):
                 os.kill(self.pid, signal.SIGKILL)
 
     async def close(self) -> None:
-        """End the child: the end of its input first, a signal after EXIT_GRACE_S. Leaves nothing."""
+        """End the child: the end of its input first, a signal after EXIT_GRACE_S. Leaves nothing.
+
+        Who is cancelled meanwhile kills it and still waits for its end: a loop that ended before would leave it.
+        """
         self._end()
         try:
             with contextlib.suppress(TimeoutError):
@@ -114,10 +117,10 @@ class ClientProcess(asyncio.SubprocessProtocol):
                     await self._exited.wait()
         finally:
             self.kill()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(KILL_GRACE_S):
-                await self._exited.wait()
-                await self._pipes_closed.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(KILL_GRACE_S):
+                    await self._exited.wait()
+                    await self._pipes_closed.wait()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the child's transport; called by the loop."""

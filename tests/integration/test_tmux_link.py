@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from noval_d.tmux import link as module
+from noval_d.tmux.control import ControlClient
 from noval_d.tmux.link import TmuxLink
 from noval_d.tmux.process import ClientProcess
 from tests.lab.tmux import PrivateTmux
@@ -110,5 +111,63 @@ def test_stopping_does_not_wait_for_a_silent_server(tmux: PrivateTmux, started: 
             async with linked(tmux) as link:
                 await state(link, "not_answering")
             assert started == []
+
+    run(scenario())
+
+
+def test_a_stop_while_the_panes_are_looked_at_leaves_no_client(
+    tmux: PrivateTmux, started: list[ClientProcess]
+) -> None:
+    tmux.open("cat")
+
+    async def scenario() -> None:
+        looking = asyncio.Event()
+
+        async def look(_client: ControlClient) -> None:
+            looking.set()
+            await asyncio.Event().wait()
+
+        async with linked(tmux) as link:
+            link.on_up(look)
+            await looking.wait()
+        assert started[0].ended
+
+    run(scenario())
+    assert HIDDEN not in tmux.tmux("list-sessions", "-F", "#{session_name}")
+
+
+def test_a_client_whose_closing_is_cancelled_is_gone_when_that_ends() -> None:
+    """Of one that was left the loop's end made a warning, in whatever came later."""
+
+    async def scenario() -> None:
+        process = await ClientProcess.start(
+            ["sleep", "100"], os.environ, on_output=lambda _data: None, on_end=lambda: None
+        )
+        pid = process.pid
+        closing = asyncio.create_task(process.close())
+        await asyncio.sleep(0)  # it has closed the input, and waits
+        closing.cancel()
+        await asyncio.wait((closing,))
+        assert closing.cancelled()
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+    run(scenario())
+
+
+def test_a_connection_whose_closing_is_cancelled_leaves_no_client(
+    tmux: PrivateTmux, started: list[ClientProcess]
+) -> None:
+    tmux.open("cat")
+
+    async def scenario() -> None:
+        client = await ControlClient.connect(socket_of(tmux), session=HIDDEN)
+        with stopped(pid_of(tmux)):  # so that it waits for the session's end
+            closing = asyncio.create_task(client.close())
+            await asyncio.sleep(0)
+            closing.cancel()
+            await asyncio.wait((closing,))
+        with pytest.raises(ProcessLookupError):
+            os.kill(client.pid, 0)
 
     run(scenario())
