@@ -31,7 +31,7 @@ def write_blob(
     card: NodeCard | None = None,
 ) -> bytes:
     """Return what a node publishes of itself and its agents."""
-    return pack_map(
+    told = pack_map(
         {
             "node": node,
             "at_ms": now_ms,
@@ -40,6 +40,7 @@ def write_blob(
             "agents": pack_list([agent.packed for agent in agents]),
         }
     )
+    return bytes(told)
 
 
 def essence(agents: Iterable[AgentRecord], card: NodeCard, bridges: Sequence[str] = ()) -> object:

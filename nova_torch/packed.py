@@ -8,25 +8,29 @@ import msgpack
 
 
 class Packed:
-    """A value that is msgpack already; only `pack_map` takes it."""
+    """A value that is msgpack already, in pieces: a large answer is put together once, when it goes out."""
 
-    __slots__ = ("body",)
+    __slots__ = ("pieces",)
 
-    def __init__(self, body: bytes) -> None:
-        self.body = body
+    def __init__(self, *pieces: bytes) -> None:
+        self.pieces = pieces
 
     def __repr__(self) -> str:
-        return f"<Packed {len(self.body)} bytes>"
+        return f"<Packed {sum(map(len, self.pieces))} bytes>"
+
+    def __bytes__(self) -> bytes:
+        return b"".join(self.pieces)
 
 
 def pack_list(items: Sequence[bytes]) -> Packed:
     """Return a list of items that are packed."""
-    return Packed(b"".join((msgpack.Packer().pack_array_header(len(items)), *items)))
+    return Packed(msgpack.Packer().pack_array_header(len(items)), *items)
 
 
-def pack_map(fields: Mapping[str, object]) -> bytes:
+def pack_map(fields: Mapping[str, object]) -> Packed:
     """Return a map, some of whose values may be `Packed`; raises what msgpack raises for those that are not."""
-    parts: list[bytes] = [msgpack.Packer().pack_map_header(len(fields))]
+    pieces: list[bytes] = [msgpack.Packer().pack_map_header(len(fields))]
     for name, value in fields.items():
-        parts += (msgpack.packb(name), value.body if isinstance(value, Packed) else msgpack.packb(value))
-    return b"".join(parts)
+        pieces.append(msgpack.packb(name))
+        pieces += value.pieces if isinstance(value, Packed) else (msgpack.packb(value),)
+    return Packed(*pieces)

@@ -13,7 +13,7 @@ from nova_torch.version import VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
 PROTO_LOW = 1
@@ -43,14 +43,15 @@ def pack(frame: Mapping[str, Any], limit_bytes: int = REPLY_BYTES) -> bytes:
         raise InvalidText("the request holds text that is not UTF-8.", "Send it as bytes.") from error
     except (TypeError, ValueError, OverflowError) as error:
         raise BadFrame(f"this does not fit into a frame: {error}.") from error
-    return framed(body, limit_bytes)
+    return framed((body,), limit_bytes)
 
 
-def framed(body: bytes, limit_bytes: int = REPLY_BYTES) -> bytes:
-    """Return a frame that is msgpack already, with its length in front; FrameTooLarge when it is over the limit."""
-    if len(body) > limit_bytes:
-        raise too_large(len(body), limit_bytes)
-    return len(body).to_bytes(HEADER_BYTES, "big") + body
+def framed(pieces: Sequence[bytes], limit_bytes: int = REPLY_BYTES) -> bytes:
+    """Return a frame whose pieces are msgpack already, with its length in front. Raises FrameTooLarge."""
+    size = sum(map(len, pieces))
+    if size > limit_bytes:
+        raise too_large(size, limit_bytes)
+    return b"".join((size.to_bytes(HEADER_BYTES, "big"), *pieces))
 
 
 def too_large(size_bytes: int, limit_bytes: int) -> FrameTooLarge:

@@ -74,7 +74,7 @@ class Fleet(Base):
             "cure": cure,
             "note": self._unseen,
         }
-        return Packed(pack_map(told))
+        return pack_map(told)
 
     async def agents_watch(self, peer: Peer, args: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
         """Stream what happens to the agents that match: first everybody (`here`), then every change."""

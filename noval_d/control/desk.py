@@ -247,7 +247,7 @@ class Desk:
         limit_bytes = self._limits.reply_bytes
         try:
             if isinstance(frame.get("ok"), Packed):
-                return framed(pack_map(frame), limit_bytes)
+                return framed(pack_map(frame).pieces, limit_bytes)
             return pack(frame, limit_bytes)
         except FrameTooLarge as error:
             raise FrameTooLarge(

@@ -102,7 +102,7 @@ class Desk:
         return b"x" * int(args["bytes"])
 
     async def _packed(self, peer: Peer, args: Mapping[str, Any]) -> Packed:
-        return Packed(pack_map({"body": "x" * int(args["bytes"])}))
+        return pack_map({"body": "x" * int(args["bytes"])})
 
     async def _unpackable(self, peer: Peer, args: Mapping[str, Any]) -> object:
         return object()
