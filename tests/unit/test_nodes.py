@@ -271,7 +271,41 @@ def test_a_record_that_was_not_opened_is_what_it_is_in_all_that_is_done_with_it(
     assert not hasattr(AgentRecord.__new__(AgentRecord), "role")
 
 
+SETTLED = Performance(messages=3, failed=1, ack_median_s=0.5, tasks_completed=1, avg_completion_time=2.5)
 WELL = agent("a").to_json()
+ODD: tuple[object, ...] = (None, True, 7, 2.5, "x", [7], ["x"], {}, {"x": 1})
+
+
+@pytest.mark.parametrize(
+    "told", [agent("a"), replace(agent("a"), skills=("sql", "go"), performance=SETTLED, role="r")]
+)
+def test_a_row_as_this_version_writes_it_goes_out_as_it_came(told: AgentRecord) -> None:
+    row = bytes(msgpack.packb(told.to_json()))
+    assert AgentRecord.of_row(row, "a").packed is row
+
+
+def goes_out_as_it_is_read(row: dict[str, object]) -> bool:
+    sent = msgpack.unpackb(AgentRecord.of_row(msgpack.packb(row), "a").packed)
+    return bool(sent == AgentRecord.from_json(row).to_json())
+
+
+@pytest.mark.parametrize("part", sorted({*WELL, "newer"} - {"agent_id", "performance"}))
+def test_a_row_with_a_part_that_is_odd_goes_out_as_it_is_read(part: str) -> None:
+    for value in ODD:
+        told = WELL | {part: value}
+        assert goes_out_as_it_is_read(told), value
+        assert goes_out_as_it_is_read({name: it for name, it in told.items() if name != "attention"}), value
+
+
+@pytest.mark.parametrize("figure", sorted({*SETTLED.to_json(), "newer"} - {"success_rate"}))
+def test_a_row_with_a_figure_that_is_odd_goes_out_as_it_is_read(figure: str) -> None:
+    for value in ODD:
+        told = SETTLED.to_json() | {figure: value}
+        told["success_rate"] = Performance.from_json(told).success_rate
+        renamed = {"other" if name == figure else name: it for name, it in told.items()}
+        lacks = {name: it for name, it in told.items() if name != "tasks_failed"}
+        for performance in (told, renamed, lacks, value):
+            assert goes_out_as_it_is_read(WELL | {"performance": performance}), value
 
 
 @pytest.mark.parametrize(
