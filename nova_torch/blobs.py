@@ -131,13 +131,22 @@ class Reader:
         self.unreadable = frozenset(node for node, read in self._read.items() if not read.well)
         return views
 
-    def _view(self, lease: NodeLease, read: _Read | None) -> NodeView:
-        if read is None or read.blob != lease.blob:
-            before = read.view.agents if read is not None else ()
-            told = read_blob(lease.node, lease.blob, alive=lease.alive, before=before)
-            view = told or NodeView(node=lease.node, alive=lease.alive)
-            read = _Read(lease.blob, told is not None, view.last_seen_ms, view)
-        self._read[lease.node] = read
+    def take(self, lease: NodeLease) -> bool:
+        """Read a node ahead of `views`, and tell whether it was read anew: thousands of agents take their time."""
+        before = self._read.get(lease.node)
+        read = self._read[lease.node] = self._told(lease, before)
+        return read is not before
+
+    def _told(self, lease: NodeLease, read: _Read | None) -> _Read:
+        if read is not None and read.blob == lease.blob:
+            return read
+        before = read.view.agents if read is not None else ()
+        told = read_blob(lease.node, lease.blob, alive=lease.alive, before=before)
+        view = told or NodeView(node=lease.node, alive=lease.alive)
+        return _Read(lease.blob, told is not None, view.last_seen_ms, view)
+
+    def _view(self, lease: NodeLease, before: _Read | None) -> NodeView:
+        read = self._read[lease.node] = self._told(lease, before)
         view, lease_ms = read.view, read.view.card.lease_ms
         seen_ms = max(read.told_ms, lease.expires_ms - lease_ms) if lease_ms else read.told_ms
         silent_ms = 0 if lease.alive else lease.silent_ms

@@ -131,6 +131,23 @@ def test_a_lease_that_ends_and_comes_back_shows_although_the_node_told_nothing_n
     assert all(now is then for now, then in zip(back.agents, here.agents, strict=True))
 
 
+def test_a_large_fleet_is_read_in_turns_with_what_else_there_is_to_do() -> None:
+    told = Told(**{f"n{n:03}": "" for n in range(100)})
+
+    async def turns() -> int:
+        count = 0
+        look = asyncio.create_task(told.others.views())
+        while not look.done():
+            await asyncio.sleep(0)
+            count += 1
+        assert len(look.result()) == 100
+        return count
+
+    first = asyncio.run(turns())
+    told.now += 1
+    assert first - asyncio.run(turns()) == 3, "of the second look nothing is read anew"
+
+
 def test_who_is_not_steady_himself_takes_nobody_for_dead_and_says_so_when_he_is() -> None:
     told = Told(x="a")
     told.set("x", alive=False, silent_ms=7)
