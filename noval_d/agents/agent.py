@@ -129,11 +129,18 @@ class Agent(Condition):
         """Return how often `typed`, by `chars` letters of it, stood above the composer at the last look."""
         return echoes(self.driver, self.screen, typed, chars) if self.screen is not None else 0
 
-    def handed_over(self) -> list[str]:
-        """Return the prompts that the agent's transcript says the model got within a turn, since last asked."""
-        if self.transcript is None or not self.driver.transcript_prompt:
+    def handed_over(self) -> list[tuple[str, bool]]:
+        """Return what the agent's transcript has added since last asked.
+
+        Prompts that the model got within a turn, and (True) those that were taken into the agent's queue.
+        """
+        driver = self.driver
+        if self.transcript is None or not driver.transcript_prompt:
             return []
-        return self.transcript.new_prompts(self.driver.transcript_where, self.driver.transcript_prompt)
+        got = (driver.transcript_where, driver.transcript_prompt)
+        queued = (driver.transcript_queued_where, driver.transcript_queued)
+        kinds = (got, queued) if driver.transcript_queued else (got,)
+        return [(text, bool(kind)) for kind, text in self.transcript.new_texts(*kinds)]
 
     async def view(self, client: ControlClient, *, to_type: bool = False) -> AgentView:
         """Look at the pane now: one control line, and the terminal's own count of unread bytes.

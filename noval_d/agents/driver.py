@@ -139,6 +139,8 @@ class Driver:
     # [transcript]: what the agent is handed within a turn fires no prompt hook; its transcript tells
     transcript_where: tuple[str, ...] = ()  # conditions such as "attachment.type=queued_command"
     transcript_prompt: str = ""  # where the text is, such as "attachment.prompt"
+    transcript_queued_where: tuple[str, ...] = ()  # the same of what it takes into its queue
+    transcript_queued: str = ""
 
     # Section start: how `spawn` starts it; noval_d.agents.start has its fields.
     start: Start = NO_START

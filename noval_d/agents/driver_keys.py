@@ -44,6 +44,8 @@ KEYS: Mapping[str, Mapping[str, tuple[str, takes.Read]]] = {
     "transcript": {
         "where": ("transcript_where", takes.several(takes.condition)),
         "prompt": ("transcript_prompt", takes.string),
+        "queued_where": ("transcript_queued_where", takes.several(takes.condition)),
+        "queued": ("transcript_queued", takes.string),
     },
     "title": {
         "idle": ("title_idle", takes.pattern),

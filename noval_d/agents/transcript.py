@@ -1,7 +1,7 @@
 """Follow the transcript that an agent writes: what it was handed within a turn fires no prompt hook.
 
-The hooks name the file; the driver says which of its JSON lines hold a prompt that the model got. Only what is
-appended after the first look counts.
+The hooks name the file; the driver says which of its JSON lines hold a prompt that the model got, and which
+one that the agent took into its queue. Only what is appended after the first look counts.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ class Transcript:
         except (OSError, ValueError):
             return None
 
-    def new_prompts(self, where: Sequence[str], prompt: str) -> list[str]:
-        """Return the prompts in lines that were added since the last look.
+    def new_texts(self, *kinds: tuple[Sequence[str], str]) -> list[tuple[int, str]]:
+        """Return the texts in lines that were added since the last look, each with the number of its kind.
 
-        `where` are conditions such as `attachment.type=queued_command`, `prompt` the place of the text. A file
-        that is gone, not a regular one or not this user's has none.
+        A kind is conditions such as `attachment.type=queued_command`, and the place of the text. A file that is
+        gone, not a regular one or not this user's has none.
         """
         try:
             descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -56,18 +56,23 @@ class Transcript:
         # a line is read when it is whole; one that is longer than all that is read at once is passed over
         end = raw.rfind(b"\n") + 1 or (len(raw) if len(raw) == READ_BYTES else 0)
         self._position += end
-        prompts = (_prompt(line, where, prompt) for line in raw[:end].splitlines())
-        return [text for text in prompts if text]
+        found_texts = (_text(line, kinds) for line in raw[:end].splitlines())
+        return [text for text in found_texts if text is not None]
 
 
-def _prompt(line: bytes, where: Sequence[str], prompt: str) -> str:
+def _text(line: bytes, kinds: Sequence[tuple[Sequence[str], str]]) -> tuple[int, str] | None:
     try:
         entry = json_value(line)
     except ValueError:
-        return ""
+        return None
+    texts = ((number, _text_at(entry, where, place)) for number, (where, place) in enumerate(kinds))
+    return next(((number, text) for number, text in texts if text), None)
+
+
+def _text_at(entry: Any, where: Sequence[str], place: str) -> str:
     if not all(_at(entry, path) == wanted for path, _, wanted in (rule.partition("=") for rule in where)):
         return ""
-    text = _at(entry, prompt)
+    text = _at(entry, place)
     return text if isinstance(text, str) else ""
 
 

@@ -11,6 +11,9 @@ from noval_d.mailroom.ledger import Entry as LedgerEntry
 from noval_d.mailroom.ledger import Phase
 from noval_d.tmux.front import Front
 
+OTHERS = 16  # prompts between two looks
+OTHER_CHARS = 4096  # more than an input box shows
+
 
 @dataclass(slots=True, kw_only=True)
 class Item:
@@ -36,14 +39,18 @@ class Item:
     """Who led the foreground at its paste, where that was asked."""
     elsewhere: bool = False
     """A piece of its text was in a prompt since its paste that did not prove it."""
-    retyped: bool = False
-    """The agent lost its paste, and it was given back to be typed once more."""
+    losses: int = 0
+    """How often the agent lost its paste, and it was given back to be typed again."""
     backs: int = 0
     """How often it was taken back from beside somebody else's text."""
     theirs: str = ""
     """What stood beside it when keys were last pressed to take it back, without white space."""
     alone: bool = False
     """A prompt of that and nothing else was told of since."""
+    told_others: tuple[str, ...] = ()
+    """Prompts without a piece of it that were told of since the last look, without white space."""
+    queued_others: tuple[str, ...] = ()
+    """The same of what the agent took into its queue."""
     shown_before: int = 0
     """How often its text stood above the composer at its paste."""
     echoes: int | None = None
@@ -75,8 +82,25 @@ class Item:
 
     def heard(self, prompt: str, typed: str, *, cut: bool) -> None:
         """Note what a prompt that does not prove it says of it, `typed` as it was or would be pasted."""
-        self.elsewhere = self.elsewhere or cut or proof.has_piece(prompt, typed)
-        self.alone = self.alone or proof.collapsed(prompt) == self.theirs != ""
+        piece, shown = cut or proof.has_piece(prompt, typed), proof.collapsed(prompt)
+        self.elsewhere = self.elsewhere or piece
+        self.alone = self.alone or shown == self.theirs != ""
+        if not piece and len(shown) <= OTHER_CHARS:
+            self.told_others = (*self.told_others, shown)[-OTHERS:]
+
+    def heard_queued(self, prompt: str) -> None:
+        """Note what a prompt in the agent's queue says of it: it proves nothing yet."""
+        shown = proof.collapsed(prompt)
+        if proof.has_piece(prompt, self.typed):
+            self.elsewhere = True
+        elif len(shown) <= OTHER_CHARS:
+            self.queued_others = (*self.queued_others, shown)[-OTHERS:]
+
+    def overheard(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return the prompts of others that were told of, and those that were queued, since this was asked last."""
+        others = self.told_others, self.queued_others
+        self.told_others = self.queued_others = ()
+        return others
 
     def went_in_beside(self, prompt: str) -> bool:
         """Tell whether a prompt holds it, and more, although it was seen to be taken back."""

@@ -16,6 +16,7 @@ from noval_d.delivery.lost import Erase, Probe
 
 MAX_ENTERS = 3
 MAX_SPACES = 8
+MAX_LOSSES = 3  # of 8 that fell into the keys of somebody who types without end one was lost twice
 RETRY_ENTER_S = 1.2  # how long an Enter may take to show before it counts as swallowed
 EMPTIED_S = 0.15  # an empty composer for this long after Enter is the proof of DELIVERY 4.2
 STAYED_S = 0.5  # an echo above a composer that keeps the text for this long: sent, and left behind
@@ -55,6 +56,8 @@ class Progress:
     """How far one message got since its paste; monotonic seconds."""
 
     pasted_at: float
+    read_at: float | None = None
+    """Since when the agent has read our text, and its composer has been there to show it."""
     landed_at: float | None = None
     enters: int = 0
     entered_at: float | None = None
@@ -72,11 +75,12 @@ class Progress:
     """Somebody else's text was seen in the composer together with ours."""
     resumed: bool = False
     """The paste was made by a daemon that has died; what happened since is not known."""
-    retyped: bool = False
-    """It is typed a second time: the first paste was lost."""
+    losses: int = 0
+    """How many pastes of it were lost before this one."""
     missing: bool = False
     """It should have shown long ago: whether it is lost is being found out."""
     probing: lost.Probing | None = None
+    theirs: lost.Theirs | None = None
     taking: Taking | None = None
 
 
@@ -115,6 +119,12 @@ class Look:
     """How our text can be taken out from beside somebody else's."""
     alone: bool = False
     """A prompt of theirs without ours was told of since that was begun."""
+    told: tuple[str, ...] = ()
+    """The prompts without a piece of ours that were told of since the last look; no white space in them."""
+    queued: tuple[str, ...] = ()
+    """The same of what the agent took into its queue."""
+    piece: bool = False
+    """The box holds a piece of our text, at least."""
     undrawn: bool = False
     """Somebody else has sent keys, and what they type may not be drawn yet."""
 
@@ -219,6 +229,7 @@ def next_step(rules: Rules, progress: Progress, look: Look, now: float) -> tuple
     """Return the progress with what `look` adds to it, and what to do at `now`."""
     if look.acknowledged:
         return progress, Done(State.ACKNOWLEDGED)
+    progress = _noted(progress, look, now)
     if not look.running:
         return progress, Done(State.UNCONFIRMED, "the agent ended before the delivery was proven")
     if look.unread_bytes > 0:
@@ -250,6 +261,17 @@ def next_step(rules: Rules, progress: Progress, look: Look, now: float) -> tuple
         return progress, step
     gone_at = now if progress.gone_at is None else progress.gone_at
     return _gone(rules, replace(progress, gone_at=gone_at), look, now)
+
+
+def _noted(progress: Progress, look: Look, now: float) -> Progress:
+    """Return the progress with what any look may add to it."""
+    if look.composer is None:
+        progress = replace(progress, read_at=None)
+    elif progress.read_at is None and look.unread_bytes == 0:
+        progress = replace(progress, read_at=now)
+    if progress.missing:
+        progress = replace(progress, theirs=lost.overheard(progress.theirs, look, now))
+    return progress
 
 
 def _may_take_back(progress: Progress, look: Look) -> bool:
@@ -354,7 +376,12 @@ def _gone(rules: Rules, progress: Progress, look: Look, now: float) -> tuple[Pro
         return progress, Again()
     if progress.dialog_seen and gone_for >= rules.landed_within_s:
         return progress, Done(State.UNCONFIRMED, "after a dialog the input box shows another text")
-    if not progress.dialog_seen and (gone_for >= rules.landed_within_s or progress.missing):
+    missing = progress.missing or gone_for >= rules.landed_within_s
+    if (
+        rules.retypes_lost and progress.read_at is not None
+    ):  # keys of theirs that are unread say nothing of ours
+        missing = missing or now - progress.read_at >= rules.landed_within_s
+    if missing and not progress.dialog_seen:
         return _never_seen(rules, progress, look, now)
     return progress, Wait(LOOK_S)
 
@@ -362,10 +389,11 @@ def _gone(rules: Rules, progress: Progress, look: Look, now: float) -> tuple[Pro
 def _never_seen(rules: Rules, progress: Progress, look: Look, now: float) -> tuple[Progress, Step]:
     """The text should have been in the composer long ago: lost for good, or nobody knows where it is."""
     nowhere = Done(State.UNCONFIRMED, NEVER_SEEN if progress.taking is None else TAKEN_UNSEEN)
-    if not rules.retypes_lost or progress.retyped:
+    if not rules.retypes_lost or progress.losses >= MAX_LOSSES:
         return progress, nowhere
-    probing, found = lost.judge(progress.probing, look, now, now - progress.pasted_at)
-    progress = replace(progress, missing=True, probing=probing)
+    theirs = progress.theirs or lost.overheard(None, look, now)
+    probing, found = lost.judge(progress.probing, theirs, look, now, now - progress.pasted_at)
+    progress = replace(progress, missing=True, probing=probing, theirs=theirs)
     match found:
         case lost.Doubt():
             return progress, nowhere

@@ -24,6 +24,7 @@ from noval_d.delivery.leftover import LOOK_S, Forget, Keep, Later, Left, tidy, w
 from noval_d.delivery.line import LineProver
 from noval_d.delivery.lost import Erase, Probe
 from noval_d.delivery.outcome import Outcome, Postponed, Verdict
+from noval_d.delivery.proof import has_piece
 from noval_d.delivery.template import dress
 from noval_d.delivery.view import AgentView
 from noval_d.failpoints import failpoint
@@ -99,6 +100,7 @@ class Typist:
                 if agent.unread_bytes(facts) > 0:  # keys that came since the look, or nobody reads
                     await self._desk.untyped(item)
                     return Postponed(0.01)
+                await self._news()  # what is told before the paste says nothing of it
                 sent_at = agent.clock()
                 item.front, item.elsewhere, item.alone, item.theirs = agent.front, False, False, ""
                 item.shown_before = agent.echoes(item.typed, SHOWN_CHARS)
@@ -125,7 +127,7 @@ class Typist:
                 agent.prompt.typed_at(line_driver, view.spot, item.typed)
             return await self._prove_line(item)
         await self._desk.tell(item, State.TYPED)
-        return await self._bring_home(item, steps.Progress(pasted_at=sent_at, retyped=item.retyped))
+        return await self._bring_home(item, steps.Progress(pasted_at=sent_at, losses=item.losses))
 
     async def _prove_line(self, item: Item) -> Outcome:
         """Wait until the program has read everything: its proof (DELIVERY 4.3)."""
@@ -187,6 +189,9 @@ class Typist:
         same = facts is not None and agent.pane_key == item.pane
         same = same and (item.front is None or item.front.is_same(agent.front))
         mixed = sight is not None and is_mixed(agent.driver, sight, item.typed)
+        if progress.missing:
+            await self._news()
+        told, queued = item.overheard()
         seen = steps.Look(
             here=sight is not None
             and (landed(agent.driver, sight, item.typed) or (mixed and not progress.enters)),
@@ -207,6 +212,9 @@ class Typist:
             idle=sight is not None and not (sight.busy or sight.pending or agent.working),
             back=self._back(item) if mixed else None,
             alone=item.alone,
+            told=told,
+            queued=queued,
+            piece=progress.missing and sight is not None and has_piece(sight.composer or "", item.typed),
             undrawn=agent.their_keys.undrawn(agent.clock()),
         )
         agent.mixed = mixed and not progress.enters
@@ -262,7 +270,7 @@ class Typist:
             await self._news()
             if item.acknowledged or item.elsewhere:
                 return Postponed(0.0)  # `recover` finds out the rest
-            item.retyped, item.backs = item.retyped or again.lost, item.backs + again.taken
+            item.losses, item.backs = item.losses + again.lost, item.backs + again.taken
             await self._desk.tell(item, State.TYPED, LOST if again.lost else TAKEN)
         item.attempt += 1
         await self._desk.untyped(item)

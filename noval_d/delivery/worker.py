@@ -174,9 +174,20 @@ class Worker:
                 await self._settle(item, State.ACKNOWLEDGED, proof.BESIDE)
 
     async def _read_transcript(self) -> None:
-        """Acknowledge what the agent was handed within a turn, for which no prompt hook comes."""
-        for prompt in self.agent.handed_over():
-            await self._acknowledge(prompt)
+        """Acknowledge what the agent was handed within a turn, without a prompt hook; note what it has queued."""
+        for prompt, queued in self.agent.handed_over():
+            if queued:
+                self._heard_queued(prompt)
+            else:
+                await self._acknowledge(prompt)
+
+    def _heard_queued(self, prompt: str) -> None:
+        item = self.current
+        if item is None or item.phase is not Phase.TYPING or item.pasting:
+            return
+        others = (other.typed for other in self._known.values() if other is not item)
+        if not proof.matched(prompt, list(others)).indexes:  # else it is another message of ours
+            item.heard_queued(prompt)
 
     def stop(self) -> None:
         """Begin no further message; the one in hand is finished if its proof comes soon."""

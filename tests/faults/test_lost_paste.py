@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator, Mapping
 from importlib import resources
 from pathlib import Path
 
 import pytest
 
-from noval_d.delivery.steps import NEVER_SEEN
+from noval_d.delivery.steps import MAX_LOSSES, NEVER_SEEN
 from noval_d.delivery.typist import LOST
 from noval_d.failpoints import VARIABLE
 from tests.lab.programs.faulty_tui import LATE_S
@@ -18,6 +19,7 @@ from tests.support.node import TestNode, node, until
 
 WITHIN_S = 1.0  # instead of Claude's ten seconds
 FIRST = "a person's own prompt"
+PAUSE_S = 0.5  # between somebody's text and their Enter, as in the original
 
 
 @pytest.fixture(scope="module")
@@ -67,12 +69,12 @@ def test_a_lost_paste_is_typed_again_once(running: TestNode, tmp_path: Path) -> 
     assert typed(running, message) == ["", LOST, ""]
 
 
-def test_a_second_loss_is_unconfirmed(running: TestNode, tmp_path: Path) -> None:
+def test_what_is_lost_again_and_again_is_unconfirmed(running: TestNode, tmp_path: Path) -> None:
     agent = faulty(running, tmp_path, "drop-all")
     message = running.send(agent.name, "lost for good")["id"]
     last = running.wait_state(message, "unconfirmed")
     assert last["reason"] == NEVER_SEEN
-    assert typed(running, message) == ["", LOST, ""]
+    assert typed(running, message) == ["", *([LOST, ""] * MAX_LOSSES)]
     assert agent.prompts() == [FIRST]
 
 
@@ -116,6 +118,31 @@ def test_a_turn_that_may_have_taken_it_is_waited_for(running: TestNode, tmp_path
     running.wait_state(message, "acknowledged")
     assert typed(running, message) == ["", "busy", LOST, ""]
     assert agent.prompts() == [FIRST, "work", "lost in a turn"]
+
+
+def test_somebody_who_types_without_end_says_by_it_that_the_paste_was_lost(
+    running: TestNode, tmp_path: Path
+) -> None:
+    agent = faulty(running, tmp_path, "drop")
+    message = running.send(agent.name, "lost, and the box is never empty")["id"]
+    running.wait_state(message, "typed")
+    theirs = [FIRST, "number 0"]
+    agent.draft(theirs[-1])
+
+    def is_lost() -> bool:
+        agent.wait_for(theirs[-1])
+        time.sleep(PAUSE_S)
+        if LOST in typed(running, message):
+            return True
+        theirs.append(f"number {len(theirs)}")
+        enter = ("send-keys", "-t", agent.pane, "Enter", ";")
+        running.tmux.tmux(*enter, "send-keys", "-t", agent.pane, "-l", theirs[-1])
+        return False
+
+    until(is_lost, 45, "the proof")
+    agent.press("Enter")
+    running.wait_state(message, "acknowledged")
+    assert agent.prompts() == [*theirs, "lost, and the box is never empty"]
 
 
 @pytest.mark.parametrize("step", ["lost.before", "lost.after"])

@@ -133,9 +133,12 @@ def transcripts(data: bytes) -> None:
         if driver.transcript_where:
             with _file(b"") as path:
                 transcript = Transcript(path)
-                transcript.new_prompts(driver.transcript_where, driver.transcript_prompt)
+                got = (driver.transcript_where, driver.transcript_prompt)
+                queued = (driver.transcript_queued_where, driver.transcript_queued)
+                transcript.new_texts(got, queued)
                 Path(path).write_bytes(data + b"\n")
-                for text in transcript.new_prompts(driver.transcript_where, driver.transcript_prompt):
+                for kind, text in transcript.new_texts(got, queued):
+                    assert kind in (0, 1)
                     assert isinstance(text, str)
 
 

@@ -16,7 +16,20 @@ def queued(text: object) -> str:
 
 
 def prompts(transcript: Transcript) -> list[str]:
-    return transcript.new_prompts(CLAUDE.transcript_where, CLAUDE.transcript_prompt)
+    return [text for _, text in transcript.new_texts((CLAUDE.transcript_where, CLAUDE.transcript_prompt))]
+
+
+def test_what_is_queued_is_told_apart_in_its_order(tmp_path: Path) -> None:
+    file = tmp_path / "t.jsonl"
+    file.write_text("")
+    transcript = Transcript(str(file))
+    got = (CLAUDE.transcript_where, CLAUDE.transcript_prompt)
+    taken = (CLAUDE.transcript_queued_where, CLAUDE.transcript_queued)
+    transcript.new_texts(got, taken)
+    enqueued = {"type": "queue-operation", "operation": "enqueue", "content": "first"}
+    dequeued = {"type": "queue-operation", "operation": "dequeue"}
+    file.write_text(json.dumps(enqueued) + "\n" + queued("second") + json.dumps(dequeued) + "\n")
+    assert transcript.new_texts(got, taken) == [(1, "first"), (0, "second")]
 
 
 def test_only_what_is_added_after_the_first_look_counts(tmp_path: Path) -> None:
