@@ -156,6 +156,8 @@ def _time(data: Mapping[str, Any], name: str) -> int:
 
 def _field(data: Mapping[str, Any], name: str, kind: type) -> Any:
     value = data.get(name)
+    if type(value) is kind:
+        return value
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise InvalidRequest(f"the envelope's field {name} is missing or not a {kind.__name__}.")
     return value

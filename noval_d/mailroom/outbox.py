@@ -17,6 +17,8 @@ from noval_d.mailroom.store import Statement, Store
 
 REMEMBERED = 10_000
 """Of so many open messages it is remembered whom they are for; then it is read again."""
+FRESH = 256
+"""So many messages are kept as they were given until they are sent; of more, what was written is read."""
 LOOKED_AT = 5000
 """Among so many of the newest messages those for one agent are looked for."""
 
@@ -55,6 +57,10 @@ class Outbox:
         self._accepting: set[MessageId] = set()
         self.accepted = 0
         """How many messages were accepted since the start."""
+        self._newest_id = ""
+        """No message of this outbox has a later id than this one; empty: not looked yet."""
+        self._fresh: dict[MessageId, Message] = {}
+        """Messages that were accepted just now, as they were given, until they are first read to be sent."""
         self._held_back: set[MessageId] = set()
         """Accepted messages that are not to be sent yet; after a crash nothing is held back."""
         self.grew = asyncio.Event()
@@ -81,9 +87,10 @@ class Outbox:
         Raises Conflict when the id belongs to another message, LimitReached when its sender has too many,
         NotAllowed when its agent's node would refuse it, StoreFailed when the disk refuses.
         """
-        known = self._store.read("SELECT message FROM outbox WHERE id = ?", (message.id,))
-        if known:
-            return self._known(message, bytes(known[0]["message"]))
+        if self._may_have(message.id):
+            known = self._store.read("SELECT message FROM outbox WHERE id = ?", (message.id,))
+            if known:
+                return self._known(message, bytes(known[0]["message"]))
         if self._demand is not None:
             await self._demand(agent)
         if role := self._role_of(message.sender):  # this node's word, for the policy of the one that delivers
@@ -115,6 +122,8 @@ class Outbox:
         self.accepted += 1
         if first:
             self._seen(message.id, agent)
+            if len(self._fresh) < FRESH:
+                self._fresh[message.id] = message
             receipt = outgoing.accepted(message, agent, self._node)
         else:
             kept = self._store.read("SELECT message FROM outbox WHERE id = ?", (message.id,))
@@ -378,7 +387,17 @@ class Outbox:
 
     def _rows(self, where: str, values: tuple[object, ...]) -> list[Outgoing]:
         rows = self._store.read(f"SELECT {outgoing.OUTGOING} FROM outbox WHERE {where}", values)
-        return [outgoing.outgoing(row) for row in rows]
+        return [outgoing.outgoing(row, self._fresh.pop(row["id"], None)) for row in rows]
+
+    def _may_have(self, message: MessageId) -> bool:
+        """Tell whether a message with this id may have been accepted here: none was with a later one than all."""
+        if not self._newest_id:
+            rows = self._store.read("SELECT COALESCE(MAX(id), '0') AS newest FROM outbox")
+            self._newest_id = rows[0]["newest"]
+        if message <= self._newest_id:
+            return True
+        self._newest_id = message
+        return False
 
     def _known(self, message: Message, envelope: bytes) -> Receipt:
         known = decode_message(envelope)

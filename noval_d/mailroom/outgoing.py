@@ -11,7 +11,7 @@ from nova_torch.values import AgentId, Hop, Message, MessageId, NodeId, Receipt,
 from noval_d.mailroom.store import Statement
 
 TIMED = (State.ACCEPTED, State.QUEUED, State.TYPED, State.SUBMITTED, State.ACKNOWLEDGED, State.REPLIED)
-OUTGOING = "seq, agent, message, state, reason, updated_ms"
+OUTGOING = "seq, id, agent, message, state, reason, updated_ms"
 """The columns that `outgoing` reads."""
 RECEIPT = "id, agent, message, state, reason, node, final, created_ms"
 """The columns that `receipt` reads."""
@@ -30,11 +30,11 @@ class Outgoing:
     reason: str = ""
 
 
-def outgoing(row: sqlite3.Row) -> Outgoing:
-    """Return what a row says."""
+def outgoing(row: sqlite3.Row, message: Message | None = None) -> Outgoing:
+    """Return what a row says; its `message` may be at hand."""
     return Outgoing(
         seq=row["seq"],
-        message=decode_message(row["message"]),
+        message=message or decode_message(row["message"]),
         agent=AgentId(row["agent"]),
         envelope=bytes(row["message"]),
         state=State(row["state"]),
