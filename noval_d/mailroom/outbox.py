@@ -196,6 +196,8 @@ class Outbox:
 
     def any_open(self) -> bool:
         """Tell whether any message is not final."""
+        if self._counted and not self._perhaps_open:
+            return False
         return bool(self._store.read("SELECT 1 FROM outbox WHERE final = 0 LIMIT 1"))
 
     def open(self, message: MessageId) -> bool:

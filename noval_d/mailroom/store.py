@@ -186,8 +186,9 @@ class Store:
         try:
             self._wait_for_disk(wait=False)
             _execute(self._writer, [statements])
-            self._writer.execute("COMMIT")  # whether the file is still there is seen when it is made durable
-            done = True
+            if self._found() == self._place:
+                self._writer.execute("COMMIT")
+                done = True
         except Exception:  # noqa: BLE001, S110 - locked, full, or a bad value: `begin` says what it is
             pass
         finally:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from nova_torch.codec import decode_message
+from nova_torch.errors import Conflict
 from nova_torch.ulid import new_ulid
 from nova_torch.values import AgentId, Hop, Message, MessageId, NodeId, State
 from noval_d.mailroom.outbox import Outbox
@@ -48,6 +53,63 @@ def test_whether_a_message_of_others_is_open_here_is_known_without_reading(tmp_p
         assert not outbox.open(ours.id)
         await outbox.apply([hop(ours.id, State.QUEUED)])  # somebody ordered it again
         assert outbox.open(ours.id)
+        await store.close()
+
+    run(scenario())
+
+
+def test_whether_a_new_id_is_known_is_told_without_reading_and_an_old_one_is_found(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        store = Counting(str(tmp_path / "state.db"))
+        await store.open()
+        early, late = (MessageId(new_ulid(now_ms)) for now_ms in (1_000, 2_000))
+        between = replace(message(), id=MessageId(new_ulid(1_500)))
+        first, second = replace(message(), id=early), replace(message(), id=late)
+        await Outbox(store, NODE, lambda: 1).accept(first, AgentId("raw"))
+        outbox = Outbox(store, NODE, lambda: 1)  # as after a start
+        assert (await outbox.accept(first, AgentId("raw"))).id == early
+        before = store.reads
+        await outbox.accept(second, AgentId("raw"))
+        assert store.reads == before
+        for known in (first, second):
+            with pytest.raises(Conflict):
+                await outbox.accept(replace(known, body="another"), AgentId("raw"))
+        await outbox.accept(between, AgentId("raw"))
+        assert [out.message for out in outbox.recent("raw", 9)] == [first, second, between]
+        await store.close()
+
+    run(scenario())
+
+
+def test_whether_anything_is_open_is_known_without_reading_once_all_is_final(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        store = Counting(str(tmp_path / "state.db"))
+        await store.open()
+        outbox, ours = Outbox(store, NODE, lambda: 1), message()
+        await outbox.accept(ours, AgentId("raw"))
+        assert outbox.open(ours.id)
+        assert outbox.any_open()
+        await outbox.apply([hop(ours.id, State.SUBMITTED, final=True)])
+        before = store.reads
+        assert not outbox.any_open()
+        assert store.reads == before
+        await outbox.apply([hop(ours.id, State.QUEUED)])
+        assert outbox.open(ours.id) is outbox.any_open()
+        await store.close()
+
+    run(scenario())
+
+
+def test_what_was_just_accepted_is_sent_as_it_would_be_read(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        store = Store(str(tmp_path / "state.db"))
+        await store.open()
+        outbox = Outbox(store, NODE, lambda: 1)
+        given = replace(message(), headers={"agent": "raw", "form": "auto"}, expires_ms=9)
+        await outbox.accept(given, AgentId("raw"))
+        at_hand, read = outbox.unsent(9), outbox.unsent(9)
+        assert at_hand == read
+        assert decode_message(read[0].envelope) == given
         await store.close()
 
     run(scenario())
