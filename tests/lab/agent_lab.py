@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 from noval_d.canary.kinds.kind import Kind
 from noval_d.canary.model.stub_model import StubModel
 from tests.lab.install import AGENTS, Installed
-from tests.lab.tmux import LOOK_EVERY_S, LabTimeout, PrivateTmux
+from tests.lab.tmux import LOOK_SELDOM_S, LabTimeout, PrivateTmux
 
 START_LIMIT_S = 150.0  # on a machine ten times too busy opencode took more than 60 s
 
@@ -152,7 +152,7 @@ class AgentLab:
                 raise LabTimeout(
                     f"{self.installed().title} showed no composer in {timeout_s} s; the screen was\n{screen}"
                 )
-            time.sleep(LOOK_EVERY_S)
+            time.sleep(LOOK_SELDOM_S)
 
     def stop(self) -> None:
         """End the agent, its tmux server and whatever it left running; remove its home."""

@@ -18,7 +18,7 @@ from noval_d.canary import processes
 
 COMMAND_LIMIT_S = 10.0
 KILL_SERVER_LIMIT_S = 2.0  # a stopped server does not answer; its processes are then ended by pid
-LOOK_EVERY_S = 0.02
+LOOK_EVERY_S, LOOK_LESS, LOOK_SELDOM_S = 0.02, 1.2, 0.1  # at first, and after half a second
 PROGRAMS = Path(__file__).parent / "programs"
 
 
@@ -109,7 +109,7 @@ class PrivateTmux:
 
     def wait_for(self, pane: str, wanted: str | Callable[[str], bool], timeout_s: float = 45.0) -> str:
         """Wait until the screen holds a text or satisfies a predicate; gives that screen."""
-        until = time.monotonic() + timeout_s
+        until, pause_s = time.monotonic() + timeout_s, LOOK_EVERY_S
         while True:
             screen = self.capture(pane)
             if wanted in screen if isinstance(wanted, str) else wanted(screen):
@@ -118,7 +118,8 @@ class PrivateTmux:
                 raise LabTimeout(
                     f"not seen within {timeout_s} s: {wanted!r}; the screen was\n{screen.rstrip()}"
                 )
-            time.sleep(LOOK_EVERY_S)
+            time.sleep(pause_s)
+            pause_s = min(pause_s * LOOK_LESS, LOOK_SELDOM_S)
 
     def stop(self) -> None:
         """End the server and everything that lives in its HOME, then remove its folder."""

@@ -19,7 +19,7 @@ from typing import Any
 from nova_torch.errors import NovaError
 from nova_torch.protocol.client import Client
 from noval_d.node.directory import message_directory
-from tests.lab.tmux import PrivateTmux
+from tests.lab.tmux import LOOK_EVERY_S, LOOK_LESS, LOOK_SELDOM_S, PrivateTmux
 from tests.support.capture import Capture
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,14 +27,18 @@ START_S = 45.0
 
 
 def until(condition: Callable[[], Any], timeout_s: float = 45.0, what: str = "it") -> Any:
-    """Return the first true value of `condition`; fail with `what` when none comes in time."""
-    end = time.monotonic() + timeout_s
+    """Return the first true value of `condition`; fail with `what` when none comes in time.
+
+    It looks less often the longer it takes: most conditions ask the daemon, beside seven other tests.
+    """
+    end, pause_s = time.monotonic() + timeout_s, LOOK_EVERY_S
     while True:
         value = condition()
         if value:
             return value
         assert time.monotonic() < end, f"{what} did not come within {timeout_s} s"
-        time.sleep(0.02)
+        time.sleep(pause_s)
+        pause_s = min(pause_s * LOOK_LESS, LOOK_SELDOM_S)
 
 
 @dataclass(slots=True)
