@@ -66,9 +66,9 @@ else
             ;;
         esac
     done
-    # The shorter ones, a file at a time, in two lanes: they wait more than they work. All of them one after the
-    # other: some put their agent under load.
-    which="not long" lanes="-n 2 --dist loadfile"
+    # The shorter ones in a lane more than there are cores: two on two cores leave a third of them idle. All of them
+    # one after the other: some put their agent under load.
+    which="not long" lanes="-n $(($(nproc) + 1)) --dist worksteal"
     [ "$LIVE" != all ] || { which=live lanes=; }
     export NOVA_REQUIRE_LIVE="$live" NOVA_ONLY_LIVE="${AGENTS:-}"
     # shellcheck disable=SC2086 # two words, or none

@@ -87,13 +87,15 @@ def agent_node(
             stub,
             settings={**(kind.hook_settings() if hooked else {}), **(settings or {})} or None,
             env={"NOVA_SOCKET": made.socket, "NOVA_STATE_DIR": str(made.state), **(env or {})},
-            wait_ready=wait_ready,
+            wait_ready=False,
             in_shell=in_shell,
         )
         with lab:
             made.env["NOVA_TMUX"] = str(lab.socket_path)
-            made.start()
+            made.start()  # while the agent starts
             made.wait_up()
+            if wait_ready:
+                lab.wait_ready()
             name = f"{kind.kind.name}-0"
             made.register(name, lab.pane, driver or kind.kind.name)
             yield AgentNode(made, stub, lab, name, Path(directory))

@@ -49,14 +49,21 @@ def run_mixed(
     count: int = MESSAGES,
     kinds: Sequence[str] = KINDS,
     timeout_s: float = 120.0,
+    longest_last: bool = False,
 ) -> Mapping[str, str]:
     """Send `count` messages, in bursts while the agent works and one by one while it is idle.
 
-    Each must end in one of `states` and be at the model exactly once. Returns the final state of each id.
+    Each must end in one of `states` and be at the model exactly once. `longest_last` is for an agent that is slow
+    ever after it. Returns the final state of each id.
     """
     rng = random.Random(7)
     sent: dict[str, str] = {}
-    for number, body in enumerate(bodies(rng, count, kinds)):
+    made = bodies(rng, count, kinds)
+    if longest_last:
+        longest = max(made, key=len)
+        made.remove(longest)
+        made.append(longest)
+    for number, body in enumerate(made):
         agent.stub.delay_s = rng.choice([0.0, 0.0, 0.3, 1.0])
         sent[agent.send(body)] = marker_of(body)
         if number % 7 == 6:

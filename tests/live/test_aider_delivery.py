@@ -9,7 +9,7 @@ import pytest
 
 from tests.lab.aider import AiderLab
 from tests.live.agent_node import AgentNode, agent_node, needs
-from tests.live.mixed import COUNTS, run_mixed
+from tests.live.mixed import COUNTS, MESSAGES, run_mixed
 from tests.support.node import until
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(600), needs(AiderLab)]
@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.live, pytest.mark.timeout(600), needs(AiderLab)]
 @pytest.mark.timeout(1800)  # after 50 KB a turn takes aider 13 s and more: 206 of 232 s for 15, ours 5
 def test_mixed_messages_end_submitted_and_reach_the_model_once(count: int) -> None:
     with agent_node(AiderLab, hooked=False) as aider:
-        run_mixed(aider, "submitted", count=count, timeout_s=600)
+        run_mixed(aider, "submitted", count=count, timeout_s=600, longest_last=count < MESSAGES)
 
 
 @pytest.mark.long

@@ -13,20 +13,22 @@ import pytest
 from tests.lab.claude import ClaudeLab
 from tests.live.agent_node import needs
 from tests.live.claude_node import ClaudeNode, claude_node
-from tests.live.mixed import run_mixed
+from tests.live.mixed import COUNTS, run_mixed
 from tests.support.node import until
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(600), needs(ClaudeLab)]
 
 
-def test_fifty_mixed_messages_with_hooks_end_acknowledged_and_reach_the_model_once() -> None:
+@COUNTS
+def test_mixed_messages_with_hooks_end_acknowledged_and_reach_the_model_once(count: int) -> None:
     with claude_node(hooked=True) as claude:
-        run_mixed(claude, "acknowledged")
+        run_mixed(claude, "acknowledged", count=count)
 
 
-def test_fifty_mixed_messages_without_hooks_end_submitted_and_reach_the_model_once() -> None:
+@COUNTS
+def test_mixed_messages_without_hooks_end_submitted_and_reach_the_model_once(count: int) -> None:
     with claude_node(hooked=False) as claude:
-        run_mixed(claude, "submitted")
+        run_mixed(claude, "submitted", count=count)
 
 
 def test_a_message_sent_just_after_the_start_is_held_until_the_agent_is_ready_and_arrives_once() -> None:
@@ -112,10 +114,16 @@ def pause(seconds: float) -> None:
     time.sleep(seconds)
 
 
-@pytest.mark.parametrize("hooked", [True, pytest.param(False, marks=pytest.mark.long)])
-def test_a_dialog_opening_around_the_enter_is_never_approved(hooked: bool) -> None:
+@pytest.mark.parametrize(
+    ("hooked", "tries"),
+    [(True, 24), *(pytest.param(hooked, 50, marks=pytest.mark.long) for hooked in (True, False))],
+)
+def test_a_dialog_opening_around_the_enter_is_never_approved(hooked: bool, tries: int) -> None:
     rng = random.Random(11)
-    offsets = [rng.uniform(-0.2, 2.0) for _ in range(50)]
+    from_s, to_s = -0.2, 2.0
+    each_s = (to_s - from_s) / tries  # one moment at random in each such part: no two of them the same
+    offsets = [from_s + (number + rng.random()) * each_s for number in range(tries)]
+    rng.shuffle(offsets)
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda part: _dialogs(hooked, part), (offsets[::2], offsets[1::2])))
 
