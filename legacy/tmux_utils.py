@@ -19,6 +19,11 @@ except ImportError:
     _beside = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))  # a checkout
     if not os.path.isdir(os.path.join(_beside, "noval_d")):
         _beside = os.path.dirname(_beside)  # site-packages
+    if not os.path.isdir(os.path.join(_beside, "noval_d")):
+        raise ImportError(
+            f"{__file__} was copied away from what it needs. Link to it where Nova-Torch has it"
+            " (novactl legacy install), or install Nova-Torch for this Python."
+        ) from None
     sys.path.append(_beside)
 
 from nova_torch.errors import NovaError

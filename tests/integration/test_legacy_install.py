@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from novactl.drop_ins import BACKUP, NAMES
+from novactl.drop_ins import BACKUP, NAMES, source
 from tests.support.cli import clean_environment, run_here
 
 
@@ -95,3 +95,17 @@ def test_the_scripts_run_through_their_links_from_anywhere(
         cwd=tmp_path, env=env, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert seen.stdout == "1000\n", seen.stderr
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_copy_without_what_it_needs_says_so_and_sends_nothing(tmp_path: Path, name: str) -> None:
+    copy = tmp_path / name
+    copy.write_bytes(Path(source(name)).read_bytes())
+    copy.chmod(0o755)
+    words = [sys.executable, "-I", "-S"] if name.endswith(".py") else []
+    done = subprocess.run(
+        [*words, copy, "x:1", "hello"], check=False, env=clean_environment(), capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"{copy} was copied away" in done.stderr
+    assert "novactl legacy install" in done.stderr
