@@ -5,18 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from noval_d.agents.driver import Driver
+from noval_d.tmux.control import HIDDEN
 from noval_d.tmux.panes import PaneFacts
 from noval_d.tmux.quoting import quote
 
 KEYS = "@nova_keys"
 _COUNT = f"set-option -p -F {KEYS} '#{{e|+:#{{{KEYS}}},1}}'"
 _COUNT_AGENTS = f"if-shell -F '#{{@nova_agent}}' {quote(_COUNT)}"
-COUNT_KEYS = f"set-hook -g 'after-send-keys[7713]' {quote(_COUNT_AGENTS)}"
+_HOOK = quote("after-send-keys[7713]")
+COUNT_KEYS = f"set-hook -g {_HOOK} {quote(_COUNT_AGENTS)}"
 """Have tmux count each `send-keys` into an agent's pane, by whomever.
 
 A hook of the whole server: tmux 3.3a has this one for sessions only. The number keeps those of the user, whose
 session may have its own instead: then nothing is counted there, and nothing is demanded.
 """
+_DAEMON = f"#{{&&:#{{m:{HIDDEN}*,#{{session_name}}}},#{{session_attached}}}}"
+_ONE_DAEMON = f"#{{==:#{{S:#{{?{_DAEMON},x,}}}},x}}"
+COUNT_NO_MORE = f"if-shell -F {quote(_ONE_DAEMON)} {quote(f'set-hook -gu {_HOOK}')}"
+"""Take that hook away, unless another daemon is there: each has a client at a hidden session of its own."""
 
 
 def guard(pane: PaneFacts) -> str:

@@ -24,6 +24,7 @@ from noval_d.agents.watcher import Watcher
 from noval_d.bridges.bridges import Bridges
 from noval_d.control.hub import Hub
 from noval_d.delivery.injector import Injector
+from noval_d.delivery.lines import COUNT_NO_MORE
 from noval_d.delivery.worker import Worker
 from noval_d.fleet.answers import answers
 from noval_d.fleet.asks import Asks
@@ -317,6 +318,7 @@ class Node:
         self.outbox.listen(self.guard.quota.heard)
         self.guard.quota.load(self.outbox.all_open())
         self.tmux.on_up(Injector.prepare)
+        self.tmux.farewell = COUNT_NO_MORE
         self.tmux.on_up(self._tmux_up)
         self.tmux.on_down(self.roster.lose_all)
         self.tmux.on_down(self.broker.beat_soon)

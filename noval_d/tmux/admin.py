@@ -18,6 +18,7 @@ import psutil
 
 from nova_torch.errors import NovaError, TmuxNotAnswering, TmuxUnavailable
 from nova_torch.values import PaneId
+from noval_d.tmux.control import HIDDEN
 from noval_d.tmux.server import TmuxSocket
 from noval_d.tmux.targets import PLACE_FORMAT, Place, parse_places, resolve
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 THREADS = 2  # a stopped server blocks a thread for one time limit, never for longer
-HIDDEN = "_nova-"
 GIVE_UP_AGAIN_S = 0.05
 
 _pool = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="nova-libtmux")

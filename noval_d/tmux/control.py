@@ -36,6 +36,8 @@ ORPHAN_LOOK_S = 0.02
 CLOSE_S = 0.5
 WATCH = "nova-panes"
 """The name of a client's one subscription, if it has any."""
+HIDDEN = "_nova-"
+"""How the names of the daemons' own sessions begin."""
 IDLE_COMMAND = ("sleep", "2147483647")  # what runs in the hidden session
 
 log = logging.getLogger("nova.tmux")
@@ -43,7 +45,7 @@ log = logging.getLogger("nova.tmux")
 
 def session_name(node: str) -> str:
     """Return the name of a node's hidden session."""
-    return f"_nova-{node}"
+    return f"{HIDDEN}{node}"
 
 
 class ControlClient:
@@ -168,16 +170,17 @@ class ControlClient:
         """Return when the client is gone, for whatever reason."""
         await self._gone.wait()
 
-    async def close(self) -> None:
+    async def close(self, farewell: str = "") -> None:
         """End the client, and its session if nobody else is there; requests under way fail. May be called twice.
 
+        `farewell` is what tmux runs right before it ends that session.
         Its subscription first: of news of one whose client has lost its session tmux 3.3a dies, with every pane.
         """
         if self._process is None:
             return
         try:
             if self._attached.is_set() and not self._gone.is_set():
-                await self._take_session_away()
+                await self._take_session_away(farewell)
         finally:
             await self._process.close()
 
@@ -185,13 +188,13 @@ class ControlClient:
         state = "" if self.alive else " gone"
         return f"<ControlClient {self.socket.path} pid={self.pid} in_flight={self.in_flight}{state}>"
 
-    async def _take_session_away(self) -> None:
+    async def _take_session_away(self, farewell: str) -> None:
         target = quote(f"={self.session}:")
+        end = " ; ".join(filter(None, (farewell, f"kill-session -t {target}")))
         last = "#{==:#{session_attached},1}"
         with contextlib.suppress(TmuxUnavailable):  # it goes with that very line
             await self.run(
-                f"refresh-client -B {WATCH} ; "
-                f"if-shell -F -t {target} '{last}' {quote(f'kill-session -t {target}')}",
+                f"refresh-client -B {WATCH} ; if-shell -F -t {target} '{last}' {quote(end)}",
                 timeout_s=CLOSE_S,
             )
 

@@ -36,6 +36,8 @@ class TmuxLink:
         """It was found out what panes there are, or that there is no server; not between two clients."""
         self._on_up: list[Callable[[ControlClient], Awaitable[None]]] = []
         self._on_down: list[Callable[[], None]] = []
+        self.farewell = ""
+        """What tmux runs as an orderly stop of the node takes its hidden session away."""
 
     def __repr__(self) -> str:
         return f"<TmuxLink {self.socket.path} {self.state}>"
@@ -127,7 +129,7 @@ class TmuxLink:
             self._client, self.state = None, "absent"
             for notify in self._on_down:
                 notify()
-            await client.close()
+            await client.close(self.farewell)
         log.warning("tmux.down", extra={"socket": self.socket.path})
 
     async def _connect(self, place: tuple[int, int]) -> ControlClient:

@@ -11,14 +11,15 @@ import pytest
 from nova_torch.values import PaneId
 from noval_d.agents.driver_file import load_drivers
 from noval_d.delivery.injector import Injector
-from noval_d.tmux.control import ControlClient
+from noval_d.delivery.lines import COUNT_NO_MORE
+from noval_d.tmux.control import HIDDEN, ControlClient
 from noval_d.tmux.link import TmuxLink
 from noval_d.tmux.panes import PaneFacts, observe, set_pane_options
 from tests.lab.tmux import PrivateTmux
 from tests.support.agents import tui
 from tests.support.aio import run
 from tests.support.node import node, until
-from tests.support.tmux import connected
+from tests.support.tmux import connected, pid_of, socket_of
 
 CLAUDE = load_drivers()["claude"]
 
@@ -109,6 +110,42 @@ def test_the_users_own_hooks_stay_and_run(tmux: PrivateTmux, tmp_path: Path) -> 
 
     run(scenario())
     logged(log, b"theirs")
+
+
+def hooks(tmux: PrivateTmux) -> list[str]:
+    return [row for row in tmux.tmux("show-hooks", "-g").splitlines() if row.startswith("after-send-keys[")]
+
+
+def test_an_orderly_stop_takes_the_hook_away_and_leaves_the_users() -> None:
+    with node() as running:
+        running.tmux.tmux("set-hook", "-g", "after-send-keys[3]", "set-option -g @users own")
+        (own,) = [row for row in hooks(running.tmux) if "7713" not in row]
+        assert len(hooks(running.tmux)) == 2
+        assert running.stop() == 0
+        assert hooks(running.tmux) == [own]
+
+
+def test_the_hook_stays_while_another_daemon_is_there(tmux: PrivateTmux) -> None:
+    tmux.open("sh -c 'while :; do date; sleep 0.05; done'")
+    server = pid_of(tmux)
+    tmux.tmux("new-session", "-d", "-s", f"{HIDDEN}dead", "cat")  # what a daemon that was killed leaves
+
+    async def connect(session: str) -> ControlClient:
+        client = await ControlClient.connect(socket_of(tmux), session=session)
+        await Injector.prepare(client)
+        return client
+
+    async def scenario() -> None:
+        first, second = await connect("_nova-a"), await connect("_nova-b")
+        assert len(hooks(tmux)) == 1
+        await first.close(COUNT_NO_MORE)
+        assert len(hooks(tmux)) == 1
+        await second.close(COUNT_NO_MORE)
+        assert hooks(tmux) == []
+
+    for _ in range(5):
+        run(scenario())
+    assert pid_of(tmux) == server
 
 
 def test_keys_without_end_that_draw_nothing_keep_no_message(tmp_path: Path) -> None:
