@@ -12,6 +12,7 @@ _KINDS = {
     "window": str, "state": str, "state_since_ms": int, "queued": int, "last_seen_ms": int, "current_task": str,
     "state_source": str, "detail": str, "attention": str, "performance": dict,
 }  # fmt: skip
+_NAMES, _VALUES = tuple(_KINDS), tuple(_KINDS.values())
 _MAYBE = (float, NoneType)
 _FIGURES = (
     "messages", "acknowledged", "submitted", "failed", "success_rate", "tasks_completed", "tasks_failed",
@@ -76,7 +77,7 @@ class Row:
 
 def _ours(row: Mapping[str, Any]) -> bool:
     """Tell whether a row is as this version would write it: then it goes out as it came."""
-    if dict(zip(row, map(type, row.values()), strict=True)) != _KINDS:
+    if tuple(row) != _NAMES or tuple(map(type, row.values())) != _VALUES:
         return False
     figures = row["performance"]
     return (

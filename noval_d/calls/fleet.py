@@ -23,6 +23,7 @@ from nova_torch.values import (
     AgentSpec,
     PaneId,
 )
+from noval_d.agents.agent import Agent
 from noval_d.agents.finders.cursor_line import empty_line
 from noval_d.agents.recognition import claimants, described, may_be_a_shell, script_of
 from noval_d.calls.base import Base
@@ -67,7 +68,7 @@ class Fleet(Base):
         )
         why, cure = why_none(views, query) if query.narrows and not found else ("", "")
         told = {
-            "agents": pack_list([self._packed_row(peer, record) for record in page]),
+            "agents": self._packed_rows(peer, page),
             "total": len(found),
             "next": following,
             "why": why,
@@ -98,18 +99,27 @@ class Fleet(Base):
         return find(views, query, self._gathered)
 
     def _agent_rows(self, peer: Peer, records: Sequence[AgentRecord]) -> list[dict[str, Any]]:
-        return [{**record.to_json(), **self._shown_here(peer, record)} for record in records]
+        seen = self._seen_by(peer)
+        return [self._agent_row(record, seen) for record in records]
 
-    def _packed_row(self, peer: Peer, record: AgentRecord) -> bytes:
-        shown = self._shown_here(peer, record)
-        return bytes(msgpack.packb({**record.to_json(), **shown})) if shown else record.packed
+    def _agent_row(self, record: AgentRecord, seen: Mapping[AgentId, Agent]) -> dict[str, Any]:
+        here = seen.get(record.agent_id)
+        if here is None or record.node != self._node.name:
+            return record.to_json()
+        return {**record.to_json(), "shown": here.standing.shown}
 
-    def _shown_here(self, peer: Peer, record: AgentRecord) -> dict[str, str]:
-        """Return what the pane of an agent of this node shows, for who may write."""
-        here = self._node.roster.agents.get(record.agent_id)
-        if here is None or record.node != self._node.name or peer.access < Access.WRITE:
-            return {}
-        return {"shown": here.standing.shown}
+    def _packed_rows(self, peer: Peer, records: Sequence[AgentRecord]) -> Packed:
+        seen = self._seen_by(peer)
+        return pack_list(
+            [
+                bytes(msgpack.packb(self._agent_row(one, seen))) if one.agent_id in seen else one.packed
+                for one in records
+            ]
+        )
+
+    def _seen_by(self, peer: Peer) -> Mapping[AgentId, Agent]:
+        """Return the agents of this node whose panes a peer may see."""
+        return self._node.roster.agents if peer.access >= Access.WRITE else {}
 
     async def presence(self, _peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
         """Return what the fleet knows of an agent, or of a node (`node:NAME`)."""
