@@ -7,6 +7,8 @@ from itertools import product
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Self
 
+SOUGHT = frozenset({"role", "skills", "node", "state", "queued"})
+"""What agents are looked for by."""
 _KINDS = {
     "agent_id": str, "role": str, "skills": list, "node": str, "driver": str, "pane": str, "session": str,
     "window": str, "state": str, "state_since_ms": int, "queued": int, "last_seen_ms": int, "current_task": str,
@@ -33,7 +35,8 @@ class Row:
     def of_row(cls, row: bytes, agent_id: str) -> Self:
         """Return the record of a row, msgpack of a map that `read` takes and that has this `agent_id`.
 
-        It is opened when anything else of it is asked for: of the thousands of a fleet most are only listed.
+        It is opened when anything else of it is asked for: of the thousands of a fleet most are only listed, or
+        looked through for what some are looked for by.
         """
         record = cls.__new__(cls)
         object.__setattr__(record, "agent_id", agent_id)
@@ -55,8 +58,13 @@ class Row:
             return row
 
     @staticmethod
-    def read(data: Mapping[str, object]) -> dict[str, Any]:
-        """Return the fields of the object of `agents --json`."""
+    def sought(data: Mapping[str, object]) -> dict[str, Any]:
+        """Return the fields SOUGHT of the object of `agents --json`, and its `agent_id`."""
+        raise NotImplementedError
+
+    @classmethod
+    def read(cls, data: Mapping[str, object]) -> dict[str, Any]:
+        """Return all of its fields."""
         raise NotImplementedError
 
     def to_json(self) -> dict[str, object]:
@@ -71,8 +79,11 @@ class Row:
                 raise AttributeError(f"a record has no {name!r}", name=name, obj=self)
             import msgpack
 
-            self.__init__(**self.read(msgpack.unpackb(self._told)))
-            return getattr(self, name)
+            data = msgpack.unpackb(self._told)
+            fields = self.sought(data) if name in SOUGHT else self.read(data)
+            for each, value in fields.items():
+                object.__setattr__(self, each, value)
+            return fields[name]
 
 
 def _ours(row: Mapping[str, Any]) -> bool:

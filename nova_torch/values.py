@@ -359,27 +359,31 @@ class AgentRecord(Row):
         return cls(**cls.read(data))
 
     @staticmethod
-    def read(data: Mapping[str, object]) -> dict[str, Any]:
-        """Return the fields of such an object. Raises KeyError when it lacks `agent_id` or `state`."""
+    def sought(data: Mapping[str, object]) -> dict[str, Any]:
+        """Return what an agent is looked for by. Raises KeyError without `agent_id` or `state`."""
         skills = data.get("skills")
-        more: dict[str, object] = {}
-        if not data.keys() <= _FIELDS:
-            more |= {name: it for name, it in data.items() if isinstance(name, str) and name not in _FIELDS}
-        state = _STATES.get(told := str(data["state"]))
-        if state is None:
-            more["state"], state = told, AgentState.BUSY
         return {
             "agent_id": str(data["agent_id"]),
             "role": str(data.get("role", "")),
             "skills": tuple(map(str, skills)) if isinstance(skills, (list, tuple)) else (),
             "node": str(data.get("node", "")),
+            "state": _STATES.get(str(data["state"]), AgentState.BUSY),
+            "queued": _integer(data.get("queued")),
+        }
+
+    @classmethod
+    def read(cls, data: Mapping[str, object]) -> dict[str, Any]:
+        """Return all fields of such an object."""
+        more = {name: it for name, it in data.items() if name not in _FIELDS and isinstance(name, str)}
+        if (told := str(data["state"])) not in _STATES:
+            more["state"] = told
+        return {
+            **cls.sought(data),
             "driver": str(data.get("driver", "")),
             "pane": str(data.get("pane", "")),
             "session": str(data.get("session", "")),
             "window": str(data.get("window", "")),
-            "state": state,
             "state_since_ms": _integer(data.get("state_since_ms")),
-            "queued": _integer(data.get("queued")),
             "last_seen_ms": _integer(data.get("last_seen_ms")),
             "current_task": str(data.get("current_task", "")),
             "state_source": str(data.get("state_source", "")),

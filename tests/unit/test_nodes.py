@@ -236,15 +236,23 @@ def test_who_has_not_changed_is_not_read_anew() -> None:
     assert same == [False, False, True, True, True]
 
 
-def test_rows_that_are_only_listed_are_not_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_that_are_looked_through_and_listed_are_not_opened(monkeypatch: pytest.MonkeyPatch) -> None:
     told = [agent("b", seen=3), agent("a"), replace(agent("p"), performance=Performance(messages=3))]
     view = read_blob("n", write_blob("n", told, now_ms=7), alive=True)
     assert view is not None
     with monkeypatch.context() as patch:
-        patch.setattr(AgentRecord, "read", lambda _: pytest.fail("a row was opened"))
+        patch.setattr(AgentRecord, "read", lambda *_: pytest.fail("a row was opened"))
         found = find([view], Query(), Gathered())
         page, following = page_of(found, after="a", limit=1)
         assert ([record.agent_id for record in page], following) == (["b"], "b")
+        busy = replace(told[0], state=AgentState.BUSY, role="r", skills=("sql",))
+        other = read_blob("n", write_blob("n", [busy, *told[1:]], now_ms=8), alive=True, before=view.agents)
+        assert other is not None
+        for query, names in (
+            (Query(role="r"), "b"), (Query(skills=("sql",)), "b"), (Query(node="n"), "abp"),
+            (Query(free=True), "ap"), (Query(state="busy"), "b"),
+        ):  # fmt: skip
+            assert "".join(record.agent_id for record in find([other], query)) == names
         same = read_blob("n", write_blob("n", told, now_ms=8), alive=True, before=view.agents)
         assert same is not None
         assert [x is y for x, y in zip(view.agents, same.agents, strict=True)] == [True] * 3
