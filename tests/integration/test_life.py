@@ -155,6 +155,14 @@ def test_a_tmux_server_is_started_when_there_is_none(tmp_path: Path) -> None:
 # Bad input ------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="module")
+def refusing() -> Iterator[TestNode]:
+    """A node with the agent `taken`, which is to start no other one."""
+    with node(env=QUICK) as made:
+        made.register("taken", made.tmux.open("cat"))
+        yield made
+
+
 @pytest.mark.parametrize(
     ("wrong", "sentence", "cure"),
     [
@@ -180,25 +188,23 @@ def test_a_tmux_server_is_started_when_there_is_none(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_started_is_one_sentence_and_leaves_nothing(
-    quick: TestNode, tmp_path: Path, wrong: dict[str, Any], sentence: str, cure: str
+    refusing: TestNode, tmp_path: Path, wrong: dict[str, Any], sentence: str, cure: str
 ) -> None:
-    pane = quick.tmux.open("cat")
-    quick.register("taken", pane)
-    before = windows(quick)
+    before = windows(refusing)
     good: dict[str, Any] = {
         "role": "worker",
         "agent_id": "worker-1",
         "driver": "claude",
-        "command": command(quick, tmp_path / "log"),
+        "command": command(refusing, tmp_path / "log"),
         "cwd": str(tmp_path),
     }
     args = {key: value for key, value in {**good, **wrong}.items() if value is not None}
     with pytest.raises(NovaError) as caught:
-        quick.call("spawn", args)
+        refusing.call("spawn", args)
     assert sentence in caught.value.message
     assert cure in caught.value.hint
-    assert windows(quick) == before
-    assert [agent["agent_id"] for agent in quick.call("agents")] == ["taken"]
+    assert windows(refusing) == before
+    assert [agent["agent_id"] for agent in refusing.call("agents")] == ["taken"]
 
 
 def test_what_cannot_be_started_is_refused_without_being_tried_too(quick: TestNode) -> None:

@@ -321,7 +321,7 @@ def test_an_agent_of_lines_looks_idle_while_it_works_and_is_not_reminded(tmp_pat
         pane = made.tmux.open_program("rawlog.py", [str(log)])
         made.tmux.wait_for(pane, "READY")
         made.register("lines", pane)
-        task = add(made, "nothing comes of it", deadline_s=8)
+        task = add(made, "nothing comes of it", deadline_s=3)
         reaches(made, task, "assigned")
         until(lambda: shown(made, task)["steps"][-1]["what"] != "assigned", 45, "the deadline")
         assert "reminded" not in {step["what"] for step in shown(made, task)["steps"]}
