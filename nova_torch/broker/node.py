@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 from nova_torch.broker import scripts
@@ -74,6 +75,8 @@ class Nodes(Part):
         super().__init__(link, keys)
         self._blobs: dict[str, bytes | None] = {}
         """What each node told last, as far as it was read."""
+        self._leases: dict[str, NodeLease] = {}
+        """Each node at the last look: most of them have not beaten since."""
         self._log_at = ""
         """The last entry of the log that was seen."""
         self._turn = 0
@@ -157,9 +160,9 @@ class Nodes(Part):
         self._link.refused(flat, ordered, *got)
         now_ms = int(seconds) * 1000 + int(micros) // 1000
         ends = {
-            name: int(min(float(end), FOREVER_MS))
-            for name, end in ((_text(raw), end) for raw, end in zip(flat[::2], flat[1::2], strict=True))
-            if is_name(name) and float(end) > 0
+            name: int(min(end, FOREVER_MS))
+            for raw, score in zip(flat[::2], flat[1::2], strict=True)
+            if (name := _name(raw)) and (end := float(score)) > 0
         }
         self._blobs |= dict(zip(again, got[0], strict=True)) if again else {}
         read = sorted(self._news(told) & ends.keys() | ends.keys() - self._blobs.keys())
@@ -168,17 +171,21 @@ class Nodes(Part):
             self._blobs |= dict(zip(read, found, strict=True))
         self._blobs = {name: self._blobs[name] for name in ends}
         orders = {_text(name): order for name, order in zip(ordered[::2], ordered[1::2], strict=True)}
-        return [
-            NodeLease(
-                node=name,
-                expires_ms=end,
-                alive=end > now_ms,
-                blob=self._blobs[name] or b"",
-                silent_ms=max(0, now_ms - end),
-                order=orders.get(name, b""),
-            )
-            for name, end in sorted(ends.items())
-        ]
+        before, self._leases = self._leases, {}
+        for name, end in sorted(ends.items()):
+            alive, blob, order = end > now_ms, self._blobs[name] or b"", orders.get(name, b"")
+            same, known = (end, alive, blob, order), before.get(name)
+            if known is None or (known.expires_ms, known.alive, known.blob, known.order) != same or not alive:
+                known = NodeLease(
+                    node=name,
+                    expires_ms=end,
+                    alive=alive,
+                    blob=blob,
+                    silent_ms=max(0, now_ms - end),
+                    order=order,
+                )
+            self._leases[name] = known
+        return [*self._leases.values()]
 
     def _some(self, share: int) -> list[str]:
         """Return one of `share` parts of the known nodes, each call another one."""
@@ -290,6 +297,13 @@ class Nodes(Part):
         """Return keys and words of the script that deletes mail."""
         keys = self._keys.node(node)
         return (keys.epoch, keys.mail), epoch, *entry_ids
+
+
+@lru_cache(maxsize=4096)
+def _name(raw: bytes) -> str:
+    """Return the name of a node; empty when it can be none's."""
+    name = _text(raw)
+    return name if is_name(name) else ""
 
 
 def _text(raw: bytes) -> str:

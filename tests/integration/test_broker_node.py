@@ -53,6 +53,22 @@ def test_a_beat_makes_a_node_alive_until_its_lease_is_over(site: Site) -> None:
     run(scenario())
 
 
+def test_a_node_that_has_not_beaten_since_the_last_look_is_the_very_same(site: Site) -> None:
+    async def scenario() -> None:
+        async with await site.connect() as broker:
+            for node, ttl_s in (("away", -1), ("one", 20), ("two", 20)):
+                await broker.beat(node, 1, b"first", ttl_s=ttl_s)
+            before = await broker.nodes()
+            await broker.beat("two", 1, b"second", ttl_s=20)
+            after = await broker.nodes()
+            assert [now is then for now, then in zip(after, before, strict=True)] == [False, True, False]
+            assert [lease.blob for lease in after] == [b"first", b"first", b"second"]
+            await broker.beat("one", 1, b"first", ttl_s=-1)
+            assert [lease.alive for lease in await broker.nodes()] == [False, False, True]
+
+    run(scenario())
+
+
 def test_a_node_silent_for_more_than_a_day_is_forgotten(site: Site) -> None:
     async def scenario() -> None:
         async with await site.connect() as broker:
