@@ -52,7 +52,8 @@ class Agent(Condition):
         if self.pane_key != before:
             self.their_keys = TheirKeys()
         if facts is not None:
-            self.their_keys = self.their_keys.saw(facts.nova_keys, self.clock())
+            cursor = facts.cursor_x, facts.cursor_y
+            self.their_keys = self.their_keys.saw(facts.nova_keys, cursor, self.clock())
         if self.pane_key != before or (was_present and not self.present) or another:
             self.started = self.working = self.compacting = self.was_ready = self.told_prompt = False
             self.hooked = self.asking_since = self.prompt_since = self.sight = None

@@ -148,6 +148,21 @@ def test_the_hook_stays_while_another_daemon_is_there(tmux: PrivateTmux) -> None
     assert pid_of(tmux) == server
 
 
+def test_keys_that_are_drawn_late_are_waited_for(tmp_path: Path) -> None:
+    with node() as running:
+        options = {"program": "faulty_tui.py", "arguments": ("--fault", "slow")}
+        agent = tui(running, tmp_path, "slow", hooks=True, **options)  # type: ignore[arg-type]
+        agent.draft("theirs")
+        message = running.send(agent.name, "ours, a moment later")["id"]
+        agent.wait_for("theirs")
+        running.wait_state(message, "held")
+        agent.press("Enter")
+        running.wait_state(message, "acknowledged")
+        hops = running.call("trace", {"id": message})["hops"]
+        assert sum(hop["state"] == "typed" for hop in hops) == 1  # it was not beside theirs
+        assert agent.prompts() == ["theirs", "ours, a moment later"]
+
+
 def test_keys_without_end_that_draw_nothing_keep_no_message(tmp_path: Path) -> None:
     with node() as running:
         agent = tui(running, tmp_path, "redrawn", hooks=True)

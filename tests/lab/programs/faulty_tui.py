@@ -5,6 +5,7 @@
 after it has read the paste. `fuse`: half of the paste goes in at once, as one prompt with somebody else's words.
 `sent`: what is in the box goes in right before the first Home, as if somebody's Enter had come first.
 `sends`: it goes in right behind the first End, as if one had come at once.
+`slow`: it has read what somebody types, and draws it half a second later, each time, from the start.
 `linger`: what the first Enter after it sends is drawn in the box for a while longer, as Claude draws it.
 """
 
@@ -19,12 +20,13 @@ if __name__ == "__main__":  # started as a script: its neighbours are found from
     sys.path[0] = str(Path(__file__).resolve().parents[3])
 
 from tests.lab.programs import agent_tui
-from tests.lab.programs.tui_keys import Event, Key, Paste
+from tests.lab.programs.tui_keys import Event, Key, Paste, Typed
 from tests.lab.programs.tui_model import Agent, Happened
 
-FAULTS = {"dialog", "enter", "exit", "drop", "drop-all", "late", "fuse", "linger", "sent", "sends"}
+FAULTS = {"dialog", "enter", "exit", "drop", "drop-all", "late", "fuse", "linger", "sent", "sends", "slow"}
 AT_KEY = {"enter": "enter", "linger": "enter", "sent": "home", "sends": "end"}
 LATE_S = 4.0
+SLOW_S = 0.5
 LINGER_S = 3.0
 
 
@@ -38,6 +40,10 @@ class FaultyAgent(Agent):
 
     def handle(self, event: Event, now: float) -> list[Happened]:
         """Take one input event, or fail at it."""
+        if self.fault == "slow":
+            if isinstance(event, Typed):
+                time.sleep(SLOW_S)
+            return Agent.handle(self, event, time.monotonic())
         self.pasted = self.pasted or isinstance(event, Paste)
         fault = self.fault
         if (
