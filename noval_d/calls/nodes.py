@@ -73,7 +73,7 @@ class NodeCalls(Base):
         broker = self._broker_for(name)
         if broker is None:
             if not force:
-                _refuse_last(await self._fleet_views(), name)
+                refuse_last(await self._fleet_views(), name)
             await self._node.draining.set(drain)
             return
         order = sealed_order(drain_order(drain), name, self._node.guard.seals)
@@ -87,7 +87,7 @@ class NodeCalls(Base):
             if not seen:  # the registry could not be read, or is just filling again
                 raise Conflict(f"node {name} is not in the registry just now.", "Try again.")
             self._living(seen[0], "drain")  # its lease may be over by now
-            _refuse_last(views, name)
+            refuse_last(views, name)
             given = await broker.order_drain(name, order, drains)
         if not given:
             raise Conflict("other nodes are drained all the time.", "Try again.")
@@ -175,9 +175,14 @@ class NodeCalls(Base):
             await self._node.draining.obey()
 
 
-def _refuse_last(views: list[NodeView], name: str) -> None:
-    """Raise Conflict when a role would have no node left that takes anything new; one that drains may drain."""
-    if any(view.node == name and view.state is NodeState.DRAINING for view in views):
+def refuse_last(views: list[NodeView], name: str) -> None:
+    """Raise Conflict when a role would have no node left that takes anything new.
+
+    One that drains may drain, unless it is about to take again: others may be drained because it does.
+    """
+    if any(
+        view.node == name and view.state is NodeState.DRAINING and view.order != "resume" for view in views
+    ):
         return
     if roles := _alone(views, name):
         raise Conflict(

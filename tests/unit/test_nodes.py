@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from contextlib import nullcontext
 from dataclasses import replace
 
 import msgpack
@@ -11,12 +12,13 @@ import pytest
 
 from nova_torch.blobs import Reader, essence, read_blob, write_blob
 from nova_torch.broker import NodeLease
-from nova_torch.errors import ConfigInvalid
+from nova_torch.errors import ConfigInvalid, Conflict
 from nova_torch.fleet import Gathered, NodeView, everybody
 from nova_torch.nodes import DOWN_MS, Drain, Load, NodeCard, check_labels, last_of, pace, state_of
 from nova_torch.performance import Performance
 from nova_torch.registry import Query, find, page_of
 from nova_torch.values import AgentId, AgentRecord, AgentState, NodeId
+from noval_d.calls.nodes import refuse_last
 from noval_d.fleet.others import read_order, write_order
 from noval_d.fleet.saying import Saying
 
@@ -50,6 +52,23 @@ def test_a_node_that_is_ordered_to_drain_takes_nothing_new_before_it_has_heard_o
     assert NodeView(node="n", alive=True, order="resume").takes
     assert NodeView(node="n", alive=True, card=NodeCard(max_agents=3), agents=(agent("a"),)).free == 2
     assert NodeView(node="n", alive=True).free is None
+
+
+@pytest.mark.parametrize(
+    ("order", "drains", "refused"),
+    [("", True, False), ("drain", False, False), ("resume", True, True), ("", False, True)],
+)
+def test_the_last_that_takes_anything_new_may_drain_only_if_it_drains_for_good(
+    order: str, drains: bool, refused: bool
+) -> None:
+    worker = replace(agent("w"), role="worker")
+    leaves = NodeCard(drain=Drain(since_ms=1))
+    here = NodeView(
+        node="here", alive=True, order=order, card=leaves if drains else NodeCard(), agents=(worker,)
+    )
+    other = NodeView(node="other", alive=True, card=leaves, agents=(worker,))
+    with pytest.raises(Conflict, match="last") if refused else nullcontext():
+        refuse_last([here, other], "here")
 
 
 def test_beats_are_as_configured_up_to_three_hundred_nodes_and_then_slower() -> None:
