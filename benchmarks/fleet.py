@@ -21,6 +21,7 @@ from typing import Any
 
 import psutil
 
+from benchmarks.cores import watch, work_s
 from benchmarks.curve import draw
 from benchmarks.figures import as_text, ms, percentile
 from benchmarks.fleet_load import BODY, node_name
@@ -122,6 +123,7 @@ class Fleet:
         """Measure what the fleet costs while nothing is sent: beats, and what else goes by the clock."""
         await asyncio.sleep(CALM_S)
         found = self.found
+        found.least_work_s = min(work_s() for _ in range(9))
         found.broker_idle, found.load_idle, _ = await self._used(asyncio.sleep(seconds))
 
     async def loaded(self, seconds: float) -> None:
@@ -133,9 +135,11 @@ class Fleet:
         found.warm_at = time.monotonic()
         sending = asyncio.create_task(self._send(seconds))
         asking = asyncio.create_task(self._ask())
+        pacing = asyncio.create_task(watch(found.paces))
         found.broker_loaded, found.load_loaded, found.machine_loaded = await self._used(sending)
-        asking.cancel()
-        await asyncio.gather(asking, return_exceptions=True)
+        for task in (asking, pacing):
+            task.cancel()
+        await asyncio.gather(asking, pacing, return_exceptions=True)
         found.late_p99_s = max(one["late_p99_s"] for one in sending.result())
         found.broker_mb = psutil.Process(self._pid).memory_info().rss / 1e6
         left = await asyncio.gather(*(one.ask("settled", timeout_s=SETTLE_S) for one in self._processes))
@@ -166,6 +170,8 @@ class Fleet:
                     found.accepting.append(at - one["offered"][message])
                 if times:
                     (found.to_recorder if warm else found.at_first).append(min(times) - at)
+                    if warm:
+                        found.sent_at.append(one["offered"][message])
 
     async def gone(self, url: str) -> None:
         """Start one more node in a process of its own, kill it, and see when nodes everywhere know."""

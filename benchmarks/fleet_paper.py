@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from benchmarks.cores import WHOLE, Pace, while_whole
 from benchmarks.curve import Line
 from benchmarks.figures import Report, as_markdown, median, ms, percentile
 from benchmarks.machine import load
@@ -33,6 +34,12 @@ class Found:
     at_first: list[float] = field(default_factory=list)
     first_page_s: float = 0.0
     to_recorder: list[float] = field(default_factory=list)
+    sent_at: list[float] = field(default_factory=list)
+    """When each of those was offered (monotonic)."""
+    paces: list[Pace] = field(default_factory=list)
+    """How fast the cores were meanwhile."""
+    least_work_s: float = 0.0
+    """The least that the same work took before, with nothing beside it."""
     accepting: list[float] = field(default_factory=list)
     pages: list[float] = field(default_factory=list)
     wholes: list[float] = field(default_factory=list)
@@ -117,8 +124,21 @@ def reports(curve: Sequence[Found]) -> list[Report]:
     hold(f"{last.sent} messages", told, "each once", once)
     hold("the broker's memory for each agent", f"{last.agent_bytes / 1000:.1f} kB", "", None)
     hold("the same for a message of 80 letters that waits", f"{last.message_bytes / 1000:.2f} kB", "", None)
+    if last.paces:
+        least, took = last.least_work_s * 1000, [took * 1000 for _, took in last.paces]
+        timed = zip(last.sent_at, last.to_recorder, strict=True)
+        share, fast = while_whole(last.paces, min(least, *took) / 1000, timed)
+        beside = f"{least:.1f}; {min(took):.1f} to {max(took):.1f}, median {median(took):.1f}"
+        hold("a fixed piece of work, ms of CPU: before; meanwhile", beside, "", None)
+        if fast:
+            what = f"accepted to the recorder, p99, while it took less than {WHOLE:g} times its least"
+            hold(what, f"{ms(percentile(fast, 0.99))} ms ({share:.0%} of the time)", "", None)
     hold("the load came late, p99", f"{ms(last.late_p99_s)} ms", "", None)
     hold("all nodes started and had claimed", f"{last.start_s:.1f} s", "", None)
+    judged.notes.append(
+        "The fixed piece of work is a loop of Python. It takes longer while others have a part of these cores or of"
+        " their caches: the load itself, and on a shared host its other guests, of which nothing else here tells."
+    )
     judged.notes.append(f"Load of the machine (1, 5, 15 minutes) at the end: {load()}.")
     return [table, judged]
 

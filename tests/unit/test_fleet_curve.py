@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from xml.etree import ElementTree as ET
 
+from benchmarks.cores import while_whole
 from benchmarks.curve import Line, draw
 from benchmarks.fleet_paper import HEADING, Found, kept_apart, lines, reports, written
 
@@ -49,3 +50,20 @@ def test_a_lost_message_misses_its_target() -> None:
     one.lost = 1
     _, judged = reports([one])
     assert [row.target for row in judged.rows if row.met is False] == ["each once"]
+
+
+def test_what_was_sent_while_a_core_was_whole_is_told_apart() -> None:
+    paces = [(10.0, 0.002), (11.0, 0.004), (12.0, 0.0024), (13.0, 0.0026)]
+    times = [(9.9, 1.0), (10.5, 2.0), (11.0, 3.0), (11.9, 4.0), (12.0, 5.0), (13.5, 6.0)]
+    assert while_whole(paces, 0.002, times) == (0.5, [1.0, 2.0, 5.0])
+    assert while_whole([], 0.002, times) == (0.0, [])
+
+
+def test_how_fast_the_cores_were_is_told_and_judges_nothing() -> None:
+    one = found(300, 0.06)
+    one.sent_at, one.paces, one.least_work_s = [10.1, 11.1], [(10.0, 0.002), (11.0, 0.004)], 0.002
+    plain, told = (reports([each])[1] for each in (found(300, 0.06), one))
+    added = [row for row in told.rows if row.what not in {row.what for row in plain.rows}]
+    assert [(row.values, row.met) for row in added] == [
+        (("2.0; 2.0 to 4.0, median 2.0",), None), (("30.0 ms (50% of the time)",), None),
+    ]  # fmt: skip
