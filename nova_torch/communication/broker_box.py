@@ -58,6 +58,8 @@ T = TypeVar("T")
 
 ANSWERS_KEPT_S = 24 * 3600
 SILENT_S = 60.0  # as a daemon's outbox: without any receipt for this long it is sent again
+TWIN_S = 1.0
+"""So soon at first, then ever later, when it lay there already: receipts go to whoever put it there before."""
 BLOCK_S = 2.0
 KEPT = 1000  # messages of which this process knows more than the broker does
 BUSY_BLOCK_S = 0.05
@@ -69,6 +71,8 @@ RETRY_S = (0.1, 0.3, 1.0)
 class _Posted:
     receipt: Receipt
     item: Enqueue
+    twin: bool
+    """Whether it came into its mailbox another way as well, with the same id, and before."""
 
 
 class BrokerBox:
@@ -189,7 +193,7 @@ class BrokerBox:
         receipt = first_receipt(sent, NodeId(answer.owner_node or ""), now_ms=self._clock_ms())
         known = self._posted.get(message.id)
         if known is None:
-            self._posted[message.id] = _Posted(receipt, item)
+            self._posted[message.id] = _Posted(receipt, item, answer.duplicate)
             hop = own_hop(message.id, place.node, self._clock_ms())
             await self._broker.post(
                 place.node, [encode_hop(hop, self._keyring.sign_receipt(hop, place.node))]
@@ -203,6 +207,7 @@ class BrokerBox:
         receipt = posted.receipt if posted is not None else None
         told: Receipt | None = None
         seen, heard_at = 0, self._now()
+        silent_s = TWIN_S if posted is not None and posted.twin else SILENT_S
         self._waiting += 1
         try:
             hops = await self._patient(message_id, lambda: self._more(bag, seen, 0.001))
@@ -220,9 +225,9 @@ class BrokerBox:
                     yield receipt
                 if is_over(receipt, replied=replied):
                     return
-                if posted is not None and not receipt.delivered and self._now() - heard_at > SILENT_S:
+                if posted is not None and not receipt.delivered and self._now() - heard_at > silent_s:
                     await self._patient(message_id, partial(self._broker.enqueue, [posted.item]))
-                    heard_at = self._now()
+                    heard_at, silent_s = self._now(), min(2 * silent_s, SILENT_S)
                 hops = await self._wait(receipt, bag, seen, replied=replied)
         finally:
             self._waiting -= 1

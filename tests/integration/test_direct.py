@@ -166,6 +166,26 @@ def test_sent_on_both_ways_at_the_same_moment_it_is_typed_once_and_both_know(sit
     run(both_ways(), 60)
 
 
+def test_sent_without_the_daemon_behind_the_same_with_it_is_told_of_too(site: Office) -> None:
+    async def both_ways() -> None:
+        async with (
+            AsyncNovaOrchestrator(socket=site.node.socket) as through,
+            AsyncNovaOrchestrator(socket=NOWHERE, broker=site.broker) as past,
+        ):
+            message = new_ulid()
+            site.node.call("pause", {"agent_id": "agent_123"})
+            await through.send_message("agent_123", "first with it", message_id=message)
+            await asyncio.to_thread(site.node.wait_state, message, "held")
+            await past.send_message("agent_123", "first with it", message_id=message)
+            told = past.follow(message, "submitted")
+            assert (await anext(told)).state == "queued"
+            site.node.call("resume", {"agent_id": "agent_123"})
+            assert [receipt.delivered async for receipt in told][-1]
+            assert site.typed("first with it\r") == 1
+
+    run(both_ways(), 60)
+
+
 def test_agents_are_found_in_the_registry_of_the_broker(site: Office) -> None:
     registry = AgentRegistry(socket=NOWHERE, broker=site.broker)
     until(
