@@ -359,6 +359,7 @@ class Outbox:
                 self._tell(hop, agent)
             if hop.final:
                 self._agents.pop(hop.message, None)
+                self._fresh.pop(hop.message, None)
                 self._perhaps_open.discard(hop.message)
 
     def receipt(self, message: MessageId) -> Receipt:

@@ -113,3 +113,18 @@ def test_what_was_just_accepted_is_sent_as_it_would_be_read(tmp_path: Path) -> N
         await store.close()
 
     run(scenario())
+
+
+def test_what_is_final_before_it_was_sent_is_not_kept(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        store = Store(str(tmp_path / "state.db"))
+        await store.open()
+        outbox, given = Outbox(store, NODE, lambda: 1), message()
+        await outbox.accept(given, AgentId("raw"))
+        await outbox.apply([hop(given.id, State.FAILED, final=True)])
+        (found,) = outbox.recent("raw", 9)
+        assert found.message == given
+        assert found.message is not given  # what was written is read
+        await store.close()
+
+    run(scenario())
