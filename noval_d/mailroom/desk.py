@@ -158,7 +158,8 @@ class Desk:
 
     async def _record(self, item: Item, state: State, reason: str, final: bool, *extra: Statement) -> None:
         message = item.message
-        await self._write(message, self._hop(message, state, reason, final), extra)
+        kept = item.written and item.phase in (Phase.TYPING, Phase.ENTERED)
+        await self._write(message, self._hop(message, state, reason, final), extra, kept=kept)
 
     def _hop(self, message: Message, state: State, reason: str, final: bool) -> Hop:
         return Hop(
@@ -170,18 +171,23 @@ class Desk:
             final=final,
         )
 
-    async def _write(self, message: Message, hop: Hop, extra: tuple[Statement, ...]) -> None:
+    async def _write(
+        self, message: Message, hop: Hop, extra: tuple[Statement, ...], *, kept: bool = False
+    ) -> None:
         """Write `extra` and tell the sender `hop`: one transaction when both are in this node's file.
 
         A message from elsewhere may be in this outbox too: a program sent it to the broker while no daemon ran, and
         with the same id again when one did, perhaps at this moment.
+
+        What `kept` says is durable already: that it was being typed. What became of it goes to its sender, who keeps
+        it; here a crash of the machine, which ends the pane too, may take it back: it is `unconfirmed` here then.
         """
         if message.origin == self._node or self._outbox.open(message.id):
             await self._outbox.apply([hop], *extra)
         else:
             accepted = self._outbox.accepted
             if extra:
-                await self._store.write(*extra)
+                await (self._store.note if kept else self._store.write)(*extra)
             if self._outbox.accepted != accepted and self._outbox.open(message.id):
                 await self._outbox.apply([hop])
         if message.origin != self._node:
