@@ -183,9 +183,10 @@ class Condition:
         else:
             self.standing, self.state_since_ms = now, self.clock_ms()
             self.tell(Transition(before=before.state, now=now))
-        self._attend()
+        self.recount()
 
-    def _attend(self) -> None:
+    def recount(self) -> None:
+        """Note, and tell, whether it needs a person: in its state, and with what is in hand for it now."""
         before, self.attention = self.attention, attention(self.standing, self.waiting())
         if self.attention != before:
             self.attention_since_ms = self.clock_ms()

@@ -136,7 +136,7 @@ class Worker:
             self._waiting.append(item)
         self._takes_back = self._takes_back or TAKES_BACK in item.message.headers
         self.agent.wake.set()
-        self.agent.restate()
+        self.agent.recount()
 
     def take_all(self) -> list[Item]:
         """Give back every message that was not typed (the agent is unregistered, or another node's)."""
@@ -408,4 +408,4 @@ class Worker:
         self._pop(item)
         self._known.pop(item.message.id, None)
         self.roomy.set()
-        self.agent.restate()
+        self.agent.recount()

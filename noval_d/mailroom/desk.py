@@ -33,6 +33,7 @@ class Desk:
         self,
         store: Store,
         outbox: Outbox,
+        ledger: Ledger,
         node: NodeId,
         clock_ms: Callable[[], int],
         post: Post,
@@ -42,6 +43,7 @@ class Desk:
     ) -> None:
         self._store = store
         self._outbox = outbox
+        self._ledger = ledger
         self._node = node
         self._clock_ms = clock_ms
         self._post = post
@@ -97,7 +99,7 @@ class Desk:
             notes = [Ledger.typing(message.id, item.attempt, pane, now_ms)]
         else:
             envelope = encode_message(message)
-            notes = [Ledger.first_typing(message, item.agent, envelope, item.attempt, pane, now_ms)]
+            notes = [self._ledger.first_typing(message, item.agent, envelope, item.attempt, pane, now_ms)]
             if message.wants_answer:
                 notes.append(Records.asked(message, item.agent, now_ms))
         if from_machine(message):
@@ -152,7 +154,7 @@ class Desk:
         if item.written:
             return ()
         now_ms = self._clock_ms()
-        row = Ledger.received(item.message, item.agent, encode_message(item.message), now_ms)
+        row = self._ledger.received(item.message, item.agent, encode_message(item.message), now_ms)
         asked = Records.asked(item.message, item.agent, now_ms)
         return (row, asked) if item.message.wants_answer else (row,)
 

@@ -63,11 +63,20 @@ class Ledger:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._newest = ""
+        """No message here has a later id than this one; empty: not looked yet."""
 
     def find(self, message: MessageId) -> Entry | None:
         """Return what is known of a message, or None."""
+        if message > self._latest():
+            return None  # so it is with most: nobody has to look
         rows = self._store.read(f"SELECT {_COLUMNS} FROM ledger WHERE id = ?", (message,))
         return _entry(rows[0]) if rows else None
+
+    def _latest(self) -> str:
+        if not self._newest:
+            self._newest = self._store.read("SELECT COALESCE(MAX(id), '0') AS newest FROM ledger")[0]["newest"]
+        return self._newest
 
     def unsettled(self) -> list[Entry]:
         """Return every message that is not settled, in the order they were received."""
@@ -112,9 +121,9 @@ class Ledger:
         """Take an undelivered message off the list; its id stays known, so that no repeat is typed."""
         return Statement("UPDATE ledger SET dropped = 1, updated_ms = ? WHERE id = ?", (now_ms, message))
 
-    @staticmethod
-    def received(message: Message, agent: AgentId, envelope: bytes, now_ms: int) -> Statement:
+    def received(self, message: Message, agent: AgentId, envelope: bytes, now_ms: int) -> Statement:
         """Note that the message is here; a message that is known already stays as it is."""
+        self._newest = max(self._latest(), message.id)
         return Statement(
             "INSERT INTO ledger (id, agent, message, phase, state, updated_ms) VALUES (?, ?, ?, 'received', ?, ?)"
             " ON CONFLICT (id) DO NOTHING",
@@ -129,11 +138,11 @@ class Ledger:
             (attempt, pane, now_ms, message),
         )
 
-    @staticmethod
     def first_typing(
-        message: Message, agent: AgentId, envelope: bytes, attempt: int, pane: str, now_ms: int
+        self, message: Message, agent: AgentId, envelope: bytes, attempt: int, pane: str, now_ms: int
     ) -> Statement:
         """Note `received` and `typing` at once."""
+        self._newest = max(self._latest(), message.id)
         return Statement(
             "INSERT INTO ledger (id, agent, message, phase, attempt, pane, state, updated_ms)"
             " VALUES (?, ?, ?, 'typing', ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE"

@@ -240,6 +240,7 @@ class Node:
         self.desk = Desk(
             self.store,
             self.outbox,
+            self.ledger,
             self.name,
             self.clock_ms,
             self.telling.receipt,

@@ -219,7 +219,7 @@ class Talk:
             final=True,
         )
         noted = (
-            Ledger.received(message, item.agent, encode_message(message), now_ms),
+            self._ledger.received(message, item.agent, encode_message(message), now_ms),
             Records.answered(question, message.id, now_ms),
         )
         if asked_at != self._node:

@@ -102,7 +102,7 @@ def test_the_list_of_the_undelivered_ends_with_the_newest(tmp_path: Path) -> Non
     async def scenario(store: Store, _outbox: Outbox, ledger: Ledger) -> None:
         for number in range(3):
             one = message(str(number))
-            received = Ledger.received(one, AGENT, encode_message(one), 1)
+            received = ledger.received(one, AGENT, encode_message(one), 1)
             await store.write(received, Ledger.settled(one.id, State.DEAD, "why", 3))
         assert [found.message.body for found, _ in ledger.undelivered(None, 2)] == ["1", "2"]
 
@@ -112,7 +112,7 @@ def test_the_list_of_the_undelivered_ends_with_the_newest(tmp_path: Path) -> Non
 def test_the_ledger_knows_how_far_each_message_got(tmp_path: Path) -> None:
     async def scenario(store: Store, _outbox: Outbox, ledger: Ledger) -> None:
         one = message()
-        received = Ledger.received(one, AGENT, encode_message(one), 1)
+        received = ledger.received(one, AGENT, encode_message(one), 1)
         await store.write(received, Ledger.typing(one.id, 0, "pane", 2))
         await store.write(received)  # a repeat
         (entry,) = ledger.unsettled()
@@ -176,7 +176,7 @@ def test_what_a_hook_proved_is_known_until_the_message_is_given_back_or_the_prom
             one = message()
             await store.note(Ledger.proven(one.id, "", 1))
             assert ledger.find(one.id) is None
-            await store.write(Ledger.first_typing(one, AGENT, encode_message(one), 0, "pane", 1))
+            await store.write(ledger.first_typing(one, AGENT, encode_message(one), 0, "pane", 1))
             assert not restored(ledger.unsettled()[0]).acknowledged
             await store.note(Ledger.proven(one.id, "beside", 2))
             (known,) = map(restored, ledger.unsettled())
@@ -186,5 +186,26 @@ def test_what_a_hook_proved_is_known_until_the_message_is_given_back_or_the_prom
             await store.write(Ledger.settled(one.id, State.SUBMITTED, "", 4))
             await store.note(Ledger.proven(one.id, "", 5))
             assert ledger.find(one.id).state is State.SUBMITTED  # type: ignore[union-attr]
+
+    within(tmp_path, scenario)
+
+
+def test_a_message_is_found_whatever_the_order_of_the_ids_and_whoever_wrote_it(tmp_path: Path) -> None:
+    """Of an id later than all it is not looked: it must be one that nobody has begun to write."""
+
+    async def scenario(store: Store, _outbox: Outbox, ledger: Ledger) -> None:
+        first, second, third, fourth = (message(str(number)) for number in range(4))
+        begun = store.begin(ledger.first_typing(third, AGENT, encode_message(third), 0, "pane", 1))
+        assert ledger.find(first.id) is None  # looked for the first time while that is being written
+        await begun
+        await store.write(ledger.received(second, AGENT, encode_message(second), 1))
+        assert [ledger.find(one.id) is not None for one in (first, second, third, fourth)] == [
+            False, True, True, False,
+        ]  # fmt: skip
+        await store.write(ledger.received(fourth, AGENT, encode_message(fourth), 1))
+        later = Ledger(store)
+        assert later.find(fourth.id) is not None
+        assert later.find(fourth.id) == ledger.find(fourth.id)
+        assert later.find(first.id) is None
 
     within(tmp_path, scenario)
