@@ -181,8 +181,8 @@ class Desk:
         A message from elsewhere may be in this outbox too: a program sent it to the broker while no daemon ran, and
         with the same id again when one did, perhaps at this moment.
 
-        What `kept` says is durable already: that it was being typed. What became of it goes to its sender, who keeps
-        it; here a crash of the machine, which ends the pane too, may take it back: it is `unconfirmed` here then.
+        With `kept` it is durable already that it was being typed. What became of it goes to its sender, who keeps
+        it; here a crash of the machine, which ends the pane too, may take it back: then it is `unconfirmed` here.
         """
         if message.origin == self._node or self._outbox.open(message.id):
             await self._outbox.apply([hop], *extra)

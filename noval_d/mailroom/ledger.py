@@ -75,7 +75,8 @@ class Ledger:
 
     def _latest(self) -> str:
         if not self._newest:
-            self._newest = self._store.read("SELECT COALESCE(MAX(id), '0') AS newest FROM ledger")[0]["newest"]
+            rows = self._store.read("SELECT COALESCE(MAX(id), '0') AS newest FROM ledger")
+            self._newest = rows[0]["newest"]
         return self._newest
 
     def unsettled(self) -> list[Entry]:
