@@ -18,6 +18,7 @@ from noval_d.mailroom.outbox import Outbox
 from noval_d.mailroom.outgoing import Outgoing
 from noval_d.mailroom.seals import Seals
 from noval_d.node.link import BrokerLink
+from noval_d.node.pulse import idle
 from noval_d.talk.pigeonhole import Hand
 
 log = logging.getLogger("nova.outbox")
@@ -74,9 +75,12 @@ class Dispatch:
         self._earlier = self._outbox.newest()
         looked_ms = 0
         while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(TICK_S):
-                    await self._outbox.grew.wait()
+            if self._outbox.quiet:
+                await idle(self._outbox.grew.wait)
+            else:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(TICK_S):
+                        await self._outbox.grew.wait()
             grew = self._outbox.grew.is_set()
             self._outbox.grew.clear()
             try:

@@ -64,7 +64,7 @@ class Outbox:
         self._held_back: set[MessageId] = set()
         """Accepted messages that are not to be sent yet; after a crash nothing is held back."""
         self.grew = asyncio.Event()
-        """Set whenever something new waits to be sent."""
+        """Set whenever something waits to be sent, or is open again."""
 
     def listen(self, listener: Callable[[Hop, AgentId], None]) -> None:
         """Call `listener` with every hop once it is durable."""
@@ -118,6 +118,7 @@ class Outbox:
         finally:
             if first:
                 self._accepting.discard(message.id)
+            self.grew.set()  # whoever gave up waiting may have had it written
         failpoint("accept.after")
         self.accepted += 1
         if first:
@@ -129,7 +130,6 @@ class Outbox:
             kept = self._store.read("SELECT message FROM outbox WHERE id = ?", (message.id,))
             receipt = self._known(message, bytes(kept[0]["message"]))
         self._tell(hop, agent)
-        self.grew.set()
         return receipt
 
     def unsent(self, limit: int, *, skip: Iterable[AgentId] = (), after: int = 0) -> list[Outgoing]:
@@ -194,19 +194,25 @@ class Outbox:
         """Return every message that is not final, and whom it is for."""
         return [(out.message, out.agent) for out in self._rows("final = 0 ORDER BY seq", ())]
 
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing is open until `grew` is set."""
+        return self._counted and not self._perhaps_open
+
     def any_open(self) -> bool:
         """Tell whether any message is not final."""
-        if self._counted and not self._perhaps_open:
-            return False
-        return bool(self._store.read("SELECT 1 FROM outbox WHERE final = 0 LIMIT 1"))
+        self._count()
+        return not self.quiet and bool(self._store.read("SELECT 1 FROM outbox WHERE final = 0 LIMIT 1"))
+
+    def _count(self) -> None:
+        if not self._counted:
+            found = self._store.read("SELECT id FROM outbox WHERE final = 0")
+            self._perhaps_open.update(row["id"] for row in found)
+            self._counted = True
 
     def open(self, message: MessageId) -> bool:
         """Tell whether a message was sent from here and is not final."""
-        if not self._counted:
-            self._counted = True
-            self._perhaps_open.update(
-                row["id"] for row in self._store.read("SELECT id FROM outbox WHERE final = 0")
-            )
+        self._count()
         if message not in self._perhaps_open:
             return False
         return bool(self._store.read("SELECT 1 FROM outbox WHERE id = ? AND final = 0", (message,)))
@@ -306,8 +312,9 @@ class Outbox:
         told = list(hops)
         last = {hop.message: n for n, hop in enumerate(told)}
         for n, hop in enumerate(told):
-            if hop.state in _LEAVES_FINAL:
+            if hop.state in _LEAVES_FINAL and not hop.final and hop.message not in self._perhaps_open:
                 self._perhaps_open.add(hop.message)
+                self.grew.set()
             if n != last[hop.message] and hop.state in PASSING and not hop.final:
                 made.append(row(hop))  # the next one writes every column, on the same condition
                 continue
