@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from redis import exceptions as redis_errors
@@ -38,6 +39,8 @@ GIVE_UP_S = 1.0
 FAILURES = (redis_errors.RedisError, OSError, RuntimeError)
 """What redis-py and the event loops raise for a connection."""
 
+_Turn = list[tuple[Command, asyncio.Future[Any]]]
+
 
 class Link:
     """The connections to one broker: to each of its shards. Make it with `open`; a failure is BrokerUnavailable."""
@@ -47,15 +50,12 @@ class Link:
         self.timeout_s = timeout_s
         self._tls = tls_context(address.login) if address.scheme == "rediss" else None
         self._ways = Ways(address, shards, self._tls, timeout_s)
-        self._flights: dict[str, asyncio.Task[Any]] = {}
-        self._turn: list[tuple[Command, asyncio.Future[Any]]] = []
+        self._flights: dict[str, asyncio.Future[list[Any]]] = {}
+        self._turn: _Turn = []
         """What is asked for in this turn of the event loop, to go in one write."""
-        self._turns: set[asyncio.Task[None]] = set()
-        self._under_way: set[asyncio.Timeout] = set()
-        """The limits of the commands that wait for their replies, but for those of open connections."""
-        self._at_once = 0
-        """How many commands wait for the replies of open connections."""
-        self._quiet = asyncio.Event()
+        self._turns: set[asyncio.Future[list[Any]]] = set()
+        self._spread: set[asyncio.Timeout] = set()
+        """The limits of what is asked of several shards, one after the other."""
         self._closed = False
         self.on_unfit: Callable[[], None] = lambda: None
         """Called whenever a key turns out to be of another type than it must be."""
@@ -141,33 +141,51 @@ class Link:
         """Run one script and return its words."""
         by_sha = self.by_sha(script, keys, *args)
         (reply,) = await self._exchange([by_sha])
-        if isinstance(reply, redis_errors.NoScriptError):
-            (reply,) = await self._exchange([("EVAL", script.text, *by_sha[2:])])
-        return list(self._granted(reply))
+        if isinstance(reply, Exception):
+            reply = await self._learnt(script, by_sha, reply)
+        words: list[bytes] = reply
+        return words
 
     async def script_along(self, script: Script, keys: Sequence[str], *args: Word) -> list[bytes]:
         """Run one script as `script` does, in one write with all that is asked for so in this turn of the loop."""
         by_sha = self.by_sha(script, keys, *args)
-        told: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        told: asyncio.Future[Any] = loop.create_future()
+        if not self._turn:
+            loop.call_soon(self._send_turn)
         self._turn.append((by_sha, told))
-        if len(self._turn) == 1:
-            task = asyncio.create_task(self._send_turn(), name="broker.turn")
-            self._turns.add(task)
-            task.add_done_callback(self._turns.discard)
         reply = await told
-        if isinstance(reply, redis_errors.NoScriptError):
-            return await self.script(script, keys, *args)
-        return list(self._granted(reply))
+        if isinstance(reply, Exception):
+            reply = await self._learnt(script, by_sha, reply)
+        words: list[bytes] = reply
+        return words
 
-    async def _send_turn(self) -> None:
+    async def _learnt(self, script: Script, by_sha: Command, reply: Exception) -> Any:
+        """Send the text of a script that the server does not know; raise what else it said."""
+        if not isinstance(reply, redis_errors.NoScriptError):
+            return self._granted(reply)
+        return self._granted((await self._exchange([("EVAL", script.text, *by_sha[2:])]))[0])
+
+    def _send_turn(self) -> None:
         turn, self._turn = self._turn, []
+        commands = [command for command, _ in turn]
+        sent: asyncio.Future[list[Any]]
         try:
-            replies = await self._exchange([command for command, _ in turn])
-        except Exception as error:  # noqa: BLE001 - it is theirs who asked
-            replies = [error] * len(turn)
-        for (_, told), reply in zip(turn, replies, strict=True):
-            if not told.done():
-                told.set_result(reply)
+            if self._closed or self._ways.shards is not None:
+                sent = asyncio.create_task(self._exchange(commands), name="broker.turn")
+            else:
+                sent = self._ways.commands[0].begin(commands, self.timeout_s)
+        except Exception as error:  # noqa: BLE001 - what cannot be sent is theirs who asked
+            _tell(turn, [error] * len(turn))
+            return
+        self._turns.add(sent)
+        sent.add_done_callback(partial(self._told, turn))
+
+    def _told(self, turn: _Turn, sent: asyncio.Future[list[Any]]) -> None:
+        self._turns.discard(sent)
+        if not sent.cancelled():  # else the loop ends
+            error = sent.exception()
+            _tell(turn, sent.result() if error is None else [error] * len(turn))
 
     @staticmethod
     def by_sha(script: Script, keys: Sequence[str], *args: Word) -> Command:
@@ -226,85 +244,75 @@ class Link:
         gets that command's reply. Raises BrokerGivenUp when the connection is closed meanwhile.
         """
         self._check_open()
-        task = self._flights.get(flight)
+        sent = self._flights.get(flight)
         said = None
-        if task is None:
-            task = asyncio.create_task(self._fly(first, words), name=f"broker.{flight}")
-            self._flights[flight] = task
+        if sent is None:
+            sent = self._flights[flight] = self._fly([words] if first is None else [first, words])
         elif first is not None:  # too late for that write
             (said,), first = await self.tried([first]), None
-        try:
-            reply = await asyncio.shield(task)
-        except asyncio.CancelledError:
-            caller = asyncio.current_task()
-            if task.cancelled() and caller is not None and not caller.cancelling():  # by `close`
-                raise self._given_up() from None
-            raise  # the flight stays, landed or not
-        except Exception:
-            self._landed(flight, task)
-            raise
-        self._landed(flight, task)
-        return said if first is None else reply[0], reply[-1]
-
-    def _landed(self, flight: str, task: asyncio.Task[Any]) -> None:
-        if self._flights.get(flight) is task:
+        if not sent.done():
+            landed = asyncio.get_running_loop().create_future()
+            sent.add_done_callback(partial(_wake, landed))
+            await landed  # who is cancelled here leaves the flight, landed or not
+        if self._flights.get(flight) is sent:
             del self._flights[flight]
+        if sent.cancelled():  # by `close`
+            raise self._given_up()
+        try:
+            *before, reply = sent.result()
+            return before[0] if first is not None else said, self._granted(reply)
+        except FAILURES as error:
+            raise self._failure(error, self._ways.placed([words])[0]) from error
+
+    def _fly(self, commands: Sequence[Command]) -> asyncio.Future[list[Any]]:
+        """Send a blocking command, and perhaps one before it, for whoever comes to ask for the replies."""
+        limit_s = MAX_BLOCK_S + LIMIT_S
+        if self._ways.shards is None:
+            return self._ways.blocking[0].begin(commands, limit_s)
+        (place,) = self._ways.placed(commands[-1:])
+        return asyncio.create_task(
+            self._ways.exchange_blocking(commands, place, limit_s), name="broker.blocking"
+        )
 
     async def close(self) -> None:
-        """End every connection. What still waits for a reply is given up first, and raises BrokerGivenUp.
-
-        A connection must not be closed under a command: redis-py forgets its transport, and stumbles over that.
-        """
+        """End every connection. What still waits for a reply is given up first, and raises BrokerGivenUp."""
         self._closed = True
         flights, self._flights = list(self._flights.values()), {}
         for task in flights:
             task.cancel()
         await asyncio.gather(*flights, return_exceptions=True)
-        for limit in self._under_way:
+        for limit in self._spread:
             if not limit.expired():
                 limit.reschedule(0)
-        for wires in self._ways.commands:
-            wires.give_up()
-        if self._under_way or self._at_once:
-            self._quiet.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(GIVE_UP_S):
-                    await self._quiet.wait()
-        await self._ways.close()
-
-    async def _fly(self, first: Command | None, words: Command) -> list[Any]:
-        """Send both to the shard of `words`, which is that of `first` too."""
-        (place,) = self._ways.placed([words])
-        with self.translated(place):
-            *said, reply = await self._ways.exchange_blocking(
-                [words] if first is None else [first, words], place, MAX_BLOCK_S + LIMIT_S
-            )
-        return [*said, self._granted(reply, place)]
+        self._ways.give_up()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GIVE_UP_S):
+                await self._ways.quiet()
+        self._ways.close()
 
     async def _exchange(self, commands: Sequence[Command], place: int | None = None) -> list[Any]:
-        """Send `commands` within the limit, to `place` or where each belongs; return the server's reply to each.
+        """Send `commands` within the limit, to `place` or where each belongs; return the server's reply to each."""
+        if self._closed:
+            raise self._given_up()
+        if self._ways.shards is not None:
+            return await self._exchange_each(commands, place)
+        try:
+            return await self._ways.commands[0].exchange(commands, self.timeout_s)
+        except FAILURES as error:
+            raise self._failure(error, 0) from error
 
-        Each shard gets its own in one write; one after the other, since a bell is rung for what lies there already.
+    async def _exchange_each(self, commands: Sequence[Command], place: int | None) -> list[Any]:
+        """Do so with several shards.
+
+        Each gets its own in one write; one after the other, since a bell is rung for what lies there already.
         """
-        self._check_open()
-        if len(self._ways.places) == 1 and self._ways.commands[0].ready:
-            self._at_once += 1
-            try:
-                return await self._ways.commands[0].exchange(commands, self.timeout_s)
-            except FAILURES as error:
-                raise self._failure(error, 0) from error
-            finally:
-                self._at_once -= 1
-                self._calm()
         places = self._ways.placed(commands) if place is None else [place] * len(commands)
         at = places[0] if places else 0
         replies: list[Any] = [None] * len(commands)
         try:
             async with asyncio.timeout(self.timeout_s) as limit:
-                self._under_way.add(limit)
+                self._spread.add(limit)
                 try:
-                    if len(self._ways.places) == 1:
-                        return await self._ways.commands[0].exchange(commands)
                     for at in dict.fromkeys(places):
                         mine = [n for n, its in enumerate(places) if its == at]
                         got = await self._ways.exchange([commands[n] for n in mine], at)
@@ -312,14 +320,9 @@ class Link:
                             replies[n] = reply
                     return replies
                 finally:
-                    self._under_way.discard(limit)
-                    self._calm()
+                    self._spread.discard(limit)
         except FAILURES as error:
             raise self._failure(error, at) from error
-
-    def _calm(self) -> None:
-        if not self._under_way and not self._at_once:
-            self._quiet.set()
 
     @contextlib.contextmanager
     def translated(self, place: int | None = None) -> Iterator[None]:
@@ -373,3 +376,14 @@ class Link:
 
     def __repr__(self) -> str:
         return f"<Link {self.shown} flights={sorted(self._flights)}>"
+
+
+def _tell(turn: _Turn, replies: Sequence[Any]) -> None:
+    for (_, told), reply in zip(turn, replies, strict=True):
+        if not told.done():
+            told.set_result(reply)
+
+
+def _wake(waiting: asyncio.Future[None], _: object) -> None:
+    if not waiting.done():
+        waiting.set_result(None)

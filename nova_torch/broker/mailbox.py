@@ -349,8 +349,8 @@ def _bells(keys: Keys, rung: Iterable[tuple[str, str, Lane]]) -> list[Command]:
     commands: list[Command] = []
     for node, scores in bells.items():
         bell = keys.node(node).bell
-        commands.append(["ZADD", bell, "LT", *(w for agent, score in scores.items() for w in (score, agent))])
-        commands.append(["EXPIRE", bell, KEEP_S])
+        commands.append(("ZADD", bell, "LT", *(w for agent, score in scores.items() for w in (score, agent))))
+        commands.append(("EXPIRE", bell, KEEP_S))
     return commands
 
 

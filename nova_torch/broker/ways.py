@@ -56,10 +56,20 @@ class Ways:
         replies = await self.blocking[at].exchange(commands, limit_s)
         return await self._followed(commands, replies, at, self.blocking, limit_s)
 
-    async def close(self) -> None:
+    def give_up(self) -> None:
+        """End whatever waits for a connection, or for replies, now."""
+        for wires in (*self.commands, *self.blocking):
+            wires.give_up()
+
+    async def quiet(self) -> None:
+        """Wait until no connection is in use."""
+        for wires in (*self.commands, *self.blocking):
+            await wires.quiet()
+
+    def close(self) -> None:
         """End every connection."""
         for wires in (*self.commands, *self.blocking):
-            await wires.close()
+            wires.close()
 
     async def _followed(
         self,

@@ -9,6 +9,8 @@ import pytest
 
 from nova_torch.broker import Broker
 from nova_torch.broker.connection import Link
+from nova_torch.broker.mailbox import Lane, ring
+from nova_torch.keys import Keys
 from tests.support.aio import run
 from tests.support.broker import Site
 
@@ -54,5 +56,26 @@ def test_a_broker_that_is_still_used_after_a_cancellation_answers(site: Site) ->
         await asyncio.wait([task], timeout=1.0)
         assert await broker.generation()
         await broker.close()
+
+    run(scenario())
+
+
+def test_a_bell_that_rings_while_its_reader_is_cancelled_is_the_next_ones(site: Site) -> None:
+    async def scenario() -> None:
+        async with await site.connect() as broker, await site.connect() as other:
+            keys = Keys(site.prefix)
+            given = 0
+            for steps in range(STEPS // 2):
+                task = asyncio.create_task(broker.bells("one", block_s=5))
+                await site.blocked()
+                await ring(other._link, keys, [("one", "a", Lane.MBX)])
+                for _ in range(steps % 10):
+                    await asyncio.sleep(0)
+                task.cancel()
+                await asyncio.wait([task])
+                given += not task.cancelled()
+                rung = await broker.bells("one", block_s=1) if task.cancelled() else task.result()
+                assert rung == [("a", Lane.MBX)]
+            assert given < STEPS // 2
 
     run(scenario())

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from nova_torch.broker import Broker
+from nova_torch.broker import Broker, Lane, Owner
 from nova_torch.broker.connection import Link
 from nova_torch.errors import BrokerGivenUp, BrokerUnavailable
 from tests.support.broker import Site
@@ -60,6 +60,21 @@ def test_what_waits_for_a_reply_hears_that_its_connection_was_given_up(site: Sit
             with pytest.raises(BrokerGivenUp):
                 await ASK[kind](broker)
         assert given_up
+
+    run(scenario())
+
+
+def test_a_word_that_cannot_be_sent_is_told_to_who_said_it(site: Site) -> None:
+    async def scenario() -> None:
+        async with await site.connect() as broker:
+            for _ in range(2):
+                ends = await asyncio.gather(
+                    broker.order_drain("node", "\ud800"),  # type: ignore[arg-type]
+                    broker.ack("agent", Owner(node="node", epoch=1), [(Lane.MBX, "\ud800")]),
+                    broker.bells("node", block_s=0.01),
+                    return_exceptions=True,
+                )
+                assert [type(end) for end in ends] == [UnicodeEncodeError, BrokerUnavailable, list]
 
     run(scenario())
 

@@ -54,7 +54,7 @@ async def wires_to(speak: Speak) -> AsyncIterator[tuple[Wires, list[int]]]:
     try:
         yield wires, met
     finally:
-        await wires.close()
+        wires.close()
         await asyncio.gather(*(task for task in serving if task is not None))
         server.close()
 
@@ -174,7 +174,7 @@ async def test_who_waits_for_a_place_gets_it_in_turn_and_one_that_is_cancelled_c
         assert [reply for reply in replies if isinstance(reply, list)] == [[b"0"], [b"1"], [b"2"], [b"3"]]
         assert isinstance(replies[2], asyncio.CancelledError)
         assert met == [0]
-        assert wires.ready
+        assert repr(wires) == "<Wires free=1 used=0>"
 
 
 @on_a_loop
@@ -189,10 +189,51 @@ async def test_a_reply_that_does_not_come_in_time_is_given_up_and_its_connection
         with pytest.raises(TimeoutError):
             await wires.exchange([("PING",)], 0.05)
         assert await wires.exchange([("PING",)], 60.0) == [b"in time"]
-        assert wires.ready
+        assert repr(wires) == "<Wires free=1 used=0>"
         assert met == [0, 1]
         task = asyncio.create_task(wires.exchange([("PING",)], 60.0))
         await asyncio.sleep(0)
         wires.give_up()
         with pytest.raises(TimeoutError):
             await task
+
+
+@on_a_loop
+async def test_each_exchange_has_its_own_limit_however_long_that_of_the_last_was() -> None:
+    async def speak(number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await heard(reader)
+        writer.write(b"+0\r\n")
+        await heard(reader)
+        if number == 0:
+            await reader.read()
+            return
+        await asyncio.sleep(0.3)
+        writer.write(b"+late enough\r\n")
+        await reader.read()
+
+    async with wires_to(speak) as (wires, met):
+        assert await wires.exchange([("PING",)], 60.0) == [b"0"]
+        with pytest.raises(TimeoutError):
+            await wires.exchange([("PING",)], 0.05)
+        assert await wires.exchange([("PING",)], 0.1) == [b"0"]
+        assert await wires.exchange([("PING",)], 60.0) == [b"late enough"]
+        assert met == [0, 1]
+
+
+@on_a_loop
+async def test_who_is_cancelled_when_his_reply_has_come_spoils_the_connection_for_nobody() -> None:
+    async def speak(_number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for n in range(2):
+            await heard(reader)
+            writer.write(b"+%d\r\n" % n)
+        await reader.read()
+
+    async with wires_to(speak) as (wires, met):
+        first = asyncio.create_task(wires.exchange([("PING",)]))
+        while not wires._free:  # noqa: ASYNC110 - the reply has come, and is not read yet
+            await asyncio.sleep(0)
+        second = asyncio.create_task(wires.exchange([("PING",)]))
+        first.cancel()
+        assert await second == [b"1"]
+        await asyncio.wait([first])
+        assert met == [0]
