@@ -141,6 +141,10 @@ class Mailboxes(Part):
         self._owners[agent] = "" if owner is None else owner.node
         return owner
 
+    def seen_owned(self, agent: str) -> bool:
+        """Tell whether an owner of the mailbox was seen: then its bell is rung along with what goes in."""
+        return bool(self._owners.get(agent))
+
     async def release(self, agent: str, owner: Owner, *, drop: bool) -> int:
         """Give the mailbox up; with `drop` delete what waits in it. Return how many messages waited.
 

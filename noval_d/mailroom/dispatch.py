@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 
 from nova_torch.broker import Broker, Enqueue, Enqueued, Lane
-from nova_torch.errors import BrokerUnavailable, StoreFailed
+from nova_torch.errors import BrokerUnavailable, NovaError, StoreFailed
 from nova_torch.values import AgentId, HoldReason, Hop, MessageId, NodeId, State
 from noval_d.delivery.item import Item
 from noval_d.failpoints import failpoint
@@ -64,11 +64,28 @@ class Dispatch:
         """What was handed on, and no answer came or none could be noted."""
         self._owners: dict[AgentId, str] = {}
         """Who had each mailbox that something was put into last, as of which epoch."""
+        self._foreseen: dict[AgentId, asyncio.Task[None]] = {}
+        """Mailboxes of which it is being asked whose they are."""
 
     @property
     def mode(self) -> str:
         """`normal`, or `fallback` while the broker is down and only local agents are reached."""
         return "normal" if self._link.broker is not None else "fallback"
+
+    def foresee(self, agent: AgentId) -> None:
+        """See whose a mailbox is while a message for it is written down: its bell need not be rung afterwards."""
+        broker = self._link.broker
+        if broker is None or agent in self._workers or agent in self._foreseen or broker.seen_owned(agent):
+            return
+        self._foreseen[agent] = asyncio.create_task(self._see(broker, agent), name="dispatch.foresee")
+
+    async def _see(self, broker: Broker, agent: AgentId) -> None:
+        try:
+            await broker.owner_of(agent)
+        except NovaError:
+            pass  # putting it in says what is wrong, and is told the owner
+        finally:
+            self._foreseen.pop(agent, None)
 
     async def run(self) -> None:
         """Send until cancelled."""
@@ -198,6 +215,8 @@ class Dispatch:
         A new owner may have claimed a mailbox of a broker that lost its data before this node has noticed: what was
         lost would be overtaken. Raises BrokerUnavailable then; it is sent again first, with the next connection.
         """
+        if asked := {self._foreseen[out.agent] for out in batch if out.agent in self._foreseen}:
+            await asyncio.wait(asked)
         answers = await self._put(broker, batch)
         if any(answer.error == "moved" for answer in answers):
             if await self._link.lost(broker):

@@ -41,9 +41,11 @@ class Outbox:
         role_of: Callable[[str], str] = lambda _: "",
         quota: Callable[[], Quota | None] = lambda: None,
         demand: Callable[[AgentId], Awaitable[None]] | None = None,
+        coming: Callable[[AgentId], None] = lambda _: None,
     ) -> None:
         self._quota = quota
         self._demand = demand
+        self._coming = coming
         self._store = store
         self._role_of = role_of
         self._node = node
@@ -93,6 +95,7 @@ class Outbox:
                 return self._known(message, bytes(known[0]["message"]))
         if self._demand is not None:
             await self._demand(agent)
+        self._coming(agent)
         if role := self._role_of(message.sender):  # this node's word, for the policy of the one that delivers
             message = replace(message, headers={**message.headers, "role": role})
         quota = self._quota() if limited else None

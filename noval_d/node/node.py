@@ -110,6 +110,7 @@ class Node:
             role_of=lambda name: self.guard.role_of(name),  # noqa: PLW0108 - made below
             quota=lambda: self.guard.quota,
             demand=lambda mailbox: self.rejections.demand(mailbox),  # noqa: PLW0108 - made below
+            coming=lambda mailbox: self.dispatch.foresee(mailbox),  # noqa: PLW0108 - made below
         )
         self.ledger = Ledger(self.store)
         self.performances = Performances(self.ledger)

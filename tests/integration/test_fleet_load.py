@@ -13,8 +13,11 @@ import pytest
 
 import noval_d.node.node as parts
 from benchmarks.fleet_load import Load, Recorder
-from nova_torch.broker import Broker, Enqueue, Lane
+from nova_torch.broker import Broker, Enqueue, Lane, mailbox
+from nova_torch.broker.connection import Link
 from nova_torch.codec import encode_message
+from nova_torch.errors import BrokerUnavailable, KeyUnfit, NovaError
+from nova_torch.keys import Keys
 from nova_torch.ulid import new_ulid
 from nova_torch.values import Message, MessageId
 from tests.support.aio import run
@@ -97,5 +100,47 @@ def test_a_sweep_reads_only_mailboxes_that_hold_something(
                 await asyncio.sleep(0.01)
             assert set(recorded) == {item.message_id}
             assert reads(own_site) - before < len(node.roster.agents) // 2
+
+    run(scenario(), timeout_s=60)
+
+
+def test_the_first_message_for_an_agent_elsewhere_rings_in_the_write_that_brings_it(
+    own_site: Site, recorded: dict[str, list[float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    afterwards: list[tuple[Link, str]] = []
+
+    async def ring(link: Link, _keys: Keys, rung: set[tuple[str, str, Lane]]) -> None:
+        afterwards.extend(
+            (link, name) for name, _agent, _lane in rung
+        )  # and nothing rings: a sweep would find it
+
+    async def scenario() -> None:
+        async with fleet(own_site) as load:
+            names = {
+                node.broker.broker._link: node.name for node in load.nodes if node.broker.broker is not None
+            }
+            monkeypatch.setattr(mailbox, "ring", ring)
+            await load.send(rate=100.0, seconds=0.5)
+            assert await load.settled(timeout_s=20.0) == {"open": 0}
+            assert set(recorded) == set(load.accepted)
+            assert [(names[link], name) for link, name in afterwards if names[link] != name] == []
+
+    run(scenario(), timeout_s=60)
+
+
+@pytest.mark.parametrize("error", [BrokerUnavailable("gone"), KeyUnfit("a key of another type")])
+def test_whose_a_mailbox_is_need_not_be_known_before(
+    own_site: Site, recorded: dict[str, list[float]], monkeypatch: pytest.MonkeyPatch, error: NovaError
+) -> None:
+    async def refused(_self: Broker, _agent: str) -> None:
+        raise error
+
+    async def scenario() -> None:
+        async with fleet(own_site) as load:
+            monkeypatch.setattr(Broker, "owner_of", refused)
+            await load.send(rate=100.0, seconds=0.5)
+            assert await load.settled(timeout_s=20.0) == {"open": 0}
+            assert set(recorded) == set(load.accepted)
+            assert not any(node.dispatch._foreseen for node in load.nodes)
 
     run(scenario(), timeout_s=60)
