@@ -5,7 +5,8 @@ A signature (`signing`) is a field beside the others, `sig`; nodes that know non
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from operator import itemgetter
 from typing import Any
 
 import msgpack
@@ -16,6 +17,10 @@ from nova_torch.values import SCHEMA, Form, Hop, Kind, Message, MessageId, NodeI
 
 MAX_MS = 1 << 53
 _FORMS = frozenset(Form)
+_PRIORITIES = {priority.value: priority for priority in Priority}
+_KINDS = {kind.value: kind for kind in Kind}
+_STATES = {state.value: state for state in State}
+_TEXTS = {str}
 
 
 def encode_message(message: Message, signature: str = "") -> bytes:
@@ -59,22 +64,25 @@ def decode_signed(raw: bytes) -> tuple[Message, str]:
             f"the message has schema {schema}, this node knows {SCHEMA}.", "Upgrade this node."
         )
     headers = _field(data, "headers", dict)
-    if not all(isinstance(k, str) and isinstance(v, str) for k, v in headers.items()):
+    if not {*map(type, headers), *map(type, headers.values())} <= _TEXTS:
         raise InvalidRequest("the message's headers are not texts.")
     if headers.get("form", Form.AUTO) not in _FORMS:
         raise InvalidRequest("the message's form is unknown here.", "Upgrade this node.")
+    id_, sender, target, body, priority, kind, correlation_id, reply_to, created_ms = _message_fields(data)
     try:
         message = Message(
-            id=_id(data, "id"),
-            sender=_field(data, "sender", str),
-            target=_field(data, "target", str),
-            body=_field(data, "body", str),
-            priority=Priority(_field(data, "priority", str)),
-            kind=Kind(_field(data, "kind", str)),
-            correlation_id=_field(data, "correlation_id", str),
-            reply_to=_field(data, "reply_to", str),
-            created_ms=_time(data, "created_ms"),
-            expires_ms=None if data.get("expires_ms") is None else _time(data, "expires_ms"),
+            id=_id(id_, "id"),
+            sender=sender,
+            target=target,
+            body=body,
+            priority=_PRIORITIES.get(priority) or Priority(priority),
+            kind=_KINDS.get(kind) or Kind(kind),
+            correlation_id=correlation_id,
+            reply_to=reply_to,
+            created_ms=_time(created_ms, "created_ms"),
+            expires_ms=None
+            if data.get("expires_ms") is None
+            else _time(_field(data, "expires_ms", int), "expires_ms"),
             headers=headers,
             schema=schema,
         )
@@ -109,14 +117,15 @@ def decode_hop(raw: bytes) -> Hop:
 def decode_signed_hop(raw: bytes) -> tuple[Hop, str]:
     """Return the hop of a receipt and its signature; raises InvalidRequest when `raw` is none."""
     data = _mapping(raw)
+    message, at_ms, node, state, reason, final = _hop_fields(data)
     try:
         hop = Hop(
-            message=_id(data, "message"),
-            at_ms=_time(data, "at_ms"),
-            node=NodeId(_field(data, "node", str)),
-            state=State(_field(data, "state", str)),
-            reason=_field(data, "reason", str),
-            final=_field(data, "final", bool),
+            message=_id(message, "message"),
+            at_ms=_time(at_ms, "at_ms"),
+            node=NodeId(node),
+            state=_STATES.get(state) or State(state),
+            reason=reason,
+            final=final,
             of=_field(data, "of", str) if "of" in data else "",
         )
     except ValueError as error:
@@ -139,16 +148,14 @@ def _signature(data: Mapping[str, Any]) -> str:
     return signature if isinstance(signature, str) else ""
 
 
-def _id(data: Mapping[str, Any], name: str) -> MessageId:
+def _id(value: str, name: str) -> MessageId:
     """Return a message's id: a word of tmux commands, of file names and of the terminal, so never any text."""
-    value = _field(data, name, str)
     if not is_ulid(value):
         raise InvalidRequest(f"the envelope's field {name} is no ULID.")
     return MessageId(value)
 
 
-def _time(data: Mapping[str, Any], name: str) -> int:
-    value = int(_field(data, name, int))
+def _time(value: int, name: str) -> int:
     if not 0 <= value < MAX_MS:
         raise InvalidRequest(f"the envelope's field {name} is no time.")
     return value
@@ -156,8 +163,38 @@ def _time(data: Mapping[str, Any], name: str) -> int:
 
 def _field(data: Mapping[str, Any], name: str, kind: type) -> Any:
     value = data.get(name)
-    if type(value) is kind:
-        return value
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+    if type(value) is not kind:
         raise InvalidRequest(f"the envelope's field {name} is missing or not a {kind.__name__}.")
     return value
+
+
+def _fields(**kinds: type) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
+    """Return what reads these fields, each of its kind, all at once."""
+    pick, wanted = itemgetter(*kinds), list(kinds.values())
+
+    def read(data: Mapping[str, Any]) -> tuple[Any, ...]:
+        try:
+            values: tuple[Any, ...] = pick(data)
+        except KeyError:
+            values = ()
+        if list(map(type, values)) != wanted:
+            return tuple(
+                [_field(data, name, kind) for name, kind in kinds.items()]
+            )  # which says what is wrong
+        return values
+
+    return read
+
+
+_message_fields = _fields(
+    id=str,
+    sender=str,
+    target=str,
+    body=str,
+    priority=str,
+    kind=str,
+    correlation_id=str,
+    reply_to=str,
+    created_ms=int,
+)
+_hop_fields = _fields(message=str, at_ms=int, node=str, state=str, reason=str, final=bool)

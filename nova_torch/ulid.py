@@ -16,7 +16,7 @@ def new_ulid(now_ms: int | None = None, entropy: bytes | None = None) -> str:
     """Return a new ULID; `now_ms` (epoch) and `entropy` (10 bytes) may be given."""
     stamp = time.time_ns() // 1_000_000 if now_ms is None else now_ms
     number = (stamp << 80) | int.from_bytes(os.urandom(10) if entropy is None else entropy, "big")
-    return "".join(ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5))
+    return "".join([ALPHABET[(number >> shift) & 31] for shift in range(125, -1, -5)])
 
 
 def is_ulid(text: str) -> bool:
