@@ -122,7 +122,8 @@ class Link:
 
     async def fit(self, commands: Sequence[Command]) -> list[bool]:
         """Send `commands` in one write, each for itself; False where a key has another type."""
-        return [self._fits(reply) for reply in await self._exchange(commands)]
+        replies = await self._exchange(commands)
+        return [not isinstance(reply, Exception) or self._fits(reply) for reply in replies]
 
     async def tried(self, commands: Sequence[Command]) -> list[Any]:
         """Send `commands` in one write and return their raw replies; what the server refuses is one of them."""

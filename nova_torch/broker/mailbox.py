@@ -7,7 +7,7 @@ MailboxLost: claim it again. Source: BROKER, section 4.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -35,15 +35,14 @@ class Lane(StrEnum):
     HI = "hi"
     MBX = "mbx"
 
-    @property
-    def score(self) -> int:
-        """The lane's score in a bell."""
-        return 0 if self is Lane.HI else 1
-
     @classmethod
     def of(cls, priority: Priority) -> Lane:
         """Return the lane for messages of this priority."""
         return cls.HI if priority.rank <= Priority.HIGH.rank else cls.MBX
+
+
+_SCORES = {Lane.HI: 0, Lane.MBX: 1}
+"""Of the lanes, in a bell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,7 +173,7 @@ class Mailboxes(Part):
         for batch in _batches(items):
             going = [item for item in batch if (item.agent, item.lane) not in refused]
             guessed = [(self._owners.get(item.agent, ""), item.agent, item.lane) for item in going]
-            results = await self._put(going, _bells(self._keys, guessed))
+            results = iter(await self._put(going, _bells(self._keys, guessed)))
             rung: list[tuple[str, str, Lane]] = []
             for item in batch:
                 lane = (item.agent, item.lane)
@@ -187,34 +186,29 @@ class Mailboxes(Part):
             await ring(self._link, self._keys, set(rung) - set(guessed))
         return done
 
-    async def _put(self, batch: Sequence[Enqueue], bells: Sequence[Command] = ()) -> Iterator[Enqueued]:
+    async def _put(self, batch: Sequence[Enqueue], bells: Sequence[Command] = ()) -> list[Enqueued]:
         """Run one script a mailbox, then ring; return what became of each of `batch`, in its order."""
         if not batch:
-            return iter(())
-        mailboxes: dict[str, list[Enqueue]] = {}
-        for item in batch:
-            mailboxes.setdefault(item.agent, []).append(item)
+            return []
+        places: dict[str, list[int]] = {}
+        for n, item in enumerate(batch):
+            places.setdefault(item.agent, []).append(n)
         runs: list[tuple[Sequence[str], Sequence[Word]]] = []
-        for agent, items in mailboxes.items():
-            keys = self._keys.mailbox(agent)
-            words: list[Word] = [
-                word for item in items for word in (item.message_id, item.payload, item.lane)
-            ]
-            first = items[0]
-            runs.append(
-                ((keys.own, keys.hi, keys.mbx, keys.seen), (first.limit, first.origin, first.owner, *words))
-            )
+        for agent, mine in places.items():
+            keys, first = self._keys.mailbox(agent), batch[mine[0]]
+            words: list[Word] = [first.limit, first.origin, first.owner]
+            for n in mine:
+                words += (batch[n].message_id, batch[n].payload, batch[n].lane)
+            runs.append(((keys.own, keys.hi, keys.mbx, keys.seen), words))
         replies = await self._link.scripts(scripts.ENQUEUE, runs, bells)
-        answers = {
-            agent: _enqueued(words, len(mailboxes[agent]))
-            for agent, words in zip(mailboxes, replies, strict=True)
-        }
         if len(self._owners) > OWNERS:
             self._owners.clear()
-        for agent, found in answers.items():
+        done: dict[int, Enqueued] = {}
+        for (agent, mine), reply in zip(places.items(), replies, strict=True):
+            found = _enqueued(reply, len(mine))
             self._owners[agent] = found[0].owner_node or ""
-        each = {agent: iter(found) for agent, found in answers.items()}
-        return iter([next(each[item.agent]) for item in batch])
+            done.update(zip(mine, found, strict=True))
+        return [done[n] for n in range(len(batch))]
 
     async def bells(self, node: str, *, block_s: float) -> list[tuple[str, Lane]]:
         """Take up to 64 rung mailboxes of `node`, `hi` first; [] when none rings in `block_s` (at most 5).
@@ -349,12 +343,14 @@ def _bells(keys: Keys, rung: Iterable[tuple[str, str, Lane]]) -> list[Command]:
     for node, agent, lane in rung:
         if node:
             scores = bells.setdefault(node, {})
-            scores[agent] = min(lane.score, scores.get(agent, lane.score))
+            scores[agent] = min(_SCORES[lane], scores.get(agent, 1))
     commands: list[Command] = []
     for node, scores in bells.items():
         bell = keys.node(node).bell
-        commands.append(("ZADD", bell, "LT", *(w for agent, score in scores.items() for w in (score, agent))))
-        commands.append(("EXPIRE", bell, KEEP_S))
+        words: list[Word] = ["ZADD", bell, "LT"]
+        for agent, score in scores.items():
+            words += (score, agent)
+        commands += (tuple(words), ("EXPIRE", bell, KEEP_S))
     return commands
 
 
@@ -370,7 +366,8 @@ def _enqueued(words: Sequence[bytes] | None, count: int) -> list[Enqueued]:
         return [Enqueued(error="unfit")] * count
     if words[0] == b"no_agent":
         return [Enqueued(error="no_agent")] * count
-    node, owner = parse_owner(words[1]).node, words[1].decode(errors="replace")
+    owner = words[1].decode(errors="replace")
+    node = owner.rpartition("|")[0]
     if words[0] == b"moved":
         return [Enqueued(owner=owner, error="moved")] * count
     return [

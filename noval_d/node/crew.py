@@ -12,7 +12,7 @@ from noval_d.agents.agent import Agent
 from noval_d.agents.reports import Report
 from noval_d.api.feed import Feed
 from noval_d.delivery.worker import Worker
-from noval_d.node.part import named
+from noval_d.node.part import started
 
 GRACE_S = 3.0  # for a message between paste and proof when the node stops; the ledger covers the rest
 
@@ -43,7 +43,7 @@ class Crew:
 
     def _run(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         assert self._group is not None
-        return self._group.create_task(named(name, work), name=name)
+        return started(self._group, name, work)
 
     def end(self, agent: AgentId) -> None:
         """End the tasks of an agent that was unregistered."""

@@ -179,8 +179,7 @@ class BrokerLink:
 
     async def wait_up(self) -> Broker:
         """Return the broker as soon as it is there."""
-        task = asyncio.current_task()
-        if task is not None and task in self._unfit:
+        if self._unfit and (task := asyncio.current_task()) is not None and task in self._unfit:
             self._unfit.discard(task)
             await rest(UNFIT_S)
         while self.broker is None:

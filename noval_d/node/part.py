@@ -27,14 +27,18 @@ class Part:
     def start(self, group: asyncio.TaskGroup, watchdog: Watchdog | None = None) -> asyncio.Task[None]:
         """Run it as a task of `group`; `watchdog` then expects it to move."""
         run = self.run() if watchdog is None else watchdog.watched(self.name, self.run())
-        return group.create_task(named(self.name, run), name=self.name)
+        return started(group, self.name, run)
 
 
-async def named(name: str, run: Coroutine[Any, Any, None]) -> None:
-    """Run a part; what it raises ends the node, and the log says by then whose it was."""
-    try:
-        await run
-    except Exception as error:
-        told = isinstance(error, NovaError)
-        log.error("node.part_failed", extra={"part": name, "problem": repr(error)}, exc_info=not told)  # noqa: TRY400 - without a trace for what explains itself
-        raise
+def started(group: asyncio.TaskGroup, name: str, run: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """Run a part as a task of `group`; what it raises ends the node, and the log says by then whose it was."""
+    task = group.create_task(run, name=name)
+    task.add_done_callback(_ended)
+    return task
+
+
+def _ended(part: asyncio.Task[None]) -> None:
+    error = None if part.cancelled() else part.exception()
+    if isinstance(error, Exception):
+        trace = None if isinstance(error, NovaError) else error  # what explains itself needs none
+        log.error("node.part_failed", extra={"part": part.get_name(), "problem": repr(error)}, exc_info=trace)
