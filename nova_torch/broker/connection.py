@@ -147,6 +147,16 @@ class Link:
         words: list[bytes] = reply
         return words
 
+    async def script_after(
+        self, first: Sequence[Command], script: Script, keys: Sequence[str], *args: Word
+    ) -> tuple[list[Any], list[bytes]]:
+        """Send `first` and then run one script, all in one write; return the raw replies, and its words."""
+        *told, reply = await self._exchange([*first, by_sha := self.by_sha(script, keys, *args)])
+        self.refused(*told)
+        if isinstance(reply, Exception):
+            reply = await self._learnt(script, by_sha, reply)
+        return told, reply
+
     async def script_along(self, script: Script, keys: Sequence[str], *args: Word) -> list[bytes]:
         """Run one script as `script` does, in one write with all that is asked for so in this turn of the loop."""
         by_sha = self.by_sha(script, keys, *args)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterable
 from typing import Self
 
@@ -62,23 +61,6 @@ class Broker(Mailboxes, DeadLetters, Nodes, Orders, NodeAsks, Schedules, Tasks, 
         """Return which server answers, and what of it does not fit."""
         parts = await self._link.batch([("INFO", part) for part in ("server", "memory", "replication")])
         return parse_info("\n".join(part.decode(errors="replace") for part in parts))
-
-    async def generation(self) -> str:
-        """Return a word that changes when the broker has lost its data or was replaced.
-
-        It changes too when a server was merely restarted, or other servers have the shards: sending again is
-        harmless then.
-        """
-        keys = [self._keys.generation, *(self._keys.generation_of(tag) for tag in self._link.tags)]
-        replies = await self._link.batch(
-            [word for key in keys for word in (("SET", key, secrets.token_hex(8), "NX"), ("GET", key))]
-            + [("INFO", "replication")]
-        )
-        # no word: the data was lost between the two commands, and the next look tells
-        words = [(word or b"").decode() for word in replies[1:-1:2]]
-        told = await self._link.everywhere("INFO", "replication") if self._link.tags else replies[-1:]
-        replids = [parse_info(one.decode(errors="replace")).replid for one in told]
-        return ":".join((*replids, *words))
 
     def on_unfit(self, callback: Callable[[], None]) -> None:
         """Call `callback` whenever a key turns out to be of another type than it must be (`misfits` says which)."""

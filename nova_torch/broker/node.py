@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -10,6 +11,8 @@ from typing import Any, Literal
 from nova_torch.broker import scripts
 from nova_torch.broker.connection import MAX_BLOCK_S, Link
 from nova_torch.broker.part import Part, check
+from nova_torch.broker.server_info import replid
+from nova_torch.broker.wires import Command
 from nova_torch.errors import Conflict
 from nova_torch.keys import Keys, is_name
 
@@ -58,6 +61,8 @@ class BeatReply:
     order: bytes
     demanding: int = 0
     """How many living nodes take only what is signed."""
+    generation: str = ""
+    """What `generation` gave just before the beat."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,10 +117,11 @@ class Nodes(Part):
 
         `done`: the order that the node has carried out, if any; one that was given meanwhile stays. `strict`: it
         takes only what is signed. Raises NotOwner when a later epoch of the node exists. Puts back what a wiped
-        broker has lost.
+        broker has lost, which the `generation` tells.
         """
         keys = self._keys.registry(node)
-        words = await self._link.script(
+        told, words = await self._link.script_after(
+            self._ask_generation(),
             scripts.BEAT,
             (keys.nodes, keys.epochs, keys.blob, keys.orders, keys.log, keys.strict),
             node, epoch, b"" if news == "same" else blob, round(ttl_s * 1000), FORGET_MS, news, LOG_KEPT,
@@ -128,7 +134,29 @@ class Nodes(Part):
             kept=words[3] == b"1",
             order=words[4],
             demanding=int(words[5]),
+            generation=await self._generation(told),
         )
+
+    async def generation(self) -> str:
+        """Return a word that changes when the broker has lost its data or was replaced.
+
+        It changes too when a server was merely restarted, or other servers have the shards: sending again is
+        harmless then.
+        """
+        return await self._generation(await self._link.batch(self._ask_generation()))
+
+    def _ask_generation(self) -> list[Command]:
+        keys = [self._keys.generation, *(self._keys.generation_of(tag) for tag in self._link.tags)]
+        asked: list[Command] = [
+            word for key in keys for word in (("SET", key, secrets.token_hex(8), "NX"), ("GET", key))
+        ]
+        return [*asked, ("INFO", "replication")]
+
+    async def _generation(self, replies: Sequence[Any]) -> str:
+        # no word: the data was lost between the two commands, and the next look tells
+        words = [(word or b"").decode() for word in replies[1:-1:2]]
+        told = await self._link.everywhere("INFO", "replication") if self._link.tags else replies[-1:]
+        return ":".join((*map(replid, told), *words))
 
     async def leave(self, node: str, epoch: int, blob: bytes = b"") -> None:
         """End the lease in order; `blob` is the last word. Mailboxes stay as they are. Raises NotOwner."""

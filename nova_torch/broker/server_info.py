@@ -10,6 +10,8 @@ DRAGONFLY_FLOOR = (1, 40, 1)
 REDIS_FLOOR = (7, 0)
 """BZMPOP."""
 
+_REPLID = re.compile(rb"^master_replid:(.*?)\r?$", re.MULTILINE)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerInfo:
@@ -36,6 +38,12 @@ def parse_info(text: str) -> BrokerInfo:
         warnings=tuple(_warnings(kind, version, fields)),
         unusable=_unusable(kind, version),
     )
+
+
+def replid(info: bytes) -> str:
+    """Return the id of the data that a server has, out of its INFO (section replication)."""
+    found = _REPLID.search(info)
+    return found[1].decode(errors="replace") if found else ""
 
 
 def _identity(fields: dict[str, str]) -> tuple[str, str]:

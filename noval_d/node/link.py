@@ -10,7 +10,7 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 from weakref import WeakSet
 
@@ -79,6 +79,7 @@ class BrokerLink:
         self._broken = asyncio.Event()
         self._up = asyncio.Event()
         self._beat_now = asyncio.Event()
+        self._beating: asyncio.Timeout | None = None  # of the beat that is under way
         self._generation = ""
         self._on_up: list[Callable[[bool], None]] = []
         self._on_lost: list[Callable[[], Awaitable[None]]] = []
@@ -170,6 +171,8 @@ class BrokerLink:
         self._note(error)
         self._broken.set()
         self._beat_now.set()  # it sleeps no longer
+        if self._beating is not None and not self._beating.expired():
+            self._beating.reschedule(0)
 
     def unfit(self, agents: Iterable[AgentId] = ()) -> None:
         """Note that a key, perhaps one of these agents' mailboxes, is of another type; everything else goes on."""
@@ -270,8 +273,7 @@ class BrokerLink:
         await self._sleep(self.pace.beat_s * random.uniform(0.1, 0.9))  # others connected in the same moment
         while not self._broken.is_set():
             try:
-                # first, so that no mailbox of a wiped broker is claimed before what was lost is sent again
-                if await self._unless_broken(self._beat_if_the_same(broker)):
+                if await self._unless_broken(broker):
                     self.problem, self.cure = "the broker lost its data.", "What it lost is sent again."
                     return
             except BrokerUnavailable as error:
@@ -297,24 +299,17 @@ class BrokerLink:
         """Tell whether the broker lost its data since the connection. Raises BrokerUnavailable."""
         return await broker.generation() != self._generation
 
-    async def _beat_if_the_same(self, broker: Broker) -> bool:
-        """Beat; True when the broker lost its data instead."""
-        if await self.lost(broker):
-            return True
-        await self._beat(broker)
-        return False
-
-    async def _unless_broken(self, work: Coroutine[Any, Any, bool]) -> bool:
-        """Do this, but no longer than until somebody else has waited in vain for the same broker: False then."""
-        task = asyncio.create_task(work, name="broker.beat")
-        broken = asyncio.create_task(self._broken.wait(), name="broker.broken")
+    async def _unless_broken(self, broker: Broker) -> bool:
+        """Beat, but no longer than until somebody else has waited in vain for the same broker: False then."""
         try:
-            await asyncio.wait((task, broken), return_when=asyncio.FIRST_COMPLETED)
-            return task.result() if task.done() else False
+            async with asyncio.timeout(None) as self._beating:
+                return await self._beat(broker)
+        except TimeoutError:
+            if not self._broken.is_set():
+                raise
+            return False
         finally:
-            broken.cancel()
-            task.cancel()
-            await asyncio.gather(task, broken, return_exceptions=True)
+            self._beating = None
 
     async def _sleep(self, seconds: float) -> None:
         """Wait for the next beat, which may be asked for sooner: what changes together is told together."""
@@ -328,7 +323,8 @@ class BrokerLink:
                     await self._broken.wait()
         self._beat_now.clear()
 
-    async def _beat(self, broker: Broker) -> None:
+    async def _beat(self, broker: Broker) -> bool:
+        """Beat; True when the connected broker has lost its data meanwhile: that beat does not count."""
         owner = self.owner
         assert owner is not None
         sent, lease_s = self._clock(), self.pace.lease_s
@@ -337,6 +333,9 @@ class BrokerLink:
             self._node, owner.epoch, said.blob, ttl_s=lease_s, news=said.news, done=self._order_done(),
             strict=self._strict(),
         )  # fmt: skip
+        # first, so that no mailbox of a wiped broker is claimed before what was lost is sent again
+        if self.broker is not None and reply.generation != self._generation:
+            return True
         self.demanding = reply.demanding
         lapsed = sent >= self._lease_until
         if lapsed:  # somebody else may have taken what was this node's
@@ -358,6 +357,7 @@ class BrokerLink:
         if (lapsed or mended) and self.broker is not None:
             for callback in self._on_up:
                 callback(mended)
+        return False
 
     async def _mended(self, broker: Broker) -> bool:
         """Look at the keys; when one is right again, what was in it is lost and sent again before anything else."""

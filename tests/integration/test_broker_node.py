@@ -167,16 +167,37 @@ def test_whoever_waits_for_mail_gets_at_once_what_was_posted_together(site: Site
     run(scenario())
 
 
-def test_posts_and_acknowledgements_of_one_moment_go_in_one_write(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many commands went in each write."""
     written: list[int] = []
-    begin = Wires.begin
+    for name in ("exchange", "begin"):
+        write = getattr(Wires, name)
 
-    def counted(self: Wires, commands: Sequence[Command], limit_s: float) -> asyncio.Future[list[Any]]:
-        written.append(len(commands))
-        return begin(self, commands, limit_s)
+        def counted(self: Wires, commands: Sequence[Command], limit_s: float, write: Any = write) -> Any:
+            written.append(len(commands))
+            return write(self, commands, limit_s)
 
+        monkeypatch.setattr(Wires, name, counted)
+    return written
+
+
+def test_a_beat_tells_the_generation_in_the_same_write(own_site: Site, written: list[int]) -> None:
+    async def scenario() -> None:
+        async with await own_site.connect() as broker:
+            own_site.ask("SCRIPT", "FLUSH")
+            for _ in range(2):  # a server that does not know the script learns it
+                written.clear()
+                beat = await broker.beat("one", 5, b"", ttl_s=20)
+            assert len(written) == 1
+            assert beat.generation == await broker.generation()
+            own_site.ask("FLUSHALL")
+            assert (await broker.beat("one", 5, b"", ttl_s=20)).generation != beat.generation
+
+    run(scenario())
+
+
+def test_posts_and_acknowledgements_of_one_moment_go_in_one_write(site: Site, written: list[int]) -> None:
     async def scenario() -> None:
         async with await site.connect() as broker:
             mine, other = Owner(node="one", epoch=1), Owner(node="two", epoch=1)
@@ -194,7 +215,6 @@ def test_posts_and_acknowledgements_of_one_moment_go_in_one_write(
                 assert isinstance(done[2], NotOwner)  # nobody else's fault
             assert written == [3]
 
-    monkeypatch.setattr(Wires, "begin", counted)
     run(scenario())
 
 
