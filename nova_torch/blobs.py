@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields, replace
-from operator import attrgetter
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import msgpack
@@ -12,14 +11,10 @@ import msgpack
 from nova_torch.fleet import NodeView, Roll, roll_of
 from nova_torch.nodes import NodeCard
 from nova_torch.packed import pack_list, pack_map
-from nova_torch.values import AgentRecord, AgentState
+from nova_torch.values import AgentRecord
 
 if TYPE_CHECKING:
     from nova_torch.broker import NodeLease
-
-PASSING = frozenset({"last_seen_ms", "performance", "queued"})
-"""What of an agent is no news when it changes, or not always."""
-_lasting = attrgetter(*(part.name for part in fields(AgentRecord) if part.name not in PASSING))
 
 
 def write_blob(
@@ -41,18 +36,6 @@ def write_blob(
         }
     )
     return bytes(told)
-
-
-def essence(agents: Iterable[AgentRecord], card: NodeCard, bridges: Sequence[str] = ()) -> object:
-    """Return what of a node's blob is news when it changes: something to compare.
-
-    Not when an agent was seen last, not its figures, which change with every message, not what an idle agent is
-    about to be given, and not the node's load: in a fleet at work each beat would carry the whole, and whoever
-    reads the registry would decode all of it anew.
-    """
-    # what waits for an idle one is typed at once: gone before anybody could read of it
-    told = [(_lasting(agent), 0 if agent.state is AgentState.IDLE else agent.queued) for agent in agents]
-    return told, {**card.to_json(), "load": None}, tuple(bridges)
 
 
 def read_blob(node: str, blob: bytes, *, alive: bool, before: Sequence[AgentRecord] = ()) -> NodeView | None:

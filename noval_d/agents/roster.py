@@ -220,11 +220,20 @@ class Roster:
         for agent in self.agents.values():
             agent.moved(None, agent.server)
 
-    def records(self, *, lasting: bool = False) -> list[AgentRecord]:
-        """Return the rows of all agents; `lasting`: without what is no news when it changes."""
-        row, workers = self._rows.lasting if lasting else self._rows.of, self.workers
-        asked = self._in_question()  # once, since each beat comes by here
+    def records(self) -> list[AgentRecord]:
+        """Return the rows of all agents."""
+        row, workers, asked = self._rows.of, self.workers, self._in_question()
         return [row(agent, workers[name].in_hand, asked=name in asked) for name, agent in self.agents.items()]
+
+    def news(self, *, but: Container[AgentId] = ()) -> list[object]:
+        """Return what is news of the agents, without some, when it changes."""
+        news, workers = self._rows.news, self.workers
+        asked = self._in_question()  # once, since each beat comes by here
+        return [
+            news(agent, workers[name].in_hand, asked=name in asked)
+            for name, agent in self.agents.items()
+            if name not in but
+        ]
 
     def record(self, agent: Agent, queued: int, *, asked: bool = True) -> AgentRecord:
         """Return the row that `novactl agents` shows. Not `asked`: it is known that no question waits for it."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from nova_torch.performance import NOTHING_YET, Performance
-from nova_torch.values import AgentId, AgentRecord, NodeId
+from nova_torch.performance import Performance
+from nova_torch.values import AgentId, AgentRecord, AgentState, NodeId
 from noval_d.agents.agent import Agent
 
 
@@ -24,50 +24,39 @@ class Rows:
         self._task_of = task_of
         self._performance_of = performance_of
         self._tally_of = tally_of
-        self._lasting: dict[AgentId, tuple[tuple[object, ...], AgentRecord]] = {}
-        """Of each agent what lasts of its row, and what that was made of."""
-        self._whole: dict[AgentId, tuple[AgentRecord, tuple[object, ...], AgentRecord]] = {}
-        """Of each agent its row, what lasts of it, and what passes."""
+        self._known: dict[AgentId, tuple[object, AgentRecord]] = {}
+        """Of each agent its row, and what that was made of."""
 
     def __repr__(self) -> str:
-        return f"<Rows {len(self._lasting)} agents>"
+        return f"<Rows {len(self._known)} agents>"
 
     def of(self, agent: Agent, queued: int, *, asked: bool) -> AgentRecord:
         """Return the row of `agent`: the very same one as before while nothing of it has changed.
 
         `queued`: how many messages wait for it; `asked`: whether a question may.
         """
-        lasts, name = self.lasting(agent, queued, asked=asked), agent.id
-        figures, tally = self._performance_of(name), self._tally_of(name)
-        passes = agent.seen_ms, figures, tuple(tally.items())
-        known = self._whole.get(name)
-        if known is None or known[0] is not lasts or known[1] != passes:
-            whole = self._make(agent, queued, lasts.current_task, agent.seen_ms, figures.with_tasks(tally))
-            known = self._whole[name] = lasts, passes, whole
-        return known[2]
-
-    def lasting(self, agent: Agent, queued: int, *, asked: bool) -> AgentRecord:
-        """Return the row without what is no news: when the agent was seen, and its figures."""
-        name, facts, standing, attention = agent.id, agent.facts, agent.standing, agent.attention
-        task = self._task_of(name, asked)
-        made_of = (
-            agent.spec, agent.driver.name, facts and (facts.pane_id, facts.session, facts.window_name),
-            standing.state, agent.state_since_ms, queued, task, standing.source, standing.detail,
-            attention and attention.reason,
-        )  # fmt: skip
-        known = self._lasting.get(name)
+        name = agent.id
+        task, figures, tally = self._task_of(name, asked), self._performance_of(name), self._tally_of(name)
+        made_of = _news(agent, queued, task), queued, agent.seen_ms, figures, tuple(tally.items())
+        known = self._known.get(name)
         if known is None or known[0] != made_of:
-            known = self._lasting[name] = made_of, self._make(agent, queued, task, 0, NOTHING_YET)
+            known = self._known[name] = made_of, self._make(agent, queued, task, figures.with_tasks(tally))
         return known[1]
+
+    def news(self, agent: Agent, queued: int, *, asked: bool) -> object:
+        """Return what of the row is news when it changes: something to compare.
+
+        Not when the agent was seen last, not its figures, which change with every message, and not what an idle one
+        is about to be given: in a fleet at work each beat would carry the whole, and whoever reads the registry
+        would decode all of it anew.
+        """
+        return _news(agent, queued, self._task_of(agent.id, asked))
 
     def forget(self, agent: AgentId) -> None:
         """Keep the row of an agent that is gone no longer."""
-        self._lasting.pop(agent, None)
-        self._whole.pop(agent, None)
+        self._known.pop(agent, None)
 
-    def _make(
-        self, agent: Agent, queued: int, task: str, seen_ms: int, performance: Performance
-    ) -> AgentRecord:
+    def _make(self, agent: Agent, queued: int, task: str, performance: Performance) -> AgentRecord:
         facts = agent.facts
         return AgentRecord(
             agent_id=agent.id,
@@ -81,10 +70,21 @@ class Rows:
             state=agent.state,
             state_since_ms=agent.state_since_ms,
             queued=queued,
-            last_seen_ms=seen_ms,
+            last_seen_ms=agent.seen_ms,
             current_task=task,
             state_source=agent.standing.source.value,
             detail=agent.standing.detail,
             attention=agent.attention.reason if agent.attention is not None else "",
             performance=performance,
         )
+
+
+def _news(agent: Agent, queued: int, task: str) -> object:
+    facts, standing, attention = agent.facts, agent.standing, agent.attention
+    state = standing.state
+    return (
+        agent.spec, agent.driver.name, facts and (facts.pane_id, facts.session, facts.window_name),
+        # what waits for an idle one is typed at once: gone before anybody could read of it
+        state, agent.state_since_ms, 0 if state is AgentState.IDLE else queued, task, standing.source,
+        standing.detail, attention and attention.reason,
+    )  # fmt: skip

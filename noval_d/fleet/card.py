@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from nova_torch.blobs import essence, write_blob
-from nova_torch.nodes import NodeCard
+from nova_torch.blobs import write_blob
+from nova_torch.nodes import Load, NodeCard
 from nova_torch.values import AgentRecord
 from nova_torch.version import VERSION
 from noval_d.fleet.saying import Saying
@@ -14,6 +15,8 @@ from noval_d.vitals.checks import FAIL_LAG
 
 if TYPE_CHECKING:
     from noval_d.node.node import Node
+
+UNTOLD = Load()
 
 
 def saying(node: Node) -> Saying:
@@ -33,14 +36,15 @@ def whole(node: Node) -> bytes:
 
 
 def gist(node: Node) -> object:
-    """Return what of it is news when it changes."""
-    return essence(mine(node, lasting=True), card(node), node.bridges.names)
+    """Return what of it is news when it changes: something to compare. Not the node's load."""
+    agents = node.roster.news(but=node.broker.claims.theirs)
+    return agents, replace(card(node), load=UNTOLD), tuple(node.bridges.names)
 
 
-def mine(node: Node, *, lasting: bool = False) -> list[AgentRecord]:
+def mine(node: Node) -> list[AgentRecord]:
     """Return the agents that are this node's: one that another node serves by now is told of by that one."""
-    records = node.roster.records(lasting=lasting)
-    return [record for record in records if not node.broker.taken(record.agent_id)]
+    records, theirs = node.roster.records(), node.broker.claims.theirs
+    return [record for record in records if record.agent_id not in theirs] if theirs else records
 
 
 def card(node: Node) -> NodeCard:

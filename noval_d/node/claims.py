@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Set as AbstractSet
 
 from nova_torch.broker import Broker, Owner
 from nova_torch.errors import KeyUnfit, NotOwner
@@ -45,6 +46,11 @@ class Claims:
     def on_claimed(self, callback: Callable[[AgentId], None]) -> None:
         """Call `callback` with each agent whose mailbox has become this node's."""
         self._on_claimed.append(callback)
+
+    @property
+    def theirs(self) -> AbstractSet[AgentId]:
+        """The agents that another node has had since this one was away."""
+        return self._taken.keys()
 
     def taken(self, agent: AgentId) -> bool:
         """Tell whether another node has had the agent since this one was away."""

@@ -48,8 +48,8 @@ class Here:
     def row(self) -> AgentRecord:
         return self.rows.of(self.agent, self.queued, asked=self.asked)
 
-    def lasting(self) -> AgentRecord:
-        return self.rows.lasting(self.agent, self.queued, asked=self.asked)
+    def news(self) -> object:
+        return self.rows.news(self.agent, self.queued, asked=self.asked)
 
 
 def _spec(**changed: object) -> Callable[[Here], None]:
@@ -109,19 +109,23 @@ def test_whatever_changes_of_an_agent_is_in_its_row(
 
 
 @pytest.mark.parametrize(("part", "change", "now"), CHANGES)
-def test_what_lasts_of_a_row_changes_with_all_that_is_news(
+def test_all_that_changes_of_a_row_is_news_but_what_passes(
     part: str, change: Callable[[Here], None], now: object
 ) -> None:
     here = Here()
-    whole, lasting = here.row(), here.lasting()
-    assert here.lasting() is lasting
+    before = here.news()
+    assert here.news() == before
     change(here)
-    if part in ("last_seen_ms", "performance"):
-        assert here.lasting() is lasting
-    else:
-        assert getattr(here.lasting(), part) == now != getattr(lasting, part)
-    assert here.row() != whole
-    assert here.lasting() == replace(here.row(), last_seen_ms=0, performance=NOTHING_YET)
+    assert (here.news() == before) is (part in ("last_seen_ms", "performance")), now
+
+
+def test_what_waits_for_an_idle_agent_is_no_news_for_it_is_gone_before_anybody_reads_of_it() -> None:
+    here = Here()
+    _standing(state=AgentState.IDLE)(here)
+    before = here.row(), here.news()
+    here.queued = 1
+    assert here.row() != before[0]
+    assert here.news() == before[1]
 
 
 def test_nothing_that_a_row_has_is_left_out_above() -> None:
