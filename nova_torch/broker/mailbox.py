@@ -327,8 +327,9 @@ class Mailboxes(Part):
         keys = [self._keys.mailbox(agent) for agent in agents]
         asked = [ask for k in keys for ask in (("GET", k.own), ("XLEN", k.hi), ("XLEN", k.mbx))]
         replies = await self._link.batch(asked)
+        ours = str(owner).encode()
         threes = zip(agents, replies[::3], replies[1::3], replies[2::3], strict=True)
-        return {agent for agent, own, hi, mbx in threes if own != str(owner).encode() or hi or mbx}
+        return {agent for agent, own, hi, mbx in threes if own != ours or hi or mbx}
 
 
 async def ring(link: Link, keys: Keys, rung: Iterable[tuple[str, str, Lane]]) -> None:
