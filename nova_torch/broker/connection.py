@@ -254,7 +254,8 @@ class Link:
         in flight, since what it takes from the server would be lost; the next call with the same name of `flight`
         gets that command's reply. Raises BrokerGivenUp when the connection is closed meanwhile.
         """
-        self._check_open()
+        if self._closed:
+            raise self._given_up()
         sent = self._flights.get(flight)
         said = None
         if sent is None:
@@ -336,15 +337,12 @@ class Link:
             raise self._failure(error, at) from error
 
     @contextlib.contextmanager
-    def translated(self, place: int | None = None) -> Iterator[None]:
-        """Raise BrokerUnavailable for what a connection of this link raises: all of it is known here only.
-
-        `place` names the shard, if it is known.
-        """
+    def translated(self) -> Iterator[None]:
+        """Raise BrokerUnavailable for what a connection of this link raises: all of it is known here only."""
         try:
             yield
         except FAILURES as error:
-            raise self._failure(error, place) from error
+            raise self._failure(error) from error
 
     def _failure(self, error: Exception, place: int | None = None) -> Exception:
         """Return what to raise for what a connection, or the server, said."""
@@ -368,10 +366,6 @@ class Link:
         if isinstance(reply, Exception):
             raise self._failure(reply, place) from reply
         return reply
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise self._given_up()
 
     def _given_up(self) -> BrokerGivenUp:
         return BrokerGivenUp(f"the connection to {self.shown} was given up.", "It is tried again.")
