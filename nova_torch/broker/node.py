@@ -143,18 +143,21 @@ class Nodes(Part):
         It changes too when a server was merely restarted, or other servers have the shards: sending again is
         harmless then.
         """
-        return await self._generation(await self._link.batch(self._ask_generation()))
+        words: list[Command] = [("SET", key, secrets.token_hex(8), "NX") for key in self._words]
+        told = await self._link.batch([*words, *self._ask_generation()])
+        return await self._generation(told[len(words) :])
+
+    @property
+    def _words(self) -> list[str]:
+        """The keys of the random words, one for each shard."""
+        return [self._keys.generation, *map(self._keys.generation_of, self._link.tags)]
 
     def _ask_generation(self) -> list[Command]:
-        keys = [self._keys.generation, *(self._keys.generation_of(tag) for tag in self._link.tags)]
-        asked: list[Command] = [
-            word for key in keys for word in (("SET", key, secrets.token_hex(8), "NX"), ("GET", key))
-        ]
-        return [*asked, ("INFO", "replication")]
+        return [*(("GET", key) for key in self._words), ("INFO", "replication")]
 
     async def _generation(self, replies: Sequence[Any]) -> str:
-        # no word: the data was lost between the two commands, and the next look tells
-        words = [(word or b"").decode() for word in replies[1:-1:2]]
+        # no word: the data was lost, and this is like no other generation
+        words = [(word or secrets.token_hex(8).encode()).decode() for word in replies[:-1]]
         told = await self._link.everywhere("INFO", "replication") if self._link.tags else replies[-1:]
         return ":".join((*map(replid, told), *words))
 

@@ -313,9 +313,11 @@ class BrokerLink:
 
     async def _sleep(self, seconds: float) -> None:
         """Wait for the next beat, which may be asked for sooner: what changes together is told together."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await idle(self._beat_now.wait)
+        due = asyncio.get_running_loop().call_later(seconds, self._beat_now.set)
+        try:
+            await idle(self._beat_now.wait)
+        finally:
+            due.cancel()
         early_s = self._beaten_at + self.pace.soon_s - self._clock()
         if early_s > 0:
             with contextlib.suppress(TimeoutError):

@@ -153,7 +153,7 @@ ROAD: dict[str, tuple[str, Words, Callable[[Pair], None]]] = {
     "read receipts": ("near", (b"\r\nXREAD\r\n",), nothing),
     "receipts done": ("near", of(scripts.MAIL_DONE), nothing),
     "beat": ("far", of(scripts.BEAT), nothing),
-    "generation": ("far", (b"\r\nSET\r\n",), nothing),
+    "generation": ("far", (b"\r\nSET\r\n",), reconnect),
     "epoch": ("far", of(scripts.CLAIM_EPOCH), reconnect),
     "fence": ("near", of(scripts.FENCE_MAIL), reconnect),
     "claim": ("far", of(scripts.CLAIM), reconnect),
