@@ -8,7 +8,7 @@ MailboxLost: claim it again. Source: BROKER, section 4.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 from nova_torch.broker import scripts
@@ -96,8 +96,6 @@ class Entry:
     payload: bytes
     holder: str = ""
     """The node that may have typed it, or may yet; empty while nobody may."""
-    marked: Owner | None = field(default=None, compare=False)
-    """Who has read it, if the mailbox bears that node's mark by now: it may be typed without `hold`."""
 
     def __repr__(self) -> str:
         return f"<Entry {self.lane} {self.entry_id} {self.message_id} {len(self.payload)} bytes>"
@@ -238,11 +236,9 @@ class Mailboxes(Part):
         count: int,
         pending: bool = False,
         after: Mapping[Lane, str] | None = None,
-        marking: bool = False,
     ) -> list[Entry]:
         """Read up to `count` entries, `hi` first: new ones, or with `pending` those read and not acked.
 
-        With `marking` the first new one gets the mark of `hold`, if it has none: it is about to be typed.
         A read whose reply was lost has left its entries pending: after every start, reconnect and error read
         the pending ones first. `after` gives the last entry seen of a lane (`pending_pages` does it all).
         Raises NotOwner, MailboxLost.
@@ -250,15 +246,12 @@ class Mailboxes(Part):
         keys = self._keys.mailbox(agent)
         seen = after or {}
         cursors = [seen.get(lane, "0") if pending else ">" for lane in Lane]
-        typist = owner.node if marking and not pending else ""
         words = await self._link.script(
             scripts.READ,
             (keys.own, keys.hi, keys.mbx, keys.seen),
-            str(owner), GROUP, CONSUMER, count, *cursors, typist,
+            str(owner), GROUP, CONSUMER, count, *cursors,
         )  # fmt: skip
         check(words, agent)
-        first = next((n for n in range(1, len(words), 5) if words[n + 2]), 0) if typist else 0
-        mine = owner.node.encode()
         return [
             Entry(
                 lane=Lane(words[n].decode()),
@@ -266,7 +259,6 @@ class Mailboxes(Part):
                 message_id=words[n + 2].decode(errors="replace"),
                 payload=words[n + 3],
                 holder=words[n + 4].decode(errors="replace"),
-                marked=owner if words[n + 4] == mine or (n == first and not words[n + 4]) else None,
             )
             for n in range(1, len(words), 5)
         ]

@@ -120,15 +120,6 @@ class Condition:
         return self.standing.state
 
     @property
-    def open(self) -> bool:
-        """Whether a message would be typed at once, as far as was seen: nothing is known that holds it."""
-        facts = self.facts
-        if facts is None or facts.in_mode or facts.input_off or self.paused or self.ending:
-            return False
-        at_work = self.state is AgentState.BUSY and self.driver.queues_while_busy and self.present
-        return at_work or self.state is AgentState.IDLE
-
-    @property
     def pane_key(self) -> str:
         """Name of this very pane on this very server: what a paste was aimed at."""
         return f"{self.server}/{self.facts.pane_id}/{self.facts.pid}" if self.facts else ""

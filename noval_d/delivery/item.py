@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from nova_torch.broker import Entry, Owner
+from nova_torch.broker import Entry
 from nova_torch.values import AgentId, Message, State
 from noval_d.delivery import proof
 from noval_d.mailroom.ledger import Entry as LedgerEntry
@@ -27,8 +27,6 @@ class Item:
     pane: str = ""
     """Key of the pane that its paste was aimed at."""
     entries: list[Entry] = field(default_factory=list)
-    marked: Owner | None = None
-    """As whom this node has marked it in the mailbox, although it has not begun to type it."""
     typed: str = ""
     """The text as it was pasted; what a hook's prompt is matched with."""
     acknowledged: bool = False

@@ -115,11 +115,6 @@ class Worker:
         )
 
     @property
-    def at_once(self) -> bool:
-        """Whether it would begin a message as soon as it comes, as far as it knows."""
-        return not (self._known or self._stopping) and self.agent.open
-
-    @property
     def items(self) -> tuple[Item, ...]:
         """Every message that is not settled here."""
         return tuple(self._known.values())
@@ -215,16 +210,7 @@ class Worker:
                 await self._give_up(self.current)
                 wait_s = TROUBLED_S
             if wait_s > 0 and not self._stopping:
-                await self._unmark()
                 await pause(self.agent, wait_s)
-        await self._unmark()
-
-    async def _unmark(self) -> None:
-        """Hold no mark while nothing is typed: whoever owns the mailbox next may type what waits here."""
-        try:
-            await self._desk.unmark(self._waiting)
-        except Exception:
-            log.exception("delivery.failed", extra={"agent": self.agent.id})
 
     async def _give_up(self, item: Item | None) -> None:
         """Settle the message that a defect was met with too often, as far as it is known what became of it."""
@@ -258,7 +244,6 @@ class Worker:
             return 0.0
         item, again_s = await self.turns.next(self._waiting, self._known)
         self.current = item
-        await self._desk.unmark(other for other in self._waiting if other is not item)
         if item is None:
             self.hold = None
             return min(again_s, expires_s)

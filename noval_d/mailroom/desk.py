@@ -72,7 +72,7 @@ class Desk:
         except BaseException:
             item.begun = False
             raise
-        item.phase, item.pane, item.written, item.marked = Phase.TYPING, pane, True, None
+        item.phase, item.pane, item.written = Phase.TYPING, pane, True
 
     async def _begin_marked(self, item: Item, pane: str) -> None:
         """Write the ledger and the mark in the mailbox at the same time; when one fails, neither holds."""
@@ -106,12 +106,6 @@ class Desk:
             notes.append(Records.passed(message, item.agent, now_ms))
         failpoint("begin.before")
         return self._store.begin(*notes)
-
-    async def unmark(self, items: Iterable[Item]) -> None:
-        """Take away the marks of messages that are not typed now."""
-        for item in items:
-            if item.marked is not None:
-                await self._fence.undo(item)
 
     async def untyped(self, item: Item) -> None:
         """Note that nothing of it is in the pane: it may be typed (again)."""

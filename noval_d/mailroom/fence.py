@@ -1,21 +1,18 @@
 """Decide whether this node may type a message now, and mark in its mailbox that it is about to.
 
 What a node types although another one may read it later is marked in the mailbox first, under the fence of the
-owner: whoever owns the mailbox then finds the mark and reports the message instead of typing it. For an idle agent
-the mark is made as the message is read; who has to wait with it then takes it away. A message of this node's own
-outbox, that it put into a mailbox of its own, carries the mark from the beginning, so that it needs no broker to be
-typed.
+owner: whoever owns the mailbox then finds the mark and reports the message instead of typing it. A message of this
+node's own outbox, that it put into a mailbox of its own, carries the mark from the beginning, so that it needs no
+broker to be typed.
 """
 
 from __future__ import annotations
 
 import logging
 
-from nova_torch.broker import Entry, Owner
-from nova_torch.errors import BrokerUnavailable, MailboxLost, NotOwner, NovaError, StoreFailed
-from nova_torch.values import AgentId, MessageId, NodeId
+from nova_torch.errors import BrokerUnavailable, MailboxLost, NotOwner
+from nova_torch.values import NodeId
 from noval_d.delivery.item import Item
-from noval_d.mailroom.ledger import Phase
 from noval_d.mailroom.outbox import Outbox
 from noval_d.node.link import BrokerLink
 
@@ -53,8 +50,6 @@ class Fence:
         broker, owner = self._link.broker, self._link.owner
         if broker is None or owner is None:
             raise BrokerUnavailable("the broker is away.", "What came from other nodes waits for it.")
-        if item.marked == owner:  # as it was read, over this connection: the broker has lost nothing since
-            return
         try:
             await broker.hold(item.agent, owner, item.message.id)
         except BrokerUnavailable as error:
@@ -65,39 +60,11 @@ class Fence:
             raise
 
     async def undo(self, item: Item) -> None:
-        """Take the mark away: nothing was typed. Whatever becomes of that, it is marked anew before it is typed.
-
-        That of this node's outbox stays, also where somebody else sent a message with the same id.
-        """
-        item.marked = None
-        try:
-            if not self._outbox.here(item.message.id):
-                await self.unmark(item.agent, item.message.id)
-        except StoreFailed as error:
-            _stays(item.message.id, error)
-
-    async def unmark(self, agent: AgentId, message: MessageId) -> None:
-        """Take a mark away. When that fails, a later owner reports what it need not."""
+        """Take the mark away: nothing was typed. When that fails, a later owner reports what it need not."""
         broker, owner = self._link.broker, self._link.owner
-        if broker is None or owner is None:
+        if self.own(item) or broker is None or owner is None:
             return
         try:
-            await broker.hold(agent, owner, message, typing=False)
+            await broker.hold(item.agent, owner, item.message.id, typing=False)
         except (BrokerUnavailable, NotOwner, MailboxLost) as error:
-            _stays(message, error)
-
-
-def marked(place: Entry, item: Item, *, new: bool) -> Owner | None:
-    """Return as whom a message of another node is marked, if it is not begun and the mark is there for certain.
-
-    A mark that was found there counts only for a message that is `new` here: what was in somebody's hands may have
-    lost it since it was read.
-    """
-    owner, message = place.marked, item.message
-    if owner is None or message.origin == owner.node or message.id != place.message_id:
-        return None
-    return None if item.phase is not Phase.RECEIVED or (place.holder and not new) else owner
-
-
-def _stays(message: MessageId, error: NovaError) -> None:
-    log.info("fence.mark_stays", extra={"message_id": message, "problem": error.message})
+            log.info("fence.mark_stays", extra={"message_id": item.message.id, "problem": error.message})

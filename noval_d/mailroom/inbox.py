@@ -28,7 +28,6 @@ from nova_torch.ulid import is_ulid
 from nova_torch.values import UNDELIVERED, AgentId, Hop, Kind, Message, MessageId, NodeId, State
 from noval_d.delivery.item import Item, restored
 from noval_d.failpoints import failpoint
-from noval_d.mailroom.fence import Fence, marked
 from noval_d.mailroom.ledger import Entry as LedgerEntry
 from noval_d.mailroom.ledger import Ledger, Phase
 from noval_d.mailroom.outgoing import Outgoing
@@ -61,7 +60,6 @@ class Inbox:
         node: NodeId,
         ledger: Ledger,
         link: BrokerLink,
-        fence: Fence,
         workers: Mapping[AgentId, Hand],
         clock_ms: Callable[[], int],
         answer: Answer,
@@ -77,7 +75,6 @@ class Inbox:
         self._node = node
         self._ledger = ledger
         self._link = link
-        self._fence = fence
         self._workers = workers
         self._clock_ms = clock_ms
         self._answer = answer
@@ -225,7 +222,7 @@ class Inbox:
                 self._full.add(agent)
                 return  # `release` has it read again when there is room
             failpoint("read.before")
-            entries = await broker.read(agent, owner, count=count, marking=worker.at_once)
+            entries = await broker.read(agent, owner, count=count)
             if entries:
                 failpoint("read.after")
             for entry in entries:
@@ -240,8 +237,6 @@ class Inbox:
             return
         message = await self._opened(agent, envelope, place)
         if message is None:
-            if place is not None and place.marked is not None and not place.holder:
-                await self._fence.unmark(agent, MessageId(place.message_id))
             return
         item = worker.find(message.id)
         if item is not None:
@@ -250,8 +245,7 @@ class Inbox:
             return
         known = self._ledger.find(message.id)
         item = restored(known) if known is not None else Item(message=message, agent=agent, arrival=0)
-        if place is not None:
-            item.entries, item.marked = [place], marked(place, item, new=known is None)
+        item.entries = [place] if place is not None else []
         if known is not None and known.phase is Phase.SETTLED:
             self._answer(message.origin, self._settled_hop(known))
             self.release(item, known.state, known.reason)
@@ -263,17 +257,10 @@ class Inbox:
         elif known is None and place is not None and (why := self._unfit(message, agent)):
             await self._settle(item, State.FAILED, why)
         else:
-            await self._give(item, worker, new=known is None)
-
-    async def _give(self, item: Item, worker: Hand | None, *, new: bool) -> None:
-        """Put a message into its worker's hands, without a mark if it may have to wait there."""
-        if new and item.message.kind is Kind.REPLY:
-            await self._arrived(item)
-            worker = self._hand(item)
-        if item.marked is not None and worker is not None and not worker.at_once:
-            await self._fence.undo(item)
-            worker = self._hand(item)
-        if worker is not None:
+            if known is None and message.kind is Kind.REPLY:
+                await self._arrived(item)
+                if (worker := self._hand(agent, item)) is None:
+                    return
             worker.put(item)
 
     async def _opened(self, agent: AgentId, envelope: bytes, place: Entry | None) -> Message | None:
@@ -304,9 +291,9 @@ class Inbox:
                 self._rejected(unproven, envelope, why)
         return None
 
-    def _hand(self, item: Item) -> Hand | None:
+    def _hand(self, agent: AgentId, item: Item) -> Hand | None:
         """Return who takes `item`; None when meanwhile somebody did, or nobody is there any more."""
-        worker = self._workers.get(item.agent)
+        worker = self._workers.get(agent)
         taken = worker.find(item.message.id) if worker is not None else None
         if taken is not None:
             taken.entries += [place for place in item.entries if place not in taken.entries]

@@ -208,7 +208,6 @@ class Node:
             node=self.name,
             ledger=self.ledger,
             link=self.broker,
-            fence=self.fence,
             workers=hands,
             clock_ms=self.clock_ms,
             answer=lambda node, hop: self.receipts.post(node, hop),  # noqa: PLW0108 - made below

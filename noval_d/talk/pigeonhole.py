@@ -25,10 +25,6 @@ class Hand(Protocol):
     def room(self) -> int:
         """How many more messages it takes now."""
 
-    @property
-    def at_once(self) -> bool:
-        """Whether it would begin to type a message as soon as it comes, as far as it knows."""
-
     def find(self, message: MessageId) -> Item | None:
         """Return the message if it is in hand."""
 
@@ -69,11 +65,6 @@ class Pigeonhole:
     def room(self) -> int:
         """How many more messages it takes now."""
         return max(0, CAPACITY - len(self._items))
-
-    @property
-    def at_once(self) -> bool:
-        """Nothing is typed here."""
-        return False
 
     def find(self, message: MessageId) -> Item | None:
         """Return the message if it is in hand."""

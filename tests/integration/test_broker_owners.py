@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
-from nova_torch.broker import Enqueue, Entry, Lane, Owner, mailbox
+from nova_torch.broker import Enqueue, Lane, Owner, mailbox
 from nova_torch.errors import MailboxLost, NotOwner
 from tests.support.aio import run
 from tests.support.broker import Site
@@ -175,57 +173,5 @@ def test_an_owners_own_message_is_its_own_until_it_gives_it_away(site: Site) -> 
             await broker.enqueue([own("mine", "one")])  # what another one is typing stays marked
             again = await broker.read("a", TWO, count=9, pending=True)
             assert [entry.holder for entry in again] == ["two", ""]
-
-    run(scenario())
-
-
-def test_only_the_first_new_one_is_marked_as_it_is_read_and_only_if_nobody_had(site: Site) -> None:
-    def marks(read: list[Entry]) -> list[tuple[str, str, bool]]:
-        return [(entry.message_id, entry.holder, entry.marked is not None) for entry in read]
-
-    async def scenario() -> None:
-        async with await site.connect() as broker:
-            await broker.claim("a", ONE)
-            await broker.enqueue([letter("m1"), letter("m2"), letter("h1", lane=Lane.HI)])
-            site.ask("XADD", f"{site.prefix}:{{a:a}}:hi", "*", "rubbish", "x")
-            read = await broker.read("a", ONE, count=2, marking=True)
-            assert marks(read) == [("h1", "", True), ("", "", False)]
-            assert marks(await broker.read("a", ONE, count=1, marking=True)) == [("m1", "", True)]
-            assert marks(await broker.read("a", ONE, count=1)) == [("m2", "", False)]
-            again = await broker.read("a", ONE, count=9, pending=True, marking=True)
-            assert marks(again) == [
-                ("h1", "one", True),
-                ("", "", False),
-                ("m1", "one", True),
-                ("m2", "", False),
-            ]
-            assert again[0].marked == ONE
-            assert again[0] == replace(read[0], holder="one")  # one place, whoever marked it
-
-            await broker.claim("a", TWO, over=ONE)
-            with pytest.raises(NotOwner):
-                await broker.read("a", ONE, count=9, marking=True)
-            await broker.enqueue([letter("m3"), letter("m4")])
-            site.ask("HSET", f"{site.prefix}:{{a:a}}:seen", ">m3", "one")
-            assert marks(await broker.read("a", TWO, count=9, marking=True)) == [
-                ("m3", "one", False),  # it is to be reported
-                ("m4", "", False),
-            ]
-            await broker.hold("a", TWO, "h1", typing=False)
-            assert marks(await broker.read("a", TWO, count=9, pending=True))[0] == ("h1", "", False)
-
-    run(scenario())
-
-
-def test_a_message_that_nobody_of_ours_wrote_takes_no_mark_from_the_first_that_somebody_did(
-    site: Site,
-) -> None:
-    async def scenario() -> None:
-        async with await site.connect() as broker:
-            await broker.claim("a", ONE)
-            site.ask("XADD", f"{site.prefix}:{{a:a}}:mbx", "*", "rubbish", "x")
-            await broker.enqueue([letter("m1")])
-            bad, good = await broker.read("a", ONE, count=9, marking=True)
-            assert (bad.message_id, bad.marked, good.message_id, good.marked) == ("", None, "m1", ONE)
 
     run(scenario())

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import msgpack
 import pytest
 
 import noval_d.node.node as parts
 from benchmarks.fleet_load import Load, Recorder
-from nova_torch.broker import Broker, Enqueue, Lane, mailbox, scripts
+from nova_torch.broker import Broker, Enqueue, Lane, mailbox
 from nova_torch.broker.connection import Link
 from nova_torch.codec import encode_message
 from nova_torch.errors import BrokerUnavailable, KeyUnfit, NovaError
@@ -24,7 +22,6 @@ from nova_torch.ulid import new_ulid
 from nova_torch.values import Message, MessageId
 from tests.support.aio import run
 from tests.support.broker import Site
-from tests.support.scripts_run import scripts_run
 
 NODES, AGENTS = 2, 40
 AT_FIRST = 4 * (AGENTS + NODES)
@@ -145,62 +142,5 @@ def test_whose_a_mailbox_is_need_not_be_known_before(
             assert await load.settled(timeout_s=20.0) == {"open": 0}
             assert set(recorded) == set(load.accepted)
             assert not any(node.dispatch._foreseen for node in load.nodes)
-
-    run(scenario(), timeout_s=60)
-
-
-def test_what_comes_for_an_agent_with_nothing_in_hand_needs_no_mark_of_its_own(
-    own_site: Site, recorded: dict[str, list[float]]
-) -> None:
-    async def scenario() -> None:
-        async with fleet(own_site) as load:
-            with scripts_run(own_site.server.socket_path) as ran:
-                await load.send(rate=40.0, seconds=1.0)
-                assert await load.settled(timeout_s=20.0) == {"open": 0}
-            assert len(recorded) == 40
-            marks = [words[6] for words in ran.of(scripts.READ) if words[6]]
-            assert len(marks) > 10  # half of them are of another node
-            assert len(ran.of(scripts.HOLD)) < len(marks) / 2  # two of chance for one agent at once
-
-    run(scenario(), timeout_s=60)
-
-
-def test_one_whose_agent_is_busy_by_the_time_it_is_there_is_unmarked_before_the_worker_has_it(
-    own_site: Site, recorded: dict[str, list[float]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def as_it_was_read(_worker: Recorder) -> bool:
-        return sys._getframe(1).f_code.co_name == "_read"
-
-    async def scenario() -> None:
-        async with fleet(own_site) as load, await Broker.connect(own_site.server.url) as broker:
-            monkeypatch.setattr(Recorder, "at_once", property(as_it_was_read))
-            node = load.nodes[0]
-            item = unrung(next(iter(node.roster.agents)))
-            with scripts_run(own_site.server.socket_path) as ran:
-                await broker._put([item])
-                await node.inbox.sweep()
-                while not recorded:  # noqa: ASYNC110 - it tells nobody
-                    await asyncio.sleep(0.01)
-            holds = [words[1:] for words in ran.of(scripts.HOLD)]
-            assert holds == [[item.message_id, ""], [item.message_id, node.name]]
-
-    run(scenario(), timeout_s=60)
-
-
-def test_one_that_cannot_be_read_keeps_no_mark(own_site: Site, recorded: dict[str, list[float]]) -> None:
-    async def scenario() -> None:
-        async with fleet(own_site) as load, await Broker.connect(own_site.server.url) as broker:
-            node = load.nodes[0]
-            agent = next(iter(node.roster.agents))
-            newer = msgpack.packb({**msgpack.unpackb(unrung(agent).payload), "schema": 99})
-            bad = Enqueue(agent=agent, message_id="newer", lane=Lane.MBX, payload=newer, limit=9)
-            await broker._put([bad])
-            with scripts_run(own_site.server.socket_path) as ran:
-                await node.inbox.sweep()
-                while not ran.of(scripts.HOLD):  # noqa: ASYNC110 - it tells nobody
-                    await asyncio.sleep(0.01)
-            assert [words[1:] for words in ran.of(scripts.HOLD)] == [["newer", ""]]
-            assert node.inbox.newer == {agent: {"newer"}}
-            assert not recorded
 
     run(scenario(), timeout_s=60)

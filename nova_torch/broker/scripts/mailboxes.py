@@ -101,9 +101,8 @@ return reply
 """,
 )
 
-# ARGV: owner, group, consumer, count, hi's cursor, mbx's cursor, the node that is about to type the first entry and
-# has it marked as HOLD does, if nobody marked it (empty: none). A cursor is `>` for new entries, else the id after
-# which pending ones are read. The reply is flat: lane, entry, message id, payload, holder as it was, lane, ... An
+# ARGV: owner, group, consumer, count, hi's cursor, mbx's cursor. A cursor is `>` for new entries, else the
+# id after which pending ones are read. The reply is flat: lane, entry, message id, payload, holder, lane, ... An
 # entry that nobody of ours wrote has no message id, and all its words for a payload: it is for its reader to bury.
 READ = Script(
     "read",
@@ -112,7 +111,6 @@ READ = Script(
     + """
 local found = {'OK'}
 local want = tonumber(ARGV[4])
-local typist = ARGV[7]
 local broken
 local function take(lane, stream, cursor)
   local room = want - math.floor((#found - 1) / 5)
@@ -136,10 +134,6 @@ local function take(lane, stream, cursor)
         id, payload = '', table.concat(fields, '\\n')
       end
       local holder = id ~= '' and redis.call('HGET', seen, '>' .. id) or ''
-      if typist ~= '' and id ~= '' then
-        if holder == '' then redis.call('HSET', seen, '>' .. id, typist) end
-        typist = ''
-      end
       for _, word in ipairs({lane, entry[1], id, payload, holder}) do found[#found + 1] = word end
     end
   end
