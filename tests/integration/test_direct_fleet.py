@@ -309,6 +309,8 @@ def test_the_registry_is_watched_in_the_broker(site: Office) -> None:
 def test_a_node_that_does_not_answer_is_an_error_and_no_half_history(
     site: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    sent = direct(site).send_message("agent_123", "it is in the history")
+    until(lambda: direct(site).receipt(sent.id).delivered, 45, "its delivery")
     monkeypatch.setattr("nova_torch.communication.asker.UNHEARD_S", 1.0)
     assert site.node.process is not None
     os.kill(site.node.process.pid, signal.SIGSTOP)
@@ -318,7 +320,7 @@ def test_a_node_that_does_not_answer_is_an_error_and_no_half_history(
         assert silent.value.code == "timed_out"
     finally:
         os.kill(site.node.process.pid, signal.SIGCONT)
-    assert direct(site).history(limit=1)
+    assert [one.id for one in direct(site).history(limit=1)] == [sent.id]
 
 
 def test_another_process_knows_at_once_what_was_queued(site: Office) -> None:
