@@ -42,9 +42,10 @@ async def open_window(
         try:
             pane = PaneId(_output(server, *made).strip())
         except TmuxUnavailable:
-            if made is window or not there():
+            if made is window:
                 raise
-            pane = PaneId(_output(server, *window).strip())  # another start made the session meanwhile
+            # another start made the session meanwhile; or the server ended as it began, with all that was in it
+            pane = PaneId(_output(server, *(window if there() else made)).strip())
         _output(server, "resize-window", "-t", pane, "-x", str(COLUMNS), "-y", str(ROWS))
         if may_start:
             for pid in _output(server, "display-message", "-p", "-t", pane, "#{pid} #{pane_pid}").split():
