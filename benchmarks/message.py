@@ -22,7 +22,7 @@ import uvloop
 
 from benchmarks import fleet_load
 from benchmarks.figures import Report
-from nova_torch.broker.wires import Wires
+from nova_torch.broker.wires import _Wire
 from noval_d.mailroom import store
 from noval_d.threads import take_turns
 from tests.support.servers import OwnServer, free_port
@@ -113,21 +113,21 @@ async def _used(pid: int, counts: Counter[str], work: Callable[[], Awaitable[Any
 
 @contextlib.contextmanager
 def _counted(counts: Counter[str]) -> Iterator[None]:
-    exchange, commit = Wires.exchange, store._commit  # noqa: SLF001
+    send, commit = _Wire.send, store._commit  # noqa: SLF001
 
-    async def counted_exchange(self: Wires, commands: Any, limit_s: float | None = None) -> list[Any]:
+    def counted_send(self: _Wire, sent: bytes, wanted: int, limit_s: float | None) -> Any:
         counts["exchange"] += 1
-        return await exchange(self, commands, limit_s)
+        return send(self, sent, wanted, limit_s)
 
     def counted_commit(connection: Any, work: Any) -> Any:
         counts["commit"] += 1
         return commit(connection, work)
 
-    Wires.exchange, store._commit = counted_exchange, counted_commit  # type: ignore[method-assign]  # noqa: SLF001
+    _Wire.send, store._commit = counted_send, counted_commit  # type: ignore[method-assign]  # noqa: SLF001
     try:
         yield
     finally:
-        Wires.exchange, store._commit = exchange, commit  # type: ignore[method-assign]  # noqa: SLF001
+        _Wire.send, store._commit = send, commit  # type: ignore[method-assign]  # noqa: SLF001
 
 
 def _cpu_s(pid: int) -> float:
