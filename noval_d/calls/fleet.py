@@ -165,6 +165,8 @@ class Fleet(Base):
             await self._look(agent)
         else:
             agent.front = starter
+            if agent.facts is not None:  # the pane may have been looked at meanwhile, with novactl in front
+                agent.facts = replace(agent.facts, command=pane.command)
             agent.restate()
         return self._record(agent)
 
