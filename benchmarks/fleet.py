@@ -270,9 +270,10 @@ async def _page(client: AsyncClient, agents: int) -> None:
 
 
 async def _whole(client: AsyncClient, agents: int) -> None:
+    """Ask for everybody as `novactl agents` does."""
     after, count = None, 0
     while True:
-        found = await client.call("agents_page", {"limit": 5000, "after": after})
+        found = await client.call("agents_page", {"after": after})
         count += len(found["agents"])
         after = found["next"]
         if after is None:

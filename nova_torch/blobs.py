@@ -84,16 +84,10 @@ def _split(blob: bytes) -> tuple[dict[str, Any], list[bytes]]:
 def _roll(rows: Iterable[bytes], before: Sequence[AgentRecord]) -> Roll:
     """Return the agents of these rows; each that was so `before` is the very same."""
     known = roll_of(before).by_row
-    told = {row: known.get(row) or _read(row) for row in rows}
+    told = {row: known.get(row) or AgentRecord.of_row(row) for row in rows}
     roll = Roll(told.values())
     roll.by_row = told
     return roll
-
-
-def _read(row: bytes) -> AgentRecord:
-    told = msgpack.unpackb(row)
-    _ = told["state"]  # without it there is none
-    return AgentRecord.of_row(row, str(told["agent_id"]))
 
 
 class Reader:

@@ -32,15 +32,22 @@ class Row:
     """The row as it came."""
 
     @classmethod
-    def of_row(cls, row: bytes, agent_id: str) -> Self:
-        """Return the record of a row, msgpack of a map that `read` takes and that has this `agent_id`.
+    def of_row(cls, row: bytes) -> Self:
+        """Return the record of a row, msgpack of a map that `read` takes.
 
-        It is opened when anything else of it is asked for: of the thousands of a fleet most are only listed, or
-        looked through for what some are looked for by.
+        Of it only the name is kept, and whether it may go out as it came: of the thousands of a fleet most are only
+        listed, or looked through for what some are looked for by. Raises what msgpack raises, and KeyError or
+        TypeError for what is no agent.
         """
+        import msgpack  # what only names a state does without
+
+        told = msgpack.unpackb(row)
         record = cls.__new__(cls)
-        object.__setattr__(record, "agent_id", agent_id)
+        object.__setattr__(record, "agent_id", str(told["agent_id"]))
         object.__setattr__(record, "_told", row)
+        _ = told["state"]  # without it there is none
+        if _ours(told):
+            object.__setattr__(record, "_packed", row)
         return record
 
     @property
@@ -49,11 +56,9 @@ class Row:
         try:
             return self._packed
         except AttributeError:
-            import msgpack  # what only names a state does without
+            import msgpack
 
-            row: bytes = getattr(self, "_told", b"")
-            if not row or not _ours(msgpack.unpackb(row)):
-                row = msgpack.packb(self.to_json())
+            row: bytes = msgpack.packb(self.to_json())
             object.__setattr__(self, "_packed", row)
             return row
 
