@@ -232,14 +232,13 @@ class Fleet:
     async def _used(self, work: Awaitable[Any]) -> tuple[float, float, float]:
         """Return the CPU of the server, of the nodes' processes and of the machine while `work` goes on."""
         groups = [[psutil.Process(self._pid)], [psutil.Process(one.pid) for one in self._processes]]
-        before, begun = [sum(map(_cpu_s, group)) for group in groups], time.monotonic()
-        psutil.cpu_percent(None)
+        before, busy, begun = [sum(map(_cpu_s, group)) for group in groups], _busy_s(), time.monotonic()
         await work
         span = time.monotonic() - begun
         broker, nodes = (
             100 * (sum(map(_cpu_s, group)) - was) / span for group, was in zip(groups, before, strict=True)
         )
-        return broker, nodes, psutil.cpu_percent(None)
+        return broker, nodes, 100 * (_busy_s() - busy) / (span * (psutil.cpu_count() or 1))
 
 
 async def _data_bytes(server: OwnServer) -> int:
@@ -284,6 +283,12 @@ async def _whole(client: AsyncClient, agents: int) -> None:
 def _cpu_s(process: psutil.Process) -> float:
     times = process.cpu_times()
     return float(times.user + times.system)
+
+
+def _busy_s() -> float:
+    """Return the CPU that the machine used so far; what it idled is no measure, a virtual one forgets of it."""
+    times = psutil.cpu_times()
+    return float(times.user + times.nice + times.system + times.irq + times.softirq + times.steal)
 
 
 async def measure(nodes: int, agents: int, rate: float, seconds: float, *, killing: bool) -> Found:

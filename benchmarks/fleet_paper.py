@@ -78,8 +78,8 @@ def reports(curve: Sequence[Found]) -> list[Report]:
         f"{last.rate:g} messages a second, each from a node and to an agent by chance. Delivery is from `accepted`"
         " (durable) to the recorder in tmux's place, which is told after the durable note that a paste may"
         " follow: the state files of all nodes are on this one disk. A page has 1,000 agents, `all` is the whole"
-        " registry in such pages, as `novactl agents` asks, both asked of a real daemon beside them under this load. The first two seconds, in"
-        " which nodes meet and connect, and the first page are counted apart."
+        " registry in such pages, as `novactl agents` asks, both asked of a real daemon beside them under this"
+        " load. The first two seconds, in which nodes meet and connect, and the first page are counted apart."
     )
     table.notes.append(
         "CPU is in per cent of one core, the machine's in per cent of all: the nodes share here what in a fleet"
