@@ -121,9 +121,8 @@ async def _latency(nova: Road, raw: Road, original: Road) -> Report:
     for _ in range(ROUNDS):
         await raw.paced(RATE, LATENCY_S / ROUNDS)
         measured = dict(nova.sent)
-        await nova.paced(
-            RATE, PANES / RATE
-        )  # each has raw's keys seen: a second is waited for what they draw
+        # Into each pane one message that is not measured: a second is waited for what raw's keys may still draw.
+        await nova.paced(RATE, PANES / RATE)
         await nova.arrived()
         nova.sent = measured
         await nova.paced(RATE, LATENCY_S / ROUNDS)

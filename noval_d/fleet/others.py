@@ -39,6 +39,8 @@ class Others:
         self.ordered = b""
         """What this node itself was ordered to do, at the last look."""
         self._at = float("-inf")
+        self._outdated = False
+        """Whether something changed since the last look began."""
         self._strict = False
         """Whether any of them took only what is signed."""
         self._asking = asyncio.Lock()
@@ -57,6 +59,7 @@ class Others:
             broker = self._link.broker
             if broker is None:
                 return ()
+            self._outdated = False
             try:
                 leases = await broker.nodes()
             except BrokerUnavailable as error:
@@ -79,7 +82,7 @@ class Others:
             self._views = tuple(map(self._seen, others, self._reader.views(others)))
             for node in self._reader.unreadable - unreadable:
                 log.warning("fleet.unreadable_node", extra={"node": node})
-            self._at = self._clock()
+            self._at = float("-inf") if self._outdated else self._clock()
             self._strict = bool(self.strict_nodes)
             return self._views
 
@@ -120,7 +123,7 @@ class Others:
 
     def lost(self) -> None:
         """The broker lost the registry: the others need a beat to be in it again."""
-        self._at = float("-inf")
+        self.stale()
         self._refilled_at = self._clock() + self._link.pace.lease_s
 
     async def has(self, agent: AgentId) -> bool:
@@ -151,8 +154,9 @@ class Others:
         return [view.node for view in self._views if view.alive and view.card.signing == REQUIRE]
 
     def stale(self) -> None:
-        """Read anew when asked next: this node has changed something itself."""
+        """Read anew when asked next: this node has changed something itself. So is a look that goes on."""
         self._at = float("-inf")
+        self._outdated = True
 
     def _seen(self, lease: NodeLease, view: NodeView) -> NodeView:
         # After a pause of the broker, or of this very node, every lease is over for a moment and nobody is dead:

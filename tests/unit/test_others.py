@@ -245,3 +245,20 @@ def test_what_is_signed_is_asked_of_the_node_that_lives() -> None:
     told.say("x", "b", signing="require")
     told.look()
     assert asyncio.run(told.others.strict(AgentId("a"))) == ""
+
+
+def test_what_changes_while_it_is_read_is_read_again() -> None:
+    fleet = Fleet("off")
+    look = fleet.link.broker.nodes
+
+    async def changed_meanwhile() -> list[NodeLease]:
+        leases: list[NodeLease] = await look()
+        fleet.others.stale()
+        return leases
+
+    fleet.link.broker.nodes = changed_meanwhile
+    asyncio.run(fleet.others.views())
+    fleet.link.broker.nodes = look
+    asyncio.run(fleet.others.views())
+    asyncio.run(fleet.others.views())
+    assert fleet.looks == 2

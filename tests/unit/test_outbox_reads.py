@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,9 @@ from typing import Any
 import pytest
 
 from nova_torch.codec import decode_message
-from nova_torch.errors import Conflict
+from nova_torch.errors import Conflict, StoreFailed
 from nova_torch.ulid import new_ulid
-from nova_torch.values import AgentId, Hop, Message, MessageId, NodeId, State
+from nova_torch.values import AgentId, Hop, Message, MessageId, NodeId, Receipt, State
 from noval_d.mailroom.outbox import Outbox
 from noval_d.mailroom.store import Store
 from tests.support.aio import run
@@ -125,6 +126,57 @@ def test_what_is_final_before_it_was_sent_is_not_kept(tmp_path: Path) -> None:
         (found,) = outbox.recent("raw", 9)
         assert found.message == given
         assert found.message is not given  # what was written is read
+        await store.close()
+
+    run(scenario())
+
+
+class Full(Store):
+    """A store whose disk is full as often as it is told."""
+
+    failures = 0
+
+    async def write(self, *statements: Any) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise StoreFailed("the disk is full.")
+        await super().write(*statements)
+
+
+def test_nothing_is_open_of_a_message_that_the_disk_refused(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        store = Full(str(tmp_path / "state.db"))
+        await store.open()
+        outbox = Outbox(store, NODE, lambda: 1)
+        assert not outbox.any_open()
+        for failures in (1, 2):
+            store.failures, refused = failures, message()
+            for _ in range(failures):
+                with pytest.raises(StoreFailed):
+                    await outbox.accept(refused, AgentId("raw"))
+            assert outbox.quiet
+            await outbox.accept(refused, AgentId("raw"))
+            assert outbox.open(refused.id)
+            await outbox.apply([hop(refused.id, State.SUBMITTED, final=True)])
+            assert outbox.quiet
+        await store.close()
+
+    run(scenario())
+
+
+def test_of_two_that_bring_the_same_message_the_one_that_is_written_is_open(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        store = Full(str(tmp_path / "state.db"))
+        await store.open()
+        outbox, both = Outbox(store, NODE, lambda: 1), message()
+        assert not outbox.any_open()
+        store.failures = 1
+        refused, taken = await asyncio.gather(
+            *(outbox.accept(both, AgentId("raw")) for _ in range(2)), return_exceptions=True
+        )
+        assert isinstance(refused, StoreFailed)
+        assert isinstance(taken, Receipt)
+        assert outbox.open(both.id)
         await store.close()
 
     run(scenario())
