@@ -116,10 +116,10 @@ def _detail(node: dict[str, Any]) -> str:
         left = drain["deadline_ms"] - time.time_ns() // 1_000_000 if drain["deadline_ms"] else None
         until = "" if left is None else f", deadline {'in ' + spoken(left / 1000) if left > 0 else 'over'}"
         parts.append(f"drained{by}{until}")
+        if node.get("open"):
+            parts.append(f"not done: {', '.join(node['open'])}")
     elif node["order"]:
         parts.append(f"ordered to {node['order']}")
-    if node.get("open"):
-        parts.append(f"not done: {', '.join(node['open'])}")
     if node.get("note"):
         parts.append(node["note"].rstrip("."))
     return "; ".join(parts)

@@ -121,7 +121,7 @@ def _draining(node: Node) -> list[Check]:
     if node.draining.drain is None:
         return []
     left = node.draining.open()
-    told = f"{len(left)} agents are not done yet: {', '.join(left)}." if left else "Nothing is open any more."
+    told = f"Not done yet: {', '.join(left)}." if left else "Nothing is open any more."
     return [
         Check(
             "draining",

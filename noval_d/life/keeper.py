@@ -275,6 +275,7 @@ class Keeper:
         from noval_d.tmux.windows import close_pane, history
 
         node, agent = self._node, self.agent
+        await self._program.find()
         agent.ending = True
         pane = agent.facts.pane_id if agent.facts is not None else None
         again = self.life.phase is Phase.STOPPING

@@ -59,13 +59,26 @@ class Program:
             return None
         return Exit(code=known.code, signal=known.signal) if known is not None else Exit()
 
+    async def find(self) -> None:
+        """Look for its pane where none is known: a daemon that has just started has not seen any yet.
+
+        Raises TmuxUnavailable while nobody can tell whether there is one.
+        """
+        tmux = self._node.tmux
+        if self._agent.facts is not None:
+            return
+        if not await tmux.settled() or tmux.state == "not_answering":
+            raise TmuxNotAnswering("the tmux server does not answer, so nothing can be ended there.")
+        if tmux.state == "absent":
+            return  # no server: nothing runs in its panes
+        panes = await list_panes(tmux.client)
+        mine = (p for p in panes if (p.nova_agent, p.nova_node) == (self._agent.id, self._node.name))
+        self._agent.moved(next(mine, None), self._agent.server)
+
     async def end(self, force: bool) -> How:
         """End the program, and wait until tmux knows that it has ended."""
         self._agent.ending = True
-        if self._agent.facts is None:
-            await self.exit()  # looks for its pane
-            if self._agent.facts is None and self._node.tmux.state == "not_answering":
-                raise TmuxNotAnswering("the tmux server does not answer, so nothing can be ended there.")
+        await self.find()
         facts = self._agent.facts
         if facts is not None and not facts.dead and runs(facts.pid):
             self._ran = facts.pid

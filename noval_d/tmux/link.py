@@ -67,13 +67,16 @@ class TmuxLink:
             await idle(self._up.wait)
         return self._client
 
-    async def settled(self) -> None:
-        """Wait until it is known which panes there are: until then nobody can say in which one a process runs."""
-        if self._found.is_set():
-            return
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(SETTLES_S):
-                await self._found.wait()
+    async def settled(self) -> bool:
+        """Wait until it is known which panes there are: until then nobody can say in which one a process runs.
+
+        False when that is not known in time.
+        """
+        if not self._found.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SETTLES_S):
+                    await self._found.wait()
+        return self._found.is_set()
 
     async def run(self) -> None:
         """Keep the client connected until cancelled."""

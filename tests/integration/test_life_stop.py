@@ -9,6 +9,7 @@ import stat
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,34 @@ def test_an_agent_that_has_ended_is_stopped_and_archived_too(quick: TestNode, tm
     answer = quick.call("stop_agent", {"agent_id": "worker-1"}, 30)
     assert answer["ended"] == "it had ended already"
     assert json.loads((Path(answer["archive"]) / "summary.json").read_text())["exit"]["signal"] == 9
+
+
+def test_a_daemon_killed_as_it_stops_an_agent_ends_and_archives_it_at_its_next_start(
+    quick: TestNode, tmp_path: Path
+) -> None:
+    quick.env["NOVA_LIFE_TERMINATE_S"] = "30"
+    quick.stop()
+    quick.start()
+    quick.wait_up()
+    deaf = "trap 'echo deaf' TERM; while :; do sleep 0.05; done"
+    spawn(quick, tmp_path, driver="line", command=["sh", "-c", deaf])
+    pane = quick.call("agents")[0]["pane"]
+    pid = int(quick.tmux.value(pane, "pane_pid"))
+    with ThreadPoolExecutor(1) as threads:
+        stopping = threads.submit(quick.novactl, "stop", "worker-1")
+        quick.tmux.wait_for(pane, "deaf")
+        quick.kill()
+        assert stopping.result().returncode == 3
+    assert runs(pid)
+    quick.env["NOVA_LIFE_TERMINATE_S"] = "0.2"
+    quick.start()
+    quick.wait_up()
+    until(lambda: not quick.call("agents"), 45, "its stop")
+    assert not runs(pid)
+    (archive,) = (quick.state / "archive").iterdir()
+    assert json.loads((archive / "summary.json").read_text())["ended"] == "it was killed"
+    assert "deaf" in (archive / "pane.txt").read_text()
+    assert "nova:worker-1" not in windows(quick)
 
 
 def test_an_unregistered_agent_runs_on_and_nobody_starts_it_again(quick: TestNode, tmp_path: Path) -> None:

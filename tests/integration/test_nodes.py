@@ -24,6 +24,7 @@ from tests.faults.test_review_node import on_broker
 from tests.faults.test_two_nodes import neighbour
 from tests.support.agents import raw
 from tests.support.node import TestNode, node, until
+from tests.support.tmux import runs
 
 SHORT = {"NOVA_BROKER_LEASE_S": "2", "NOVA_BROKER_BEAT_S": "0.5"}
 
@@ -110,6 +111,33 @@ def test_nodes_tell_of_themselves_drain_resume_and_are_forgotten(tmp_path: Path)
             first.call("node_drain", {"name": "other"})
         second.start()  # and one that comes back after all is there again
         state_is(first, "other", "ready")
+
+
+def test_a_deadline_that_is_over_while_the_node_is_down_ends_its_agents_at_the_start(tmp_path: Path) -> None:
+    with node() as made:
+        spawn(made, "w1", tmp_path)
+        pane = made.call("agents")[0]["pane"]
+        pid = int(made.tmux.value(pane, "pane_pid"))
+        made.call("pause", {"agent_id": "w1"})
+        waiting = str(made.send("w1", "never typed")["id"])
+        made.wait_state(waiting, "held")
+        assert made.novactl("node", "drain", "--force", "--deadline", "2s").returncode == 0
+        assert "not done: w1" in made.novactl("node", "show").stdout
+        made.kill()
+        over_ms = time.time_ns() // 1_000_000 + 2000
+        until(lambda: time.time_ns() // 1_000_000 > over_ms, what="the deadline")
+        made.start()
+        assert made.wait_state(waiting, "failed")["reason"] == "agent w1 was stopped"
+        made.wait_up()
+        until(lambda: not made.call("agents"), what="its end")
+        assert not runs(pid)
+        (archive,) = (made.state / "archive").iterdir()
+        assert json.loads((archive / "summary.json").read_text())["ended"] == "it ended on SIGTERM"
+        assert made.novactl("node", "resume").returncode == 0
+        spawn(made, "w2", tmp_path)
+        made.call("pause", {"agent_id": "w2"})
+        made.wait_state(str(made.send("w2", "held")["id"]), "held")
+        assert "not done" not in made.novactl("node", "show").stdout  # it does not drain
 
 
 def at_once(*calls: Callable[[], Any]) -> list[str]:
