@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -24,9 +25,11 @@ MAIL_KEEP_S = 7 * 24 * 3600
 MAIL_PAGE = 256
 FOREVER_MS = 2**53
 LOG_KEPT = 1000
-AGAIN = 20
-"""Of so many nodes one is read again with each look, whether it told something new or not."""
 """Changes that who watches the fleet may be behind; then the whole is read."""
+AGAIN_S = 5.0
+"""What was read so long ago is read again with the next look, whether its node told something new or not …"""
+AGAIN_LEAST, AGAIN_PART = 20, 20
+"""… of so many nodes, and in a large fleet of one in so many: those that were read the longest ago."""
 
 News = Literal["same", "again", "new"]
 """What a beat has: nothing that changed, the whole once more, or something new that who watches is told of."""
@@ -84,8 +87,8 @@ class Nodes(Part):
         """Each node at the last look: most of them have not beaten since."""
         self._log_at = ""
         """The last entry of the log that was seen."""
-        self._turn = 0
-        """Nodes that were there at the last look: their blobs are asked for along with the list."""
+        self._read_at: dict[str, float] = {}
+        """When each of them was read, by the machine's clock."""
 
     async def claim_epoch(self, node: str, bearer: str = "") -> int:
         """Begin a new epoch of `node`, later than all before: the server's time in ms, or one more.
@@ -175,9 +178,10 @@ class Nodes(Part):
         """Return every node that beat, or left, within a day, by name.
 
         One round trip, two when a node is new or said something new: of the others what was read before still
-        holds, and of every call a few are read again, since not everything that changes is news.
+        holds, and with every call some are read again, since not everything that changes is news.
         """
-        again = self._some(AGAIN)
+        now = time.monotonic()
+        again = self._long_ago(now)
         since = f"({self._log_at}" if self._log_at else "-"
         (seconds, micros), flat, ordered, told, *got = await self._link.tried(
             [
@@ -201,6 +205,8 @@ class Nodes(Part):
             found = await self._link.command("MGET", *(self._keys.registry(name).blob for name in read))
             self._blobs |= dict(zip(read, found, strict=True))
         self._blobs = {name: self._blobs[name] for name in ends}
+        just = {*again, *read}
+        self._read_at = {name: now if name in just else self._read_at.get(name, now) for name in ends}
         orders = {_text(name): order for name, order in zip(ordered[::2], ordered[1::2], strict=True)}
         before, self._leases = self._leases, {}
         for name, end in sorted(ends.items()):
@@ -218,10 +224,10 @@ class Nodes(Part):
             self._leases[name] = known
         return [*self._leases.values()]
 
-    def _some(self, share: int) -> list[str]:
-        """Return one of `share` parts of the known nodes, each call another one."""
-        self._turn = (self._turn + 1) % share
-        return sorted(self._blobs)[self._turn :: share]
+    def _long_ago(self, now: float) -> list[str]:
+        """Return the nodes that are read again: some of those that were read the longest ago."""
+        due = sorted((at, name) for name, at in self._read_at.items() if now - at >= AGAIN_S)
+        return [name for _, name in due[: max(AGAIN_LEAST, len(self._read_at) // AGAIN_PART)]]
 
     def _news(self, told: Any) -> set[str]:
         """Return the nodes that an answer of the log names, or all that are known when it cannot tell."""

@@ -69,6 +69,29 @@ def test_a_node_that_has_not_beaten_since_the_last_look_is_the_very_same(site: S
     run(scenario())
 
 
+def test_what_is_no_news_is_read_again_after_a_while_however_seldom_somebody_looks(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        async with await site.connect() as broker:
+            for node in ("one", "two"):
+                await broker.beat(node, 1, b"first", ttl_s=20)
+            await broker.nodes()
+            for node in ("one", "two"):
+                await broker.beat(node, 1, b"second", ttl_s=20, news="again")
+            assert [lease.blob for lease in await broker.nodes()] == [b"first", b"first"]
+            monkeypatch.setattr("nova_torch.broker.node.AGAIN_S", 0.0)
+            assert [lease.blob for lease in await broker.nodes()] == [b"second", b"second"]
+            # of many nodes a part, each in its turn
+            monkeypatch.setattr("nova_torch.broker.node.AGAIN_LEAST", 1)
+            for node in ("one", "two"):
+                await broker.beat(node, 1, b"third", ttl_s=20, news="again")
+            looks = [sorted(lease.blob for lease in await broker.nodes()) for _ in range(2)]
+            assert looks == [[b"second", b"third"], [b"third", b"third"]]
+
+    run(scenario())
+
+
 def test_a_node_silent_for_more_than_a_day_is_forgotten(site: Site) -> None:
     async def scenario() -> None:
         async with await site.connect() as broker:
