@@ -28,7 +28,7 @@ class Connection(asyncio.Protocol):
         limits: Limits,
         on_lost: Callable[[Connection], None],
         audit: Audit | None = None,
-        settled: Callable[[], Awaitable[None]] | None = None,
+        settled: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
         self.peer = peer
         self.desk = Desk(

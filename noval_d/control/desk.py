@@ -46,7 +46,7 @@ class Desk:
         send: Callable[[bytes], Awaitable[None]],
         on_done: Callable[[], None],
         audit: Audit | None = None,
-        settled: Callable[[], Awaitable[None]] | None = None,
+        settled: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
         self.peer = peer
         self._audit = audit

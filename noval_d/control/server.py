@@ -36,7 +36,7 @@ class ControlServer:
         *,
         limits: Limits | None = None,
         audit: Audit | None = None,
-        settled: Callable[[], Awaitable[None]] | None = None,
+        settled: Callable[[], Awaitable[object]] | None = None,
         credentials: Callable[[socket.socket], Credentials] = read_credentials,
     ) -> None:
         self.path = os.fspath(path)
