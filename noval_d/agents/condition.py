@@ -12,14 +12,14 @@ from noval_d.agents.driver import Driver
 from noval_d.agents.opening import Opening
 from noval_d.agents.prompt import Prompt
 from noval_d.agents.readiness import past_start
-from noval_d.agents.recognition import is_present, is_shell
+from noval_d.agents.recognition import is_present, is_shell, may_be_a_shell
 from noval_d.agents.sight import Sight, begun
 from noval_d.agents.states import Signs, Source, Standing, Transition, stand
 from noval_d.agents.their_keys import TheirKeys
 from noval_d.agents.transcript import Transcript
 from noval_d.api.endpoint import Endpoint
 from noval_d.delivery.processed import Taken
-from noval_d.tmux.front import Front, leader_age_s, read_name
+from noval_d.tmux.front import Front, leader_age_s, read_front, read_name
 from noval_d.tmux.panes import PaneFacts
 from noval_d.tmux.screen import Screen
 
@@ -47,6 +47,8 @@ class Condition:
     """It is being started: what is in front of its pane now is not yet the agent."""
     ending: bool = False
     """It is being ended by order: nothing more is typed into it."""
+    kept: bool = False
+    """This node started it, and goes with it when its program becomes another one."""
     session: str = ""
     """Its own conversation, once its hooks have told of a prompt in it."""
     hooked: bool | None = None
@@ -133,10 +135,21 @@ class Condition:
 
     @property
     def behind(self) -> bool:
-        """Whether it is the pane's own shell, and a command that it runs has the foreground meanwhile."""
-        if self.present or self.facts is None or self.facts.dead or self.driver.kind != "line":
+        """Whether it is the pane's own shell, and a command that it runs has the foreground meanwhile.
+
+        So it is of one that is kept and has become that command (exec): its keeper takes that for it in a moment.
+        """
+        facts = self.facts
+        if self.present or facts is None or facts.dead or self.driver.kind != "line":
             return False
-        return is_shell(self.spec.program) and read_name(self.facts.pid) == self.spec.program
+        if not is_shell(self.spec.program):
+            return False
+        return read_name(facts.pid) == self.spec.program or (self.kept and self._became(facts))
+
+    @staticmethod
+    def _became(facts: PaneFacts) -> bool:
+        front = read_front(facts.pid)
+        return front is not None and front.pid == facts.pid and not may_be_a_shell(facts.command)
 
     @property
     def tells(self) -> bool:

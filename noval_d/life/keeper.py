@@ -52,6 +52,7 @@ class Keeper:
         self.agent = agent
         self.life = life
         agent.launching = life.phase in (Phase.STARTING, Phase.LAUNCHED)
+        agent.kept = True
         agent.session = life.session
         agent.prompted = life.phase is Phase.LAUNCHED and starter.carries(agent, life)
         self.started: asyncio.Future[None] | None = None

@@ -142,6 +142,7 @@ class Lives:
             task.cancel()
             await asyncio.wait([task])
         if keeper is not None:
+            keeper.agent.kept = False
             await self._book.erase(agent)
 
     def _run(self, keeper: Keeper) -> None:

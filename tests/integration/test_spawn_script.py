@@ -42,12 +42,33 @@ def test_a_command_without_a_name_for_a_while_is_not_taken_for_what_its_pane_was
         assert spawned.returncode == 0, spawned.stderr
         until(lambda: state(running) == ("idle", ""), 45, "the script")
         go.write_text("go\n")
-        until(lambda: state(running)[0] == "exited", 45, "the program without a name")
+        until(lambda: state(running)[0] == "busy", 45, "the program without a name")
         ends = time.monotonic() + 2.0
         while time.monotonic() < ends:
-            assert state(running)[0] == "exited"
+            assert state(running)[0] == "busy"
         on.write_text("on")
         until(lambda: state(running) == ("idle", ""), 45, "the program that it became")
+
+
+def test_a_script_that_becomes_its_program_in_the_middle_of_a_task_keeps_the_task(tmp_path: Path) -> None:
+    """It counted as exited until its keeper had seen what it became: the task was given a second time."""
+    script, go = tmp_path / "wrapped", tmp_path / "go"
+    script.write_text(f"#!/bin/sh\nread -r line < {go}\nexec cat\n")
+    script.chmod(0o755)
+    with node() as running:
+        os.mkfifo(go)
+        spawned = running.novactl("spawn", "worker", "--driver", "line", "--", str(script))
+        assert spawned.returncode == 0, spawned.stderr
+        until(lambda: state(running) == ("idle", ""), 45, "the script")
+        task = running.call("task_add", {"title": "one task", "role": "worker"})["id"]
+        until(lambda: running.call("task_show", {"id": task})["state"] == "assigned", 45, "it is given")
+        given = running.call("task_show", {"id": task})
+        go.write_text("go\n")
+        running.wait_state(given["message"], "submitted")
+        until(lambda: state(running) == ("idle", ""), 45, "the program that it became")
+        told = running.call("task_show", {"id": task})
+        assert [step["what"] for step in told["steps"]] == ["added", "assigned"], told
+        assert (told["state"], told["message"]) == ("assigned", given["message"])
 
 
 def state(running: TestNode) -> tuple[str, str]:
