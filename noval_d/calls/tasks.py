@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from nova_torch.clean import checked_body, clean
+from nova_torch.durations import spoken
 from nova_torch.errors import AgentNotFound, Busy, Conflict, InvalidRequest, NotAllowed, ShuttingDown
 from nova_torch.nearest import suggestion
 from nova_torch.ulid import is_ulid, new_ulid
@@ -106,6 +107,11 @@ class TaskCalls(Schedules):
             if task.claimed and (asked.optional_text("id") or held).upper() == held:
                 return {**self._row(task, _nothing), "body": task.body}  # asked again: its answer was lost
             raise Conflict(f"{agent} has task {held}.", f"End it first: novactl task done {held}")
+        if node.tasks.held_s:
+            raise Busy(
+                "the broker lost its data, and the nodes put back what they know of the tasks.",
+                f"Ask again in {spoken(node.tasks.held_s)}.",
+            )
         named = asked.optional_text("id")
         name = named.upper() if named is not None else await self._first_for(agent)
         known = await tasks.named((await tasks.get(name)).depends_on)

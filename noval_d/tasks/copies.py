@@ -6,7 +6,7 @@ import logging
 
 from nova_torch.errors import InvalidRequest
 from noval_d.mailroom.store import Statement, Store
-from noval_d.tasks.task import Task, unpack
+from noval_d.tasks.task import Task, TaskId, unpack
 
 log = logging.getLogger("nova.tasks")
 
@@ -29,6 +29,11 @@ class Copies:
                 (task.id, raw, now_ms),
             )
         )
+
+    def of(self, name: TaskId) -> tuple[Task, bytes] | None:
+        """Return the record of one task that is kept, if there is one."""
+        rows = self._store.read("SELECT record FROM tasks WHERE id = ?", (name,))
+        return next(((unpack(bytes(row["record"]))[0], bytes(row["record"])) for row in rows), None)
 
     def all(self) -> list[tuple[Task, bytes]]:
         """Return every record that is kept."""

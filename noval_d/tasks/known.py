@@ -18,6 +18,9 @@ from noval_d.tasks.task import Status, Task, TaskId, fields, pack, unpack
 
 log = logging.getLogger("nova.tasks")
 
+RESTORED = "restored"
+"""What happened to a task that was put back: the broker had lost it."""
+
 
 class Known:
     """The open tasks and what they depend on, as they were read or written last."""
@@ -43,13 +46,14 @@ class Known:
         """The tasks that are not over."""
         return [task for task in self.tasks.values() if not task.over]
 
-    async def put_back(self, broker: Broker) -> None:
-        """Put into the broker what this node once wrote, where that is later than what is there."""
+    async def put_back(self, broker: Broker) -> bool:
+        """Put into the broker what this node once wrote, where that is later than what is there; tell if any was."""
         kept = self._copies.all()
         there = await broker.task_ranks([task.id for task, _ in kept])
-        for task, raw in kept:
-            if task.rank > there.get(task.id, ""):
-                await broker.put_task(self._move(task, raw, ANY, "restored"))
+        later = [(task, raw) for task, raw in kept if task.rank > there.get(task.id, "")]
+        for task, raw in later:
+            await broker.put_task(self._move(task, raw, ANY, RESTORED))
+        return bool(later)
 
     async def load(self, broker: Broker) -> None:
         """Read every open task anew."""
@@ -108,6 +112,11 @@ class Known:
         agent: str = "",
     ) -> bool:
         """Make a move, if `old` is still what it is; learn what it is otherwise. Durable when this returns True."""
+        kept = self._copies.of(old.id)
+        if kept is not None and kept[0].rank > old.rank:  # the broker lost it, and nobody has noticed that yet
+            await broker.put_task(self._move(*kept, ANY, RESTORED))
+            self.learn(kept[0])
+            return False
         raw = self._packed(new)
         move = self._move(new, raw, old.rank if old is not new else "", new.steps[-1].what)
         move = replace(move, tally=dict(tally or {}), graph=graph, agent=agent or new.agent)

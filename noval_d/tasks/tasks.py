@@ -23,7 +23,7 @@ from noval_d.tasks.assign import by_worth, choose, stand_back_s
 from noval_d.tasks.copies import Copies
 from noval_d.tasks.graph import held_by, standing
 from noval_d.tasks.ground import Ground, Mine
-from noval_d.tasks.known import Known
+from noval_d.tasks.known import RESTORED, Known
 from noval_d.tasks.moves import Moves
 from noval_d.tasks.task import Status, Task, TaskId, carried, recalled, taken_back
 
@@ -65,7 +65,7 @@ class Tasks:
         self._loaded = asyncio.Event()
         self._cursor = ""
         self._lost = True  # what the broker lost while this node was down is put back at its first connection
-        self._held_until_ms = 0
+        self._held_until_ms = self._judges_from_ms = 0
         self._purged_ms = 0
         self.known = Known(ground.name, ground.seals, copies, ground.now_ms)
         self.moves = Moves(ground, self.known, self._changed.set)
@@ -82,13 +82,23 @@ class Tasks:
     def broker_up(self, lost: bool) -> None:
         """Read everything anew; first put back what the broker lost.
 
-        Then nothing is given out for the length of a lease: another node may have a later record of a task.
+        Then nothing is given out for the length of a lease: another node may have a later record of a task. Nor is
+        any other node called lost so soon: it may not be in the registry again.
         """
+        self._judges_from_ms = self._in_a_lease_ms()
         if lost:
             self._lost = True
-            self._held_until_ms = self._ground.now_ms() + round(self._ground.link.pace.lease_s * 1000)
+            self._held_until_ms = self._in_a_lease_ms()
         self._loaded.clear()
         self._changed.set()
+
+    @property
+    def held_s(self) -> float:
+        """For how long nothing is given out yet, because the broker lost its data; 0: tasks are given."""
+        return max(0, self._held_until_ms - self._ground.now_ms()) / 1000
+
+    def _in_a_lease_ms(self) -> int:
+        return self._ground.now_ms() + round(self._ground.link.pace.lease_s * 1000)
 
     def of(self, agent: str) -> str:
         """Return the task that an agent has; empty: none."""
@@ -162,7 +172,8 @@ class Tasks:
     async def _load(self, broker: Broker) -> None:
         cursor = "" if self._lost else self._cursor  # what others did without the connection is news too
         if self._lost:
-            await self.known.put_back(broker)
+            if await self.known.put_back(broker):
+                self._held_until_ms = self._in_a_lease_ms()
             self._lost = False
         cursor = cursor or await broker.last_task_step()
         await self.known.load(broker)
@@ -171,6 +182,10 @@ class Tasks:
 
     async def _follow(self, broker: Broker, steps: list[TaskStep]) -> None:
         """Learn what others did; tell an agent of this node whose task was taken from it."""
+        restored = any(step.what == RESTORED and step.node != self._ground.name for step in steps)
+        if restored and not self.held_s:  # the broker lost its data, and another node noticed it first
+            self.broker_up(lost=True)
+            return
         mine = self._mine()
         self.known.take(await broker.tasks(sorted({step.task for step in steps})))
         for step in steps:
@@ -221,6 +236,8 @@ class Tasks:
         if agent is None:
             if task.node == self._ground.name:
                 return f"{task.agent} is not registered here any more"
+            if self._ground.now_ms() < self._judges_from_ms:
+                return ""
             return await self._ground.lost(task.node, task.agent)
         if agent.gone:
             return f"{task.agent}: {agent.gone}"
@@ -296,8 +313,8 @@ class Tasks:
         if not link.lease_ok or not self._takes():
             return LOOK_S
         now_ms = self._ground.now_ms()
-        if now_ms < self._held_until_ms:
-            return (self._held_until_ms - now_ms) / 1000
+        if self.held_s:
+            return self.held_s
         ready = [task for task in self.known.open if self._is_ready(task)]
         self._ready_since = {task.id: self._ready_since.get(task.id, now_ms) for task in ready}
         free = [

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from nova_torch.broker import Broker
-from nova_torch.errors import BrokerUnavailable, Conflict, DaemonUnreachable, NotAllowed, NotOwner
+from nova_torch.errors import BrokerUnavailable, Busy, Conflict, DaemonUnreachable, NotAllowed, NotOwner
 from nova_torch.keys import Keys
 from nova_torch.ulid import new_ulid
 from nova_torch.values import NodeId
@@ -94,6 +94,47 @@ def test_tasks_survive_the_loss_of_the_brokers_data(tmp_path: Path) -> None:
         made.wait_up()
         until(lambda: _knows(made, held, waits), 45, "the tasks")
         assert (shown(made, waits)["agent"], shown(made, held)["result"]) == ("holds", "still there")
+
+
+LATE = {"NOVA_BROKER_LEASE_S": "30", "NOVA_BROKER_BEAT_S": "10"}
+SOON = {"NOVA_BROKER_LEASE_S": "30", "NOVA_BROKER_BEAT_S": "0.3"}
+
+
+def test_a_node_that_notices_the_loss_last_gives_no_task_that_it_knows_to_be_done(tmp_path: Path) -> None:
+    """Another node puts back what it knows: that the task was added. This one has written down that it was done."""
+    with node(env=LATE) as first, neighbour(first, **SOON) as second:
+        works = doer(first, tmp_path, "works")
+        task = add(second)
+        reaches(second, task, "done")
+        ask(f"{first.state}/broker/broker.sock", "FLUSHALL")
+        until(lambda: _knows(second, task), 45, "the task")
+        reaches(second, task, "done")
+        first.call("pause", {"agent_id": "works"})
+        again = add(second, "not yet")
+        with pytest.raises(Busy, match="put back what they know"):
+            first.call("task_claim", {"id": again, "pane": works.pane})
+        assert works.lines("told") == [task]
+        assert [step["what"] for step in shown(second, task)["steps"]] == ["added", "assigned", "done"]
+
+
+def test_a_node_that_is_not_in_the_registry_again_keeps_its_tasks(tmp_path: Path) -> None:
+    """The broker was wiped, and another node has put back that the task is with an agent of that node."""
+    with node(env=SOON) as first, neighbour(first, **LATE) as second:
+        with neighbour(first, **SOON, NOVA_NODE="third") as third:
+            holds = doer(second, tmp_path, "holds", "--hold")
+            task = add(first)
+            until(lambda: holds.lines("told") == [task], 45, "the task")
+            third.call("task_update", {"id": task, "note": "seen"})
+            ask(f"{first.state}/broker/broker.sock", "FLUSHALL")
+            until(lambda: _knows(third, task) and _lists(third, "test-node"), 45, "the task, and the first node")
+            until(lambda: _lists(third, "other"), 45, "the node of its agent")
+            told = shown(third, task)
+            assert [step["what"] for step in told["steps"]] == ["added", "assigned", "updated"]
+            assert (told["state"], told["agent"], holds.lines("told")) == ("assigned", "holds", [task])
+
+
+def _lists(on: TestNode, name: str) -> bool:
+    return name in [row["node"] for row in on.call("node_list")]
 
 
 def _knows(on: TestNode, *tasks: str) -> bool:

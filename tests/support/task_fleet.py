@@ -47,6 +47,8 @@ class NoCopies:
 
     async def keep(self, task: Task, raw: bytes, now_ms: int) -> None: ...
 
+    def of(self, name: TaskId) -> None: ...
+
     def all(self) -> list[tuple[Task, bytes]]:
         return []
 
