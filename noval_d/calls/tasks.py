@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from nova_torch.clean import checked_body, clean
@@ -17,7 +17,7 @@ from noval_d.control.args import Args
 from noval_d.control.calls import Access, Peer
 from noval_d.delivery.template import is_agent
 from noval_d.scale.seeing import could_be_started
-from noval_d.tasks.assign import Candidate, Verdict, impossible, ranked, refuse_impossible
+from noval_d.tasks.assign import Candidate, Verdict, impossible, ranked, refuse_impossible, unfit
 from noval_d.tasks.graph import Find, standing
 from noval_d.tasks.task import Status, Task, TaskId
 
@@ -222,14 +222,16 @@ class TaskCalls(Schedules):
         by, to = self._caller(peer, asked), asked.optional_text("to") or ""
         if to:
             self._demand("task", peer, asked, node.guard.party(to))
-            names = [each.agent for each in await node.tasks.moves.candidates()]
-            if to not in names:
-                cure = suggestion(to, names, otherwise="See them all: novactl agents")
-                raise AgentNotFound(f"no agent {to!r} is registered.", cure)
+        there = {each.agent: each for each in (await node.tasks.moves.candidates() if to else ())}
+        if to and to not in there:
+            cure = suggestion(to, there, otherwise="See them all: novactl agents")
+            raise AgentNotFound(f"no agent {to!r} is registered.", cure)
 
         def make(task: Task) -> Task:
             self._demand_move(peer, asked, task, by)
             _demand_owner(task, by)
+            if to and (why := unfit(replace(task, wanted=to), there[to])):
+                raise Conflict(f"{to} cannot have task {task.id}: {why}.", "Name an agent that fits.")
             return task.reassigned(to, now_ms=node.clock_ms(), by=by)
 
         _, task = await node.tasks.moves.change(asked.text("id").upper(), make)
@@ -334,9 +336,11 @@ class TaskCalls(Schedules):
 
 def _lacking(task: Task, candidates: Sequence[Candidate]) -> str:
     """Return why a task that waits could be nobody's as the fleet is now; empty: somebody could have it."""
-    if task.wanted and all(each.agent != task.wanted for each in candidates):
-        return f"for {task.wanted}, which is not registered"
-    found = None if task.wanted else impossible(task, candidates)
+    if task.wanted:
+        named = next((each for each in candidates if each.agent == task.wanted), None)
+        why = "it is not registered" if named is None else unfit(task, named)
+        return f"for {task.wanted}: {why}" if why else ""
+    found = impossible(task, candidates)
     return "" if found is None else f"{found[0]} {found[1]}".strip()
 
 

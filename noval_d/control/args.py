@@ -126,8 +126,10 @@ class Args:
             return ()
         if isinstance(value, str):
             value = [value]
-        if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise _wrong(name, "a list of texts", value)
+        if "" in value:
+            raise InvalidRequest(f"one of {name} is empty.", "Give it a value or leave it out.")
         return tuple(value)
 
     def mapping(self, name: str) -> dict[str, Any]:

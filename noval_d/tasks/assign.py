@@ -7,6 +7,7 @@ Only an agent that is idle, has the role and all the skills may have a task. Amo
 | `history` | 0 to 10 | how much of what it was given it has done: (done + 1) / (done + failed + 2) |
 | `load` | -10 to 0 | how busy the machine of its node is |
 | `spare skills` | -5 to 0 | a skill that the task does not need is kept for one that does |
+| `had it` | -20 or 0 | who gave it back, or had it taken back, comes after everybody else |
 | `rest` | 0 to 2 | how long it has been idle, two minutes at most, so that work goes round |
 """
 
@@ -21,6 +22,7 @@ from noval_d.tasks.task import Task
 
 REST_S = 60.0
 SPARE_MOST = 5
+HAD_IT = 20
 STAND_BACK_S = 0.5
 STAND_BACK_MOST = 6
 
@@ -68,7 +70,8 @@ def judge(task: Task, candidate: Candidate) -> Verdict:
     never = unfit(task, candidate)
     if never or candidate.why_not:
         return Verdict(candidate, never or candidate.why_not, never=bool(never))
-    return Verdict(candidate, parts=(*_worth_parts(candidate), ("spare skills", -_spare(task, candidate))))
+    parts = (*_worth_parts(candidate), ("spare skills", -_spare(task, candidate)))
+    return Verdict(candidate, parts=(*parts, ("had it", -HAD_IT)) if _had(task, candidate) else parts)
 
 
 def worth(candidate: Candidate) -> float:
@@ -96,6 +99,15 @@ def unfit(task: Task, candidate: Candidate) -> str:
         return f"its role is {candidate.role or 'none'}, not {task.role}"
     missing = [skill for skill in task.skills if skill not in candidate.skills]
     return f"it lacks {', '.join(missing)}" if missing else ""
+
+
+def _had(task: Task, candidate: Candidate) -> bool:
+    return task.attempt > 0 and candidate.agent in task.tried
+
+
+def _less(task: Task, candidate: Candidate) -> float:
+    """Return how much less a candidate scores for this task than it is worth."""
+    return _spare(task, candidate) + (HAD_IT if _had(task, candidate) else 0)
 
 
 def ranked(task: Task, candidates: Iterable[Candidate]) -> list[Verdict]:
@@ -132,7 +144,7 @@ def _best(task: Task, idle: Sequence[tuple[float, Candidate]]) -> int | None:
             break
         if not _fits(task, candidate):
             continue
-        score = most - _spare(task, candidate)
+        score = most - _less(task, candidate)
         if found is None or score > best[0] or (score == best[0] and candidate.agent < best[1]):
             found, best = place, (score, candidate.agent)
     return found
@@ -156,7 +168,7 @@ def stand_back_s(task: Task, mine: Verdict, others: Sequence[tuple[float, Candid
     for most, candidate in others:
         if most <= mine.score or better == STAND_BACK_MOST:
             break
-        better += _fits(task, candidate) and most - _spare(task, candidate) > mine.score
+        better += _fits(task, candidate) and most - _less(task, candidate) > mine.score
     return STAND_BACK_S * better
 
 

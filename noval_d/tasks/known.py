@@ -47,7 +47,7 @@ class Known:
         return [task for task in self.tasks.values() if not task.over]
 
     async def put_back(self, broker: Broker) -> bool:
-        """Put into the broker what this node once wrote, where that is later than what is there; tell if any was."""
+        """Put into the broker what this node wrote later than what is there; tell whether there was any."""
         kept = self._copies.all()
         there = await broker.task_ranks([task.id for task, _ in kept])
         later = [(task, raw) for task, raw in kept if task.rank > there.get(task.id, "")]
@@ -113,7 +113,9 @@ class Known:
     ) -> bool:
         """Make a move, if `old` is still what it is; learn what it is otherwise. Durable when this returns True."""
         kept = self._copies.of(old.id)
-        if kept is not None and kept[0].rank > old.rank:  # the broker lost it, and nobody has noticed that yet
+        if (
+            kept is not None and kept[0].rank > old.rank
+        ):  # the broker lost it, and nobody has noticed that yet
             await broker.put_task(self._move(*kept, ANY, RESTORED))
             self.learn(kept[0])
             return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from itertools import chain
 
 from nova_torch.broker import Broker
 from nova_torch.errors import BrokerUnavailable, Conflict, TaskNotFound
@@ -10,7 +11,7 @@ from noval_d.tasks.assign import Candidate
 from noval_d.tasks.graph import refuse_cycle
 from noval_d.tasks.ground import Ground
 from noval_d.tasks.known import Known
-from noval_d.tasks.task import Task, TaskId, new_task
+from noval_d.tasks.task import Status, Task, TaskId, new_task
 
 TRIES = 8
 
@@ -103,13 +104,22 @@ class Moves:
             broker = self.broker()
             graph = await broker.task_graph()
             old = await self.get(name)
-            tasks = await self.all()
-            refuse_cycle({**{task.id: task.depends_on for task in tasks}, old.id: depends_on})
+            refuse_cycle({**await self._edges(depends_on), old.id: depends_on})
             new = old.edited(now_ms=now_ms, by=by, depends_on=depends_on)
             if await self._known.write(broker, old, new, graph=graph):
                 self._moved()
                 return new
         raise Conflict(f"task {name} is being moved by others.", "Try again.")
+
+    async def _edges(self, more: Iterable[TaskId]) -> dict[TaskId, tuple[TaskId, ...]]:
+        """Return what the open tasks depend on, and what those that may be opened again do which they wait for."""
+        edges = {task.id: task.depends_on for task in await self.all()}
+        asked = set(edges)
+        while missing := {*more, *chain.from_iterable(edges.values())} - asked:
+            asked |= missing
+            found = await self.named(sorted(missing))
+            edges |= {task.id: task.depends_on for task in found.values() if task.status is not Status.DONE}
+        return edges
 
     def life_of(self, agent: str) -> str:
         """Return which life of an agent of this node it is; empty: it is none, or its pane is not to be seen."""

@@ -112,6 +112,17 @@ class Task:
         return (ORDER[self.priority], self.created_ms, self.id)
 
     @property
+    def tried(self) -> frozenset[str]:
+        """Return the agents that had it and did not end it, since it was opened, or given anew by order."""
+        had: set[str] = set()
+        for step in self.steps:
+            if step.what == "reassigned":
+                had.clear()
+            elif step.what in ("released", "overdue"):
+                had.add(step.who)
+        return frozenset(had)
+
+    @property
     def due_ms(self) -> int | None:
         """When it is taken back from the agent that has it; None: never."""
         if self.status is not Status.ASSIGNED or self.deadline_s is None:
@@ -197,7 +208,9 @@ class Task:
     def edited(self, *, now_ms: int, by: str, **changes: Any) -> Task:
         """Change what is asked for, or what its agent says of it. Raises Conflict when it is over."""
         if self.over:
-            raise Conflict(f"task {self.id} is {self._told}.", f"Open it: novactl task reassign {self.id}")
+            again = "Add it anew: novactl task add"
+            cure = again if self.status is Status.DONE else f"Open it: novactl task reassign {self.id}"
+            raise Conflict(f"task {self.id} is {self._told}.", cure)
         said = ", ".join(sorted(name.replace("_", "-") for name in changes))
         return self._moved("updated", now_ms, who=by, reason=said, **changes)
 

@@ -119,18 +119,21 @@ def test_a_node_that_notices_the_loss_last_gives_no_task_that_it_knows_to_be_don
 
 def test_a_node_that_is_not_in_the_registry_again_keeps_its_tasks(tmp_path: Path) -> None:
     """The broker was wiped, and another node has put back that the task is with an agent of that node."""
-    with node(env=SOON) as first, neighbour(first, **LATE) as second:
-        with neighbour(first, **SOON, NOVA_NODE="third") as third:
-            holds = doer(second, tmp_path, "holds", "--hold")
-            task = add(first)
-            until(lambda: holds.lines("told") == [task], 45, "the task")
-            third.call("task_update", {"id": task, "note": "seen"})
-            ask(f"{first.state}/broker/broker.sock", "FLUSHALL")
-            until(lambda: _knows(third, task) and _lists(third, "test-node"), 45, "the task, and the first node")
-            until(lambda: _lists(third, "other"), 45, "the node of its agent")
-            told = shown(third, task)
-            assert [step["what"] for step in told["steps"]] == ["added", "assigned", "updated"]
-            assert (told["state"], told["agent"], holds.lines("told")) == ("assigned", "holds", [task])
+    with (
+        node(env=SOON) as first,
+        neighbour(first, **LATE) as second,
+        neighbour(first, **SOON, NOVA_NODE="third") as third,
+    ):
+        holds = doer(second, tmp_path, "holds", "--hold")
+        task = add(first)
+        until(lambda: holds.lines("told") == [task], 45, "the task")
+        third.call("task_update", {"id": task, "note": "seen"})
+        ask(f"{first.state}/broker/broker.sock", "FLUSHALL")
+        until(lambda: _knows(third, task) and _lists(third, "test-node"), 45, "the task, and the first node")
+        until(lambda: _lists(third, "other"), 45, "the node of its agent")
+        told = shown(third, task)
+        assert [step["what"] for step in told["steps"]] == ["added", "assigned", "updated"]
+        assert (told["state"], told["agent"], holds.lines("told")) == ("assigned", "holds", [task])
 
 
 def _lists(on: TestNode, name: str) -> bool:

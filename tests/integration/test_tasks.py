@@ -156,6 +156,51 @@ def test_a_circle_of_tasks_is_refused_and_printed(running: TestNode) -> None:
         running.call("task_cancel", {"id": task})
 
 
+def test_a_circle_through_a_task_that_was_cancelled_is_refused(running: TestNode) -> None:
+    """It can be opened again, and both would wait for ever."""
+    one = add(running, "one", role="nobody", anyway=True)
+    two = add(running, "two", role="nobody", depends_on=[one], anyway=True)
+    three = add(running, "three", role="nobody", depends_on=[two], anyway=True)
+    for task in (three, two):
+        running.call("task_cancel", {"id": task})
+    refused = running.novactl("task", "update", one, "--depends-on", three)
+    assert refused.returncode == 2
+    assert f"would wait for each other: {one} -> {three} -> {two} -> {one}" in refused.stderr
+    running.call("task_cancel", {"id": one})
+
+
+def test_a_task_is_not_reassigned_to_an_agent_that_cannot_have_it(running: TestNode, tmp_path: Path) -> None:
+    """It waited for that one for ever, and was called ready."""
+    agent = doer(running, tmp_path, "typist", "--hold", role="typist")
+    task = add(running, role="nobody", anyway=True)
+    refused = running.novactl("task", "reassign", task, "--to", "typist")
+    assert refused.returncode == 1
+    assert f"typist cannot have task {task}: its role is typist, not nobody." in refused.stderr
+    running.call("task_cancel", {"id": task})
+    fits = add(running, role="typist", skills=["steno"], anyway=True)
+    with pytest.raises(Conflict, match="it lacks steno"):
+        running.call("task_reassign", {"id": fits, "to": "typist"})
+    running.call("task_cancel", {"id": fits})
+    gone(agent)
+
+
+def test_who_gave_a_task_back_gets_it_only_when_nobody_else_is_idle(
+    running: TestNode, tmp_path: Path
+) -> None:
+    first = doer(running, tmp_path, "unable", "--hold", role="pair")
+    task = add(running, role="pair", retries=9)
+    until(lambda: first.lines("told") == [task], 45, "the task")
+    running.call("task_fail", {"id": task, "reason": "no", "pane": first.pane})
+    until(lambda: shown(running, task)["attempt"] == 2, 45, "the same one: there is no other")
+    second = doer(running, tmp_path, "able", "--hold", role="pair", skills=("a", "b", "c", "d"))
+    running.call("task_fail", {"id": task, "reason": "no", "pane": first.pane})
+    until(lambda: second.lines("told") == [task], 45, f"the other one; {shown(running, task)}")
+    assert (shown(running, task)["agent"], shown(running, task)["attempt"]) == ("able", 3)
+    running.call("task_cancel", {"id": task})
+    gone(first)
+    gone(second)
+
+
 def test_what_an_agent_died_with_another_one_gets(running: TestNode, tmp_path: Path) -> None:
     dies = doer(running, tmp_path, "dies", "--hold")
     task = add(running, "survives")
@@ -293,6 +338,7 @@ def test_what_nobody_could_do_is_refused_and_says_why(running: TestNode, tmp_pat
         ({"title": "x", "retries": -1}, InvalidRequest, "retries"),
         ({"title": "x", "role": "two words"}, InvalidRequest, "no role and no skill"),
         ({"title": "x", "skills": 7}, InvalidRequest, "skills"),
+        ({"title": "x", "skills": [""]}, InvalidRequest, "one of skills is empty"),
         ({"title": "x", "body": "b" * 70_000}, InvalidRequest, "the body: "),
         ({"title": "x", "id": "short"}, InvalidRequest, "is not a ULID"),
         ({"title": "x", "priority": "hi"}, InvalidRequest, "priority"),

@@ -106,6 +106,15 @@ def test_a_node_stands_back_for_as_many_as_are_better(ready: list[Task], there: 
             assert worth(mine.candidate) >= mine.score - 1e-9
 
 
+def test_who_gave_it_back_comes_last_until_it_is_given_anew_by_order() -> None:
+    back = task().assigned("had", "n", "life", now_ms=5).released("cannot", now_ms=6)
+    assert [
+        v.candidate.agent for v in ranked(back, [agent("had", done=99), agent("x", failed=99, load=1)])
+    ] == ["x", "had"]
+    assert back.tried == {"had"}
+    assert back.reassigned("", now_ms=7, by="user:me").tried == frozenset()
+
+
 def test_history_load_spare_skills_and_rest_decide() -> None:
     good, bad = agent("good", done=9), agent("bad", failed=9)
     assert [v.candidate.agent for v in ranked(task(), [bad, good])] == ["good", "bad"]
