@@ -84,6 +84,10 @@ def unavailable(shown: str, error: Exception) -> BrokerUnavailable:
         )
     if isinstance(error, redis_errors.NoPermissionError) or any(words in said for words in _PERMISSION):
         return BrokerUnavailable(f"{broker} does not allow its user what is needed: {said}.", RIGHTS)
+    if isinstance(error, redis_errors.InvalidResponse):
+        return BrokerUnavailable(
+            f"what answers at {shown} is no broker: {said}.", "Correct broker.url: the host, or the port."
+        )
     if "WRONGTYPE" in said:
         return KeyUnfit(f"{broker} has a key of ours with another type.", "See which: novactl doctor")
     for kind, what, cure in _OWN_TROUBLE:
@@ -146,7 +150,9 @@ def _tls(error: ssl.SSLError) -> tuple[str, str]:
             "it wants a certificate of the client",
             "Name one: broker.tls_cert_file and broker.tls_key_file.",
         )
-    if "UNKNOWN_CA" in said or "BAD_CERTIFICATE" in said or "CERTIFICATE_EXPIRED" in said:
+    if "CERTIFICATE_EXPIRED" in said:
+        return "it says that our certificate has expired", "Renew that of broker.tls_cert_file."
+    if "UNKNOWN_CA" in said or "BAD_CERTIFICATE" in said:
         return (
             f"it does not accept our certificate ({said})",
             "Use one that its authority signed: broker.tls_cert_file.",

@@ -36,7 +36,7 @@ def parse_info(text: str) -> BrokerInfo:
         version=version,
         replid=fields.get("master_replid", ""),
         warnings=tuple(_warnings(kind, version, fields)),
-        unusable=_unusable(kind, version),
+        unusable=_unusable(kind, version, fields),
     )
 
 
@@ -54,7 +54,11 @@ def _identity(fields: dict[str, str]) -> tuple[str, str]:
     return "redis", fields.get("redis_version", "")
 
 
-def _unusable(kind: str, version: str) -> str:
+def _unusable(kind: str, version: str, fields: dict[str, str]) -> str:
+    if "sentinel" in (fields.get("redis_mode"), fields.get("server_mode")):  # Valkey calls it so
+        return (
+            "this is a Sentinel and no broker: redis+sentinel:// and the service's name ask it where that is."
+        )
     if kind == "redis" and _numbers(version) < REDIS_FLOOR:
         return f"the broker is Redis {version or 'of unknown version'}; 7.0 is the oldest that has what is needed."
     return ""

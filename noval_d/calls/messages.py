@@ -100,6 +100,7 @@ class Messages(Talks):
             silent_s=(node.clock_ms() - max(hop["at_ms"] for hop in hops)) / 1000,
             strict="" if node.guard.seals.signs else await node.others.strict(receipt.agent),
             mute=node.guard.seals.strict and await node.others.mute(receipt.node or ""),
+            broker="" if node.broker.state == "up" else node.broker.problem,
         )
 
     async def watch(self, peer: Peer, args: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:

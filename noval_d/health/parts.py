@@ -40,9 +40,11 @@ def _broker(node: Node) -> Check:
         return Check("broker", "ok", f"The broker answers at {link.url}.")
     if link.superseded:
         return Check("node_superseded", "error", link.superseded.capitalize(), link.cure)
-    cure = f"{link.cure} Messages for agents of this node go on; the others wait in the outbox.".lstrip()
     if link.state == "up":
-        return Check("broker_unsteady", "error", f"The broker comes and goes: {link.problem}", cure)
+        return Check(
+            "broker_unsteady", "error", f"The broker comes and goes; the last time: {link.problem}", link.cure
+        )
+    cure = f"{link.cure} Messages for agents of this node go on; the others wait in the outbox.".lstrip()
     return Check("broker_down", "error", f"The broker is not used: {link.problem}", cure)
 
 

@@ -10,18 +10,22 @@ SILENT_S = 10.0
 """An owner tells sooner that it has a message and does not type it."""
 
 
-def hint(state: State, *, owner: str, here: str, silent_s: float, strict: str, mute: bool) -> str:
+def hint(
+    state: State, *, owner: str, here: str, silent_s: float, strict: str, mute: bool, broker: str = ""
+) -> str:
     """Return what may keep a message that is accepted or queued, and where to look; empty: nothing is known of it.
 
     `owner` is the node that has it, `silent_s` is since when nothing was heard of it. `strict`: the agent's node,
     if it takes only what is signed and this node signs nothing; `mute`: the owner signs nothing, and this node
-    takes only what is signed, receipts too.
+    takes only what is signed, receipts too. `broker`: why it is not used, while it is not.
     """
     if state not in (State.ACCEPTED, State.QUEUED):
         return ""
     if strict:
         refused = refusal(strict)
         return f"{refused.message} {refused.hint}"
+    if broker:
+        return f"the broker is not used: {broker} Nothing goes to other nodes meanwhile, or is heard of them."
     if state is State.ACCEPTED or owner in (here, "") or silent_s < SILENT_S:
         return ""
     if mute:

@@ -38,7 +38,8 @@ def follow(replica: OwnServer, master: OwnServer) -> None:
 @contextlib.contextmanager
 def sentinel(master: OwnServer, folder: Path) -> Iterator[int]:
     """Run one Sentinel over a master; gives its port."""
-    port, file = free_port(), folder / "sentinel.conf"
+    port = free_port()
+    file = folder / f"sentinel-{port}.conf"
     file.write_text(
         f"port {port}\nbind 127.0.0.1\ndir {folder}\nsentinel monitor nova 127.0.0.1 {master.port} 1\n"
         f"sentinel auth-pass nova {PASSWORD}\nsentinel down-after-milliseconds nova 1000\n"
@@ -46,7 +47,7 @@ def sentinel(master: OwnServer, folder: Path) -> Iterator[int]:
     )
     words = ["valkey-sentinel", str(file), "--sentinel"]
     with (
-        open(folder / "sentinel.log", "wb") as log,
+        open(folder / f"sentinel-{port}.log", "wb") as log,
         subprocess.Popen(words, executable=find_server().binary, stdout=log, stderr=log) as process,
     ):
         try:
@@ -162,9 +163,31 @@ def test_between_two_masters_nobody_chooses_and_a_replica_alone_is_not_used() ->
             assert run(leads_to(url)).endswith(f":{two.port}")
         two.kill()
         said = run(told(url))
-        assert "none of the brokers is a master now" in said
+        assert "none of the brokers says that it is the master" in said
         assert f":{one.port}: replica" in said
         assert "nothing listens there" in said
+        assert "If the master is lost, promote a replica: REPLICAOF NO ONE." in said
+
+
+def test_of_brokers_that_tell_nothing_none_is_to_be_promoted_and_what_each_needs_is_said() -> None:
+    async def told(url: str, password: str) -> str:
+        with pytest.raises(BrokerUnavailable) as caught:
+            await Broker.connect(url, login=Login(password=password))
+        return str(caught.value)
+
+    with own_server() as master, own_server() as replica:
+        follow(replica, master)
+        url = f"redis://127.0.0.1:{master.port},127.0.0.1:{replica.port}"
+        said = run(told(url, "another"))
+        assert said.count("refused the password") == 2
+        assert said.count("Correct broker.password_file") == 1
+        assert "REPLICAOF" not in said  # a second master would be made
+        master.kill()
+        replica.kill()
+        said = run(told(url, PASSWORD))
+        assert said.count("nothing listens there") == 2
+        assert "Is it running?" in said
+        assert "REPLICAOF" not in said
 
 
 def test_a_sentinel_that_does_not_know_the_service_or_is_not_there_is_named(tmp_path: Path) -> None:
@@ -190,3 +213,50 @@ def test_a_sentinel_that_does_not_know_the_service_or_is_not_there_is_named(tmp_
                 return broker.url_shown
 
         assert run(leads_to()) == f"redis://127.0.0.1:{master.port}"
+
+
+def test_a_sentinel_that_goes_on_with_what_it_knew_is_passed_over(tmp_path: Path) -> None:
+    with own_server() as old, own_server() as master, contextlib.ExitStack() as stack:
+        stale = stack.enter_context(sentinel(old, tmp_path))
+        knowing = stack.enter_context(sentinel(master, tmp_path))
+
+        async def leads_to(*ports: int) -> str:
+            url = f"redis+sentinel://{','.join(f'127.0.0.1:{port}' for port in ports)}/nova"
+            async with await Broker.connect(url, login=LOGIN) as broker:
+                return broker.url_shown
+
+        async def told(port: int) -> str:
+            with pytest.raises(BrokerUnavailable) as caught:
+                await Broker.connect(f"redis+sentinel://127.0.0.1:{port}/nova", login=LOGIN)
+            return str(caught.value)
+
+        follow(old, master)  # what the first one calls the master is a replica
+        assert run(leads_to(stale, knowing)).endswith(f":{master.port}")
+        assert f"names redis://127.0.0.1:{old.port}: replica" in run(told(stale))
+        old.kill()
+        assert run(leads_to(stale, knowing)).endswith(f":{master.port}")
+        assert f"cannot reach the broker at redis://127.0.0.1:{old.port}: nothing listens" in run(told(stale))
+
+
+def test_a_server_in_a_sentinels_place_a_locked_sentinel_and_a_sentinel_in_a_servers_place_are_named(
+    tmp_path: Path,
+) -> None:
+    async def told(url: str) -> str:
+        with pytest.raises(BrokerUnavailable) as caught:
+            await Broker.connect(url, login=LOGIN)
+        return str(caught.value)
+
+    async def info_of(url: str) -> str:
+        async with await Broker.connect(url) as broker:
+            return (await broker.info()).unusable
+
+    with own_server("--requirepass", "") as server:
+        said = run(told(f"redis+sentinel://127.0.0.1:{server.port}/nova"))
+        assert f"redis://127.0.0.1:{server.port} is no Sentinel" in said
+        assert "Correct broker.url" in said
+        with sentinel(server, tmp_path) as port:
+            assert "a Sentinel and no broker" in run(info_of(f"redis://127.0.0.1:{port}"))
+            OwnServer(tmp_path, port, password="").ask("ACL", "SETUSER", "default", "resetpass", ">locked")
+            said = run(told(f"redis+sentinel://127.0.0.1:{port}/nova"))
+            assert f":{port} wants a password" in said
+            assert "Sentinels are asked without one" in said

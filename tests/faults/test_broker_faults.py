@@ -171,6 +171,12 @@ def test_a_broker_that_fails_is_named_with_its_cure_and_costs_nothing(both: Pair
             lambda: re.search(message, (f := both.finding()).get("message", "")) and f, NOTICED_S, message
         )
         assert re.search(cure, said["hint"])
+        if said["code"] == "broker_down":
+            until(
+                lambda: "the broker is not used" in both.near.call("trace", {"id": remote[0]})["hint"],
+                NOTICED_S,
+                "the reason in the trace",
+            )
         until(  # between two connections another sentence may stand there for a moment
             lambda: said["message"][:40] in both.near.novactl("doctor").stdout,
             NOTICED_S,

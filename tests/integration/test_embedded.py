@@ -303,6 +303,23 @@ def test_a_wrong_password_is_told_and_not_shown(own_site: Site) -> None:
     assert "falsch" not in str(caught.value)
 
 
+@pytest.mark.parametrize("said", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"SSH-2.0-OpenSSH_9.2p1\r\n"])
+def test_what_is_no_broker_is_called_so(said: bytes) -> None:
+    async def another(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(said)
+        await writer.drain()
+        writer.close()
+
+    async def scenario() -> None:
+        async with await asyncio.start_server(another, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            with pytest.raises(BrokerUnavailable, match="is no broker") as caught:
+                await Broker.connect(f"redis://127.0.0.1:{port}")
+            assert "broker.url" in caught.value.hint
+
+    run(scenario())
+
+
 def process_runs(pid: int) -> bool:
     """True while the process runs; one that only waits to be reaped is over."""
     try:

@@ -54,6 +54,14 @@ def test_a_rejection_is_signed_as_one_and_never_as_a_receipt() -> None:
     assert RING.check_receipt(replace(HOP, of="00"), signature, "near") is Problem.FORGED
 
 
+@pytest.mark.parametrize("state", [State.ACCEPTED, State.QUEUED])
+def test_why_the_broker_is_not_used_is_said_of_a_message_for_elsewhere(state: State) -> None:
+    why = "nothing listens there."
+    told = hint(state, owner="", here="near", silent_s=0.0, strict="", mute=False, broker=why)
+    assert told.startswith(f"the broker is not used: {why}")
+    assert not hint(State.HELD, owner="far", here="near", silent_s=9.0, strict="", mute=False, broker=why)
+
+
 @pytest.mark.parametrize(
     ("state", "owner", "silent_s", "strict", "mute", "said"),
     [
