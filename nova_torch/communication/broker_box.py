@@ -20,7 +20,9 @@ from nova_torch.broker import Broker, Enqueue, Lane
 from nova_torch.codec import decode_signed, encode_hop, encode_message
 from nova_torch.communication.daemon_box import only_a_daemon
 from nova_torch.communication.direct import (
+    Again,
     Endpoint,
+    Losses,
     Mailbag,
     applied,
     first_receipt,
@@ -57,9 +59,6 @@ from nova_torch.values import (
 T = TypeVar("T")
 
 ANSWERS_KEPT_S = 24 * 3600
-SILENT_S = 60.0  # as a daemon's outbox: without any receipt for this long it is sent again
-TWIN_S = 1.0
-"""So soon at first, then ever later, when it lay there already: receipts go to whoever put it there before."""
 BLOCK_S = 2.0
 KEPT = 1000  # messages of which this process knows more than the broker does
 BUSY_BLOCK_S = 0.05
@@ -102,6 +101,7 @@ class BrokerBox:
         self._readers = asyncio.Semaphore(READERS)
         self._reader = Reader()
         self._waiting = 0
+        self._losses = Losses(broker)
         self._keyless = Keyless(self._keyring, self.views, self._now)
         self.fleet = FleetCalls(
             broker, self.views, keyring=self._keyring, strict=strict, clock_ms=clock_ms, gone_s=gone_s
@@ -183,6 +183,7 @@ class BrokerBox:
             limit=self._limit,
         )
         await self._keyless.demand(AgentId(item.agent))
+        await self._losses.look(self._now())  # whatever the broker loses from now on
         (answer,) = await self._broker.enqueue([item])
         if answer.error == "no_agent":
             raise await self._unknown(message.target)
@@ -206,8 +207,8 @@ class BrokerBox:
         posted = self._posted.get(message_id)
         receipt = posted.receipt if posted is not None else None
         told: Receipt | None = None
-        seen, heard_at = 0, self._now()
-        silent_s = TWIN_S if posted is not None and posted.twin else SILENT_S
+        seen = 0
+        again = Again(self._now(), twin=posted is not None and posted.twin, losses=self._losses.count)
         self._waiting += 1
         try:
             hops = await self._patient(message_id, lambda: self._more(bag, seen, 0.001))
@@ -215,7 +216,8 @@ class BrokerBox:
                 seen += len(hops)
                 for hop in hops:
                     if hop.message == message_id and (means := self._heard(hop, receipt, posted)) is not None:
-                        receipt, heard_at = applied(receipt, means), self._now()
+                        receipt = applied(receipt, means)
+                        again.heard(self._now())
                 if receipt is None:
                     raise no_receipt(message_id)
                 if replied and receipt.state is not State.REPLIED:
@@ -225,9 +227,12 @@ class BrokerBox:
                     yield receipt
                 if is_over(receipt, replied=replied):
                     return
-                if posted is not None and not receipt.delivered and self._now() - heard_at > silent_s:
-                    await self._patient(message_id, partial(self._broker.enqueue, [posted.item]))
-                    heard_at, silent_s = self._now(), min(2 * silent_s, SILENT_S)
+                if posted is not None and not receipt.delivered:
+                    losses = await self._patient(message_id, lambda: self._losses.look(self._now()))
+                    if again.due(self._now(), losses):
+                        enqueue = partial(self._broker.enqueue, [posted.item])
+                        (put,) = await self._patient(message_id, enqueue)
+                        again.done(self._now(), losses, well=not put.error)
                 hops = await self._wait(receipt, bag, seen, replied=replied)
         finally:
             self._waiting -= 1

@@ -19,6 +19,10 @@ from nova_torch.values import UNDELIVERED, AgentId, Hop, Kind, Message, MessageI
 
 TIMED = (State.QUEUED, State.TYPED, State.SUBMITTED, State.ACKNOWLEDGED, State.REPLIED)
 PREFIX = "lib-"
+SILENT_S = 60.0  # as a daemon's outbox: without any receipt for this long it is sent again
+TWIN_S = 1.0
+"""So soon at first, then ever later, when it lay there already: receipts go to whoever put it there before."""
+LOOK_S = 2.0
 EPOCH = 1
 """One for all: whoever knows the id may read, one process after the other."""
 
@@ -84,6 +88,52 @@ class Mailbag:
         if self._keyring is not None and self._keyring.check_receipt(hop, signature, self.node):
             return None
         return hop
+
+
+class Losses:
+    """Counts how often a broker has lost its data, or was merely restarted, as far as somebody looks."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._generation = ""
+        self._looked_at = float("-inf")
+        self.count = 0
+
+    def __repr__(self) -> str:
+        return f"<Losses {self.count}>"
+
+    async def look(self, now: float) -> int:
+        """Return how many there were, no older than LOOK_S. Raises BrokerUnavailable."""
+        if now - self._looked_at >= LOOK_S:
+            generation = await self._broker.generation()
+            self.count += self._generation not in ("", generation)
+            self._generation, self._looked_at = generation, now
+        return self.count
+
+
+class Again:
+    """Decides when a message that nothing is heard of is put into its mailbox once more: it is typed once."""
+
+    def __init__(self, now: float, *, twin: bool, losses: int) -> None:
+        self._heard_at = now
+        self._pause_s = TWIN_S if twin else SILENT_S
+        self._losses = losses
+
+    def __repr__(self) -> str:
+        return f"<Again after {self._pause_s:g} s>"
+
+    def heard(self, now: float) -> None:
+        """Something was told of it."""
+        self._heard_at = now
+
+    def due(self, now: float, losses: int) -> bool:
+        """Tell whether it is time. `losses`: how often the broker has lost its data."""
+        return losses != self._losses or now - self._heard_at > self._pause_s
+
+    def done(self, now: float, losses: int, *, well: bool) -> None:
+        """It was put there again, or could not be: no node has the mailbox of a wiped broker at once."""
+        self._heard_at, self._losses = now, losses
+        self._pause_s = min(2 * self._pause_s, SILENT_S) if well else TWIN_S
 
 
 def first_receipt(message: Message, node: NodeId, *, now_ms: int) -> Receipt:

@@ -26,6 +26,8 @@ log = logging.getLogger("nova.outbox")
 BATCH = 128
 TICK_S = 1.0
 SILENT_S = 60.0  # a message without any receipt for this long is sent again
+TWIN_S = 1.0
+"""So soon at first, then ever later, when it lay there already: receipts go to whoever put it there before."""
 ASK_S = 5.0  # between two looks for such messages
 LOST_MS = 600_000  # how long after its time to live the owner of a message may still tell of it
 
@@ -62,6 +64,9 @@ class Dispatch:
         """The last message that was accepted before this start: it may have been handed on, and that not noted."""
         self._unsure: set[MessageId] = set()
         """What was handed on, and no answer came or none could be noted."""
+        self._twins: dict[int, tuple[int, int]] = {}
+        """What had come into its mailbox another way, by its place here: when it is put there again, ms, and the
+        pause before that."""
         self._owners: dict[AgentId, str] = {}
         """Who had each mailbox that something was put into last, as of which epoch."""
         self._foreseen: dict[AgentId, asyncio.Task[None]] = {}
@@ -131,6 +136,8 @@ class Dispatch:
             stuck |= await self._send(broker, batch)
             more = len(batch) == BATCH  # what came meanwhile has set `grew`
         self._left = bool(stuck)
+        if look and (twins := self._due_twins()):
+            await self._ask_again(broker, twins)
         if not look or abs(self._clock_ms() - self._asked_ms) < ASK_S * 1000:
             return
         self._asked_ms = self._clock_ms()
@@ -138,6 +145,23 @@ class Dispatch:
         if silent:
             await self._ask_again(broker, [out for out in silent if self._in_hand(out) is None])
             await self._outbox.asked_again(out.message.id for out in silent)
+
+    def _note_twin(self, out: Outgoing, answer: Enqueued, fresh: AbstractSet[MessageId]) -> None:
+        if answer.duplicate and not self._may_be_there(out, but=fresh):
+            pause_ms = round(TWIN_S * 1000)
+            self._twins[out.seq] = (self._clock_ms() + pause_ms, pause_ms)
+
+    def _due_twins(self) -> list[Outgoing]:
+        """Return what lay in its mailbox already, and is to be put there again now."""
+        now, due = self._clock_ms(), []
+        for seq, (at_ms, pause_ms) in [*self._twins.items()]:
+            out = self._outbox.at(seq)
+            if out is None or out.state is State.ACCEPTED or pause_ms > SILENT_S * 1000:
+                del self._twins[seq]
+            elif now >= at_ms and self._in_hand(out) is None:
+                self._twins[seq] = (now + 2 * pause_ms, 2 * pause_ms)
+                due.append(out)
+        return due[:BATCH]
 
     def _in_hand(self, outgoing: Outgoing) -> Item | None:
         worker = self._workers.get(outgoing.agent)
@@ -168,6 +192,7 @@ class Dispatch:
         for out, answer in zip(outside, answers, strict=True):
             if not answer.error:
                 hops.append(self._hop(out, State.QUEUED, "", node=NodeId(answer.owner_node or "")))
+                self._note_twin(out, answer, fresh)
             elif answer.error == "full" and not self._may_be_there(out, but=fresh):
                 why = f"the mailbox of {out.agent} is full ({self._limit} messages)"
                 hops.append(self._hop(out, State.FAILED, why, final=True))
