@@ -108,6 +108,8 @@ class Condition:
     """Held by whoever presses keys in the pane: a delivery, or an answer to a dialog."""
     waiting: Callable[[], int] = lambda: 0
     """How many messages are in hand for it."""
+    emptied: Callable[[], None] = lambda: None
+    """Called when the last of them is settled."""
     tell: Callable[[Transition | Attention | None], None] = lambda _news: None
     """Called with each change of its state, and of what it needs a person for (None: nothing any more)."""
 

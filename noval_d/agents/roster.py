@@ -47,6 +47,7 @@ class Roster:
         clock_ms: Callable[[], int],
         make_worker: Callable[[Agent], Worker],
         tell: Callable[[Agent, Transition | Attention | None], None] = lambda _agent, _news: None,
+        emptied: Callable[[], None] = lambda: None,
         task_of: Callable[[AgentId, bool], str] = lambda _agent, _asked: "",
         in_question: Callable[[], Container[AgentId]] = tuple,
         performance_of: Callable[[AgentId], Performance] = lambda _agent: NOTHING_YET,
@@ -59,6 +60,7 @@ class Roster:
         self._clock_ms = clock_ms
         self._make_worker = make_worker
         self._tell = tell
+        self._emptied = emptied
         self._rows = Rows(node, task_of=task_of, performance_of=performance_of, tally_of=tally_of)
         self._in_question = in_question
         self.agents: dict[AgentId, Agent] = {}
@@ -246,6 +248,7 @@ class Roster:
         self.agents[agent.id] = agent
         self.workers[agent.id] = worker = self._make_worker(agent)
         agent.waiting = lambda: worker.in_hand
+        agent.emptied = self._emptied
         agent.tell = lambda news: self._tell(agent, news)
         return agent
 

@@ -409,3 +409,5 @@ class Worker:
         self._known.pop(item.message.id, None)
         self.roomy.set()
         self.agent.recount()
+        if not self._known:
+            self.agent.emptied()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,20 @@ def test_one_agent_has_one_task_at_a_time_and_the_most_urgent_comes_first(
     for task in (urgent, low):
         reaches(running, task, "done")
     assert agent.lines("told") == [urgent, low]
+    gone(agent)
+
+
+def test_who_ends_a_task_before_it_has_read_all_of_its_message_gets_the_next_one_at_once(
+    running: TestNode, tmp_path: Path
+) -> None:
+    """A line-based program reads line by line; only when the last one is read does nothing wait for it."""
+    agent = doer(running, tmp_path, "reader", "--work", "0.3", role="reader")
+    tasks = [add(running, f"task {n}", role="reader") for n in range(3)]
+    for task in tasks:
+        reaches(running, task, "done")
+    steps = [{step["what"]: step["at_ms"] for step in shown(running, task)["steps"]} for task in tasks]
+    for ended, given in pairwise(steps):  # without a word of that it is looked at every 5 s
+        assert given["assigned"] - ended["done"] < 4000
     gone(agent)
 
 
