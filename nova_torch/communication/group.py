@@ -84,9 +84,12 @@ def parse_group(target: str) -> Group:
     )
 
 
-def choose(group: Group, views: Sequence[NodeView], *, sender: str, offline: bool = False) -> Chosen:
+def choose(
+    group: Group, views: Sequence[NodeView], *, sender: str, offline: bool = False, one: bool = False
+) -> Chosen:
     """Return who is in the group, without the sender itself; with `offline` also those who are away.
 
+    `one`: only one of them is to get it; the error says what helps then.
     Raises AgentNotFound when nobody is, with what nobody has, or that all are away.
     """
     found = [record for record in find(views, group.query) if record.agent_id != sender]
@@ -100,7 +103,9 @@ def choose(group: Group, views: Sequence[NodeView], *, sender: str, offline: boo
         names = ", ".join(record.agent_id for record in away[:5])
         raise AgentNotFound(
             f"everybody in {group} is away: {names}{' …' if len(away) > 5 else ''}.",
-            "To have it wait for them: --queue-offline",
+            "To have it wait for one of them, name that one."
+            if one
+            else "To have it wait for them: --queue-offline",
         )
     return _nobody(group, views)
 

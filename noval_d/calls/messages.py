@@ -216,7 +216,8 @@ class Messages(Talks):
                 )
             views = await self._fleet_views()
             with self._as_far_as_seen():
-                return least_loaded(choose(parse_group(target), views, sender=sender), views).agent_id
+                chosen = choose(parse_group(target), views, sender=sender, one=True)
+                return least_loaded(chosen, views).agent_id
         if target.startswith("%") or ":" in target:
             pane_id = await self._target(target)
             agent = roster.of_pane(pane_id)

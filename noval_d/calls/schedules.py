@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from nova_torch.clean import checked_body
+from nova_torch.communication.group import is_group
 from nova_torch.errors import Busy, Conflict, InvalidRequest, MessageNotFound, ScheduleNotFound, ShuttingDown
 from nova_torch.ulid import is_ulid, new_ulid
 from nova_torch.values import AgentId, Form, MessageId, Priority
@@ -111,6 +112,8 @@ class Schedules(Messages):
                 f"{named[:40]!r} is not a ULID.", "Leave the id away, or give 26 letters of base 32."
             )
         target = self._named_target(asked)
+        if is_group(target):
+            raise InvalidRequest(f"{target} may be several agents, and a schedule is for one.", "Name it.")
         body = checked_body(asked.payload("body"), max_bytes=limits.max_body_bytes)
         when = self._when(asked, now_ms)
         sender = self._sender(peer, asked)

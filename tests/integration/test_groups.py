@@ -101,6 +101,12 @@ def test_who_is_away_is_left_out_or_waited_for(tmp_path: Path) -> None:
         running.wait_state(waiting["here"], "submitted")
         assert back.bytes() == b"both\r"
         assert here.read_bytes() == b"who is here\rboth\r"
+        for words in (
+            ("send", "role:dev", "later", "--any", "--in", "1h"),
+            ("schedule", "add", "all", "x", "--in", "1h"),
+        ):
+            done = running.novactl(*words)
+            assert (done.returncode, "a schedule is for one. Name it." in done.stderr) == (2, True), done
 
 
 def test_without_the_broker_it_is_said_that_the_other_nodes_are_not_seen(tmp_path: Path) -> None:

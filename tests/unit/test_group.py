@@ -69,6 +69,8 @@ def test_who_is_away_is_left_out_unless_it_may_wait() -> None:
     assert [each.agent_id for each in everybody.members] == ["a", "b", "c"]
     with pytest.raises(AgentNotFound, match=r"everybody in role:r is away: b, c\. .*--queue-offline"):
         choose(Group(role="r"), [node("n", agent("b", state="lost"), agent("c", state="exited"))], sender="")
+    with pytest.raises(AgentNotFound, match=r"away: b\. To have it wait for one of them, name that one"):
+        choose(Group(role="r"), [node("n", agent("b", state="lost"))], sender="", one=True)
     with pytest.raises(AgentNotFound, match=r"nobody has the skill 'pi'\. Did you mean py"):
         choose(Group(skills=("pi",)), views, sender="")
 
