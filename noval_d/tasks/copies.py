@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Iterator
 
 from nova_torch.errors import InvalidRequest
 from noval_d.mailroom.store import Statement, Store
@@ -30,22 +31,30 @@ class Copies:
             )
         )
 
+    async def keep_longer(self, names: Iterable[TaskId], now_ms: int) -> None:
+        """Keep the records of these tasks, as if they had been written now: they are not over."""
+        touch = "UPDATE tasks SET updated_ms = ? WHERE id = ? AND updated_ms < ?"
+        await self._store.write(*(Statement(touch, (now_ms, name, now_ms)) for name in names))
+
     def of(self, name: TaskId) -> tuple[Task, bytes] | None:
         """Return the record of one task that is kept, if there is one."""
-        rows = self._store.read("SELECT record FROM tasks WHERE id = ?", (name,))
-        return next(((unpack(bytes(row["record"]))[0], bytes(row["record"])) for row in rows), None)
+        return next(self._those("SELECT id, record FROM tasks WHERE id = ?", name), None)
 
-    def all(self) -> list[tuple[Task, bytes]]:
-        """Return every record that is kept."""
-        found: list[tuple[Task, bytes]] = []
-        for row in self._store.read("SELECT id, record FROM tasks ORDER BY id"):
+    def all(self, *, since_ms: int) -> list[tuple[Task, bytes]]:
+        """Return every record that was written since.
+
+        What is older was not open any more when this node ran last: it may be over, and forgotten by the broker.
+        """
+        return list(self._those("SELECT id, record FROM tasks WHERE updated_ms >= ? ORDER BY id", since_ms))
+
+    def _those(self, query: str, value: str | int) -> Iterator[tuple[Task, bytes]]:
+        for row in self._store.read(query, (value,)):
             try:
-                found.append((unpack(bytes(row["record"]))[0], bytes(row["record"])))
+                yield unpack(bytes(row["record"]))[0], bytes(row["record"])
             except InvalidRequest as error:
                 log.warning("tasks.unreadable", extra={"task": row["id"], "problem": error.message})
-        return found
 
     @staticmethod
     def purge(before_ms: int) -> Statement:
-        """Return what forgets the copies of tasks that nobody moved since."""
+        """Return what forgets the copies of tasks that nobody moved since, and that are not open."""
         return Statement("DELETE FROM tasks WHERE updated_ms < ?", (before_ms,))

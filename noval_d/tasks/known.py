@@ -46,9 +46,14 @@ class Known:
         """The tasks that are not over."""
         return [task for task in self.tasks.values() if not task.over]
 
-    async def put_back(self, broker: Broker) -> bool:
+    async def keep_open(self) -> None:
+        """Keep what this node wrote of the open tasks, however long ago that was."""
+        if names := [task.id for task in self.open]:
+            await self._copies.keep_longer(names, self._now_ms())
+
+    async def put_back(self, broker: Broker, *, since_ms: int) -> bool:
         """Put into the broker what this node wrote later than what is there; tell whether there was any."""
-        kept = self._copies.all()
+        kept = self._copies.all(since_ms=since_ms)
         there = await broker.task_ranks([task.id for task, _ in kept])
         later = [(task, raw) for task, raw in kept if task.rank > there.get(task.id, "")]
         for task, raw in later:

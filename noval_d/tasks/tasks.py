@@ -172,7 +172,7 @@ class Tasks:
     async def _load(self, broker: Broker) -> None:
         cursor = "" if self._lost else self._cursor  # what others did without the connection is news too
         if self._lost:
-            if await self.known.put_back(broker):
+            if await self.known.put_back(broker, since_ms=self._keep_from_ms):
                 self._held_until_ms = self._in_a_lease_ms()
             self._lost = False
         cursor = cursor or await broker.last_task_step()
@@ -358,8 +358,13 @@ class Tasks:
         if now_ms - self._purged_ms < PURGE_MS:
             return
         self._purged_ms = now_ms
-        old = await broker.tasks_ended_before(now_ms - int(self._keep_days * DAY_MS), FORGOTTEN_AT_ONCE)
+        await self.known.keep_open()
+        old = await broker.tasks_ended_before(self._keep_from_ms, FORGOTTEN_AT_ONCE)
         await broker.forget_tasks([name for name in old if TaskId(name) not in self.known.tasks])
+
+    @property
+    def _keep_from_ms(self) -> int:
+        return self._ground.now_ms() - int(self._keep_days * DAY_MS)
 
     def _seen(self, task: Task) -> str:
         """Return the state of a task as people see it; what it depends on may not have been read yet."""

@@ -7,7 +7,7 @@ import contextlib
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -49,7 +49,9 @@ class NoCopies:
 
     def of(self, name: TaskId) -> None: ...
 
-    def all(self) -> list[tuple[Task, bytes]]:
+    async def keep_longer(self, names: Iterable[TaskId], now_ms: int) -> None: ...
+
+    def all(self, *, since_ms: int) -> list[tuple[Task, bytes]]:
         return []
 
 
