@@ -79,13 +79,25 @@ def drain(values: Values) -> int:
     told = ask(
         values, "node_drain", {"name": values["name"], "deadline_s": deadline, "force": values["force"]}
     )
-    return _say(values, told, f"node {told['node']} drains; see: novactl node show {told['node']}")
+    return _say(values, told, _ordered(told, "drain") or f"node {told['node']} drains; {_see(told)}")
 
 
 def resume(values: Values) -> int:
     """Have a node take new agents again."""
     told = ask(values, "node_resume", {"name": values["name"]})
-    return _say(values, told, f"node {told['node']} takes new agents again")
+    said = _ordered(told, "take new agents again") or f"node {told['node']} takes new agents again"
+    return _say(values, told, said)
+
+
+def _ordered(told: dict[str, Any], what: str) -> str:
+    """Return what is said of an order that its node has not carried out yet; empty when it has."""
+    if told["state"] != "ordered":
+        return ""
+    return f"node {told['node']} is ordered to {what}; it has not answered yet, {_see(told)}"
+
+
+def _see(told: dict[str, Any]) -> str:
+    return f"see: novactl node show {told['node']}"
 
 
 def remove(values: Values) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +22,10 @@ from noval_d.fleet.gone import give_up_all, waiting_for
 
 DRAINS_AT_ONCE = 20
 """So often a drain is decided on anew because others came first."""
+HEARD_S = 3.0
+"""So long a node may take to carry out what it is ordered to; then it is said that it did not yet."""
+HEARD_LOOK_S = 0.05
+ORDERED = "ordered"
 
 
 class NodeCalls(Base):
@@ -61,21 +67,22 @@ class NodeCalls(Base):
             deadline_ms=None if deadline_s is None else now_ms + round(deadline_s * 1000),
             by=person(peer),
         )
-        await self._order_drain(view.node, drain, force=asked.flag("force"))
-        return {"node": view.node, "state": "draining", "deadline_ms": drain.deadline_ms}
+        done = await self._order_drain(view.node, drain, force=asked.flag("force"))
+        state = "draining" if done else ORDERED
+        return {"node": view.node, "state": state, "deadline_ms": drain.deadline_ms}
 
-    async def _order_drain(self, name: str, drain: Drain, *, force: bool) -> None:
+    async def _order_drain(self, name: str, drain: Drain, *, force: bool) -> bool:
         """Give the order, decided on a sight of the fleet in which no other drain is missing.
 
-        Raises Conflict when a role would have no node left. Of two nodes that are drained at once the second is
-        decided on again, when the order of the first is there to be seen.
+        Tells whether it is carried out. Raises Conflict when a role would have no node left. Of two nodes that are
+        drained at once the second is decided on again, when the order of the first is there to be seen.
         """
         broker = self._broker_for(name)
         if broker is None:
             if not force:
                 refuse_last(await self._fleet_views(), name)
             await self._node.draining.set(drain)
-            return
+            return True
         order = sealed_order(drain_order(drain), name, self._node.guard.seals)
         given = force and await broker.order_drain(name, order)
         for _ in range(DRAINS_AT_ONCE):
@@ -91,7 +98,7 @@ class NodeCalls(Base):
             given = await broker.order_drain(name, order, drains)
         if not given:
             raise Conflict("other nodes are drained all the time.", "Try again.")
-        await self._ordered(name)
+        return await self._done(broker, name, order)
 
     async def node_resume(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
         """Have a node take new agents again."""
@@ -99,13 +106,14 @@ class NodeCalls(Base):
         view = self._living(self._named(asked, await self._fleet_views()), "resume")
         self._demand("operate", peer, asked, party_of_node(view.node))
         broker = self._broker_for(view.node)
+        done = broker is None
         if broker is None:
             await self._node.draining.set(None)
         else:  # this node's own way, too: an order to drain that still waits there must not come after it
             order = sealed_order(resume_order(self._node.clock_ms()), view.node, self._node.guard.seals)
             await broker.order(view.node, order)
-            await self._ordered(view.node)
-        return {"node": view.node, "state": "ready"}
+            done = await self._done(broker, view.node, order)
+        return {"node": view.node, "state": "ready" if done else ORDERED}
 
     async def node_remove(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
         """Forget a node that is gone for good, and its agents; with `force` what waits for them is given up."""
@@ -169,10 +177,20 @@ class NodeCalls(Base):
             raise BrokerUnavailable(self._node.broker.problem, "See: novactl doctor")
         return broker
 
-    async def _ordered(self, name: str) -> None:
-        self._node.others.stale()
+    async def _done(self, broker: Broker, name: str, order: bytes) -> bool:
+        """Tell whether a node has carried an order out: until it says so, the order lies in the broker alone."""
         if name == self._node.name:
             await self._node.draining.obey()
+            self._node.others.stale()
+            return True
+        done, end = False, self._node.clock() + HEARD_S
+        with contextlib.suppress(BrokerUnavailable):
+            while not (done := await broker.order_of(name) != order):
+                if self._node.clock() > end:
+                    break
+                await asyncio.sleep(HEARD_LOOK_S)
+        self._node.others.stale()
+        return done
 
 
 def refuse_last(views: list[NodeView], name: str) -> None:

@@ -113,6 +113,29 @@ def test_nodes_tell_of_themselves_drain_resume_and_are_forgotten(tmp_path: Path)
         state_is(first, "other", "ready")
 
 
+def test_a_node_that_does_not_answer_is_said_to_be_ordered_to_drain_not_to_drain(tmp_path: Path) -> None:
+    with node(env=SHORT) as first, neighbour(first, NOVA_BROKER_BEAT_S="0.5") as second:
+        state_is(first, "other", "ready")
+        assert second.process is not None
+        os.kill(second.process.pid, signal.SIGSTOP)
+        try:
+            told = first.novactl("node", "drain", "other")
+            assert (
+                told.returncode,
+                "node other is ordered to drain; it has not answered yet" in told.stdout,
+            ) == (
+                0,
+                True,
+            ), told
+        finally:
+            os.kill(second.process.pid, signal.SIGCONT)
+        until(lambda: (row := nodes(first)["other"])["drain"] and not row["order"], what="its drain")
+        assert first.novactl("node", "resume", "other").stdout == "node other takes new agents again\n"
+        assert first.call("node_drain", {"name": "other"})["state"] == "draining"
+        row = nodes(first)["other"]
+        assert (row["state"], row["drain"] is not None, row["order"]) == ("draining", True, "")
+
+
 def test_a_deadline_that_is_over_while_the_node_is_down_ends_its_agents_at_the_start(tmp_path: Path) -> None:
     with node() as made:
         spawn(made, "w1", tmp_path)
