@@ -106,6 +106,7 @@ def config_show(values: Values) -> int:
 def config_validate(values: Values) -> int:
     """Say whether the configuration can be used."""
     from nova_torch.broker.address import parse_route
+    from nova_torch.broker.tls import tls_context
     from nova_torch.config import doubts, load
     from nova_torch.login import read_login
     from nova_torch.policy import read_policy
@@ -115,7 +116,9 @@ def config_validate(values: Values) -> int:
     # what would stop the daemon's start, or keep it from its broker, besides
     if config.broker.url != "embedded":
         parse_route(config.broker.url)
-    read_login(config.broker)
+    login = read_login(config.broker)
+    if config.broker.url.startswith("rediss"):
+        tls_context(login)
     read_policy(config.policy.file)
     read_keyring(config.signing)
     source = config.source

@@ -238,6 +238,10 @@ def test_a_wrong_configuration_is_named(capfd: Capture, tmp_path: Path) -> None:
     done = run_here(capfd, ["config", "validate", "--config", str(file)])
     assert (done.code, done.out) == (2, "")
     assert "url" in done.err
+    file.write_text(f'[broker]\nurl = "rediss://host"\ntls_ca_file = "{tmp_path}/gone.pem"\n')
+    done = run_here(capfd, ["config", "validate", "--config", str(file)])
+    assert (done.code, done.out) == (2, "")
+    assert "broker.tls_ca_file" in done.err
     file.write_text("")
     assert run_here(capfd, ["config", "validate", "--config", str(file), "--json"]).code == 0
 
