@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -14,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from nova_torch.broker import Broker
-from nova_torch.broker.servers import find_server
 from nova_torch.errors import BrokerUnavailable
 from nova_torch.login import Login
 from nova_torch.protocol.client import Client
@@ -22,7 +20,7 @@ from tests.support.agents import raw
 from tests.support.aio import run
 from tests.support.node import TestNode, until
 from tests.support.pair import BACK_S, Pair, pair
-from tests.support.servers import PASSWORD, OwnServer, free_port, own_server
+from tests.support.servers import PASSWORD, OwnServer, free_port, own_server, running_sentinel
 
 RATE = 200  # messages a second that are offered; a busy machine takes fewer
 SECONDS = 3
@@ -35,26 +33,13 @@ def follow(replica: OwnServer, master: OwnServer) -> None:
     until(lambda: replica.told("replication", "master_link_status") == "up", 45, "the replica")
 
 
-@contextlib.contextmanager
-def sentinel(master: OwnServer, folder: Path) -> Iterator[int]:
+def sentinel(master: OwnServer, folder: Path) -> contextlib.AbstractContextManager[int]:
     """Run one Sentinel over a master; gives its port."""
-    port = free_port()
-    file = folder / f"sentinel-{port}.conf"
-    file.write_text(
-        f"port {port}\nbind 127.0.0.1\ndir {folder}\nsentinel monitor nova 127.0.0.1 {master.port} 1\n"
-        f"sentinel auth-pass nova {PASSWORD}\nsentinel down-after-milliseconds nova 1000\n"
-        "sentinel failover-timeout nova 4000\n"
+    return running_sentinel(
+        folder,
+        f"sentinel monitor nova 127.0.0.1 {master.port} 1\nsentinel auth-pass nova {PASSWORD}\n"
+        "sentinel down-after-milliseconds nova 1000\nsentinel failover-timeout nova 4000\n",
     )
-    words = ["valkey-sentinel", str(file), "--sentinel"]
-    with (
-        open(folder / f"sentinel-{port}.log", "wb") as log,
-        subprocess.Popen(words, executable=find_server().binary, stdout=log, stderr=log) as process,
-    ):
-        try:
-            until(lambda: OwnServer(folder, port, password="").told("sentinel", "sentinel_masters"), 45, "it")
-            yield port
-        finally:
-            process.kill()
 
 
 @dataclass(slots=True)

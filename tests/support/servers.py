@@ -131,3 +131,21 @@ def own_server(*options: str, binary: str = "") -> Iterator[OwnServer]:
     finally:
         server.kill()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def running_sentinel(folder: Path, lines: str) -> Iterator[int]:
+    """Run a Sentinel with these lines; gives its port, when it answers."""
+    port = free_port()
+    file = folder / f"sentinel-{port}.conf"
+    file.write_text(f"port {port}\nbind 127.0.0.1\ndir {folder}\n{lines}")
+    words = ["valkey-sentinel", str(file), "--sentinel"]
+    with (
+        open(folder / f"sentinel-{port}.log", "wb") as log,
+        subprocess.Popen(words, executable=find_server().binary, stdout=log, stderr=log) as process,
+    ):
+        try:
+            until(lambda: OwnServer(folder, port, password="").told("sentinel", "sentinel_masters"), 45, "it")
+            yield port
+        finally:
+            process.kill()

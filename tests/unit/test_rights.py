@@ -17,8 +17,8 @@ def test_a_node_has_the_right_to_every_command_that_is_sent_and_to_no_other() ->
     assert len(told) == len(set(told))
 
 
-def test_the_users_of_the_paper_are_a_node_a_monitor_and_a_writer() -> None:
-    assert users() == ["nova-monitor", "nova-node", "ops-writer"]
+def test_the_users_of_the_paper_are_a_node_a_monitor_a_writer_and_the_servers_own() -> None:
+    assert users() == ["nova-monitor", "nova-node", "nova-replica", "nova-sentinel", "ops-writer"]
     assert not set(
         commands_of("nova-monitor")
     ) & {  # xrange: of the registry's log, the only keys that it has
