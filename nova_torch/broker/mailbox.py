@@ -174,10 +174,11 @@ class Mailboxes(Part):
             going = [item for item in batch if (item.agent, item.lane) not in refused]
             guessed = [(self._owners.get(item.agent, ""), item.agent, item.lane) for item in going]
             results = iter(await self._put(going, _bells(self._keys, guessed)))
+            before = frozenset(refused)  # what is refused from here on has a result of its own
             rung: list[tuple[str, str, Lane]] = []
             for item in batch:
                 lane = (item.agent, item.lane)
-                result = refused[lane] if lane in refused else next(results)
+                result = refused[lane] if lane in before else next(results)
                 if result.error:
                     refused[lane] = result
                 elif result.owner_node:

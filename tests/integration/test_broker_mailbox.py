@@ -61,6 +61,31 @@ def test_a_full_mailbox_is_an_error_and_keeps_what_it_has(site: Site) -> None:
     run(scenario())
 
 
+def test_what_one_mailbox_refuses_twice_is_not_said_of_another_ones_message(site: Site) -> None:
+    async def scenario() -> None:
+        async with await site.connect() as broker:
+            await broker.claim("a", ONE)
+            await broker.claim("b", Owner(node="two", epoch=1))
+            batch = [
+                letter("n1", agent="nobody"), letter("a1", limit=1), letter("b1", agent="b"),
+                letter("n2", agent="nobody"), letter("a2", limit=1), letter("b2", agent="b"),
+                letter("n3", agent="nobody"), letter("a3", limit=1), letter("b3", agent="b"),
+            ]  # fmt: skip
+            results = await broker.enqueue(batch)
+            assert [result.error for result in results] == [
+                "no_agent", "", "", "no_agent", "full", "", "no_agent", "full", "",
+            ]  # fmt: skip
+            assert [result.owner_node for result in results if not result.error] == [
+                "one",
+                "two",
+                "two",
+                "two",
+            ]
+            assert await broker.backlog(["a", "b"]) == {"a": 1, "b": 3}
+
+    run(scenario())
+
+
 def test_the_same_message_twice_lies_once_in_the_mailbox(site: Site) -> None:
     async def scenario() -> None:
         async with await site.connect() as broker:
