@@ -51,6 +51,15 @@ class Known:
         if names := [task.id for task in self.open]:
             await self._copies.keep_longer(names, self._now_ms())
 
+    async def keep(self, task: Task, raw: bytes) -> None:
+        """Keep a record that another node wrote: this one has done what follows from it."""
+        await self._copies.keep(task, raw, self._now_ms())
+
+    def held_here(self, since_ms: int) -> dict[TaskId, Task]:
+        """Return the tasks that agents of this node had when it wrote of them last."""
+        kept = (task for task, _ in self._copies.all(since_ms=since_ms))
+        return {task.id: task for task in kept if task.status is Status.ASSIGNED and task.node == self._name}
+
     async def put_back(self, broker: Broker, *, since_ms: int) -> bool:
         """Put into the broker what this node wrote later than what is there; tell whether there was any."""
         kept = self._copies.all(since_ms=since_ms)

@@ -8,7 +8,7 @@ is told by its `rank`: a broker that came back from an old snapshot takes nothin
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any, NewType
@@ -144,6 +144,13 @@ class Task:
     def lost(self, agent: str, rank: str) -> bool:
         """Return whether the agent that a move of this rank took it from has it no longer, whatever came since."""
         return self.rank == rank or (self.rank > rank and self.agent != agent)
+
+    def ended_since(self, held: Task, ends: Collection[str]) -> str:
+        """Return the first of these moves that came after an earlier record of this task; empty: none did."""
+        since = self.version - held.version
+        return next(
+            (step.what for step in (self.steps[-since:] if since > 0 else ()) if step.what in ends), ""
+        )
 
     def _message(self, what: str) -> MessageId:
         digest = hashlib.sha256(f"nova-torch task {self.id} {what}".encode()).digest()

@@ -17,7 +17,7 @@ from nova_torch.broker import Broker, TaskStep
 from nova_torch.broker.connection import MAX_BLOCK_S
 from nova_torch.errors import BrokerUnavailable, NovaError, StoreFailed
 from nova_torch.values import DELIVERED, Message, MessageId, State
-from noval_d.delivery.standing import HAND_OVER, MOVED, OVER, TAKES_BACK
+from noval_d.delivery.standing import HAND_OVER, MOVED, OVER
 from noval_d.node.pulse import at_most, idle
 from noval_d.tasks.assign import by_worth, choose, stand_back_s
 from noval_d.tasks.copies import Copies
@@ -25,7 +25,8 @@ from noval_d.tasks.graph import held_by, standing
 from noval_d.tasks.ground import Ground, Mine
 from noval_d.tasks.known import RESTORED, Known
 from noval_d.tasks.moves import Moves
-from noval_d.tasks.task import Status, Task, TaskId, carried, recalled, taken_back
+from noval_d.tasks.taken import Taken
+from noval_d.tasks.task import Status, Task, TaskId, carried, recalled
 
 log = logging.getLogger("nova.tasks")
 
@@ -33,10 +34,7 @@ RETRY_S = 1.0
 LOOK_S = 5.0
 """While tasks are open: at agents that may have died without a word."""
 UNDELIVERED = frozenset({State.FAILED, State.EXPIRED, State.DEAD})
-TAKEN = ("cancelled", "reassigned", "overdue")
 TALLIED = ("done", "failed", "released", "overdue")
-ENDED = frozenset(TAKEN + TALLIED)
-"""Steps after which an agent has a task no longer."""
 DAY_MS = 86_400_000
 PURGE_MS = 3_600_000
 FORGOTTEN_AT_ONCE = 500
@@ -59,8 +57,6 @@ class Tasks:
         self._keep_days = keep_days
         self._remind_s = remind_s
         self._ready_since: dict[TaskId, int] = {}
-        self._told: dict[tuple[str, str], MessageId] = {}
-        """By task and agent of this node that has it: the message that tells of it."""
         self._changed = asyncio.Event()
         self._loaded = asyncio.Event()
         self._cursor = ""
@@ -68,6 +64,7 @@ class Tasks:
         self._held_until_ms = self._judges_from_ms = 0
         self._purged_ms = 0
         self.known = Known(ground.name, ground.seals, copies, ground.now_ms)
+        self._taken = Taken(self.known, ground.name, self._tell)
         self.moves = Moves(ground, self.known, self._changed.set)
 
     def __repr__(self) -> str:
@@ -175,6 +172,7 @@ class Tasks:
             if await self.known.put_back(broker, since_ms=self._keep_from_ms):
                 self._held_until_ms = self._in_a_lease_ms()
             self._lost = False
+            self._taken.remember(self._keep_from_ms)
         cursor = cursor or await broker.last_task_step()
         await self.known.load(broker)
         self._cursor = cursor
@@ -187,18 +185,12 @@ class Tasks:
             self.broker_up(lost=True)
             return
         mine = self._mine()
-        self.known.take(await broker.tasks(sorted({step.task for step in steps})))
+        found = await broker.tasks(sorted({step.task for step in steps}))
+        self.known.take(found)
         for step in steps:
             task = self.known.tasks.get(TaskId(step.task))
             self._publish(step, task)
-            taken = step.what in TAKEN and step.agent in mine
-            if taken and task is not None and task.lost(step.agent, step.rank):
-                told = self._told.get((task.id, step.agent))
-                headers = {TAKES_BACK: told} if told else {}
-                notice = task.notice_id(step.agent, step.rank)
-                await self._tell(step.agent, task, taken_back(task, step.what), notice, headers)
-            if step.what in ENDED:
-                self._told.pop((step.task, step.agent), None)
+            await self._taken.hear(step, task, found.get(step.task), mine)
         await self.known.complete(broker)
         if any(step.what in TALLIED for step in steps):
             self.known.tallies = await broker.task_tallies()
@@ -210,6 +202,7 @@ class Tasks:
     async def _round(self, broker: Broker) -> float | None:
         """Do what is to be done; return the seconds until something may be, None when no task is open."""
         await self._forget_old(broker)
+        await self._taken.catch_up(broker, self._mine)
         if not self.known.open:
             return None
         if any(self.known.unsure(task) for task in self.known.open):
@@ -262,7 +255,7 @@ class Tasks:
         """
         if task.claimed:
             return True
-        self._told[task.id, task.agent] = task.message_id()
+        self._taken.told[task.id, task.agent] = task.message_id()
         state = self._ground.message_state(task.message_id())
         reason = ""
         if state is None:

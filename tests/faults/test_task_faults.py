@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -162,6 +163,44 @@ def test_the_tasks_of_a_node_that_is_gone_are_given_to_others_and_it_is_fenced(t
         with pytest.raises(Conflict, match="is done"):
             second.call("task_done", {"id": task, "result": "late", "pane": lost.pane})
         assert shown(first, task)["result"].startswith("by pid")
+
+
+def test_an_agent_hears_that_its_task_was_cancelled_while_its_daemon_was_down(tmp_path: Path) -> None:
+    with node(env=SHORT) as first, neighbour(first, **SHORT) as second:
+        holds = doer(second, tmp_path, "holds", "--hold")
+        task = add(first, "cancelled")
+        until(lambda: holds.lines("told") == [task], 45, "the task")
+        second.kill()
+        first.call("task_cancel", {"id": task, "reason": "no need"})
+        second.start()
+        until(lambda: notices(second, "holds") == [f"{task} it was cancelled: no need"], 45, "the notice")
+        second.kill()
+        second.start()
+        after = add(first, "the next one")
+        until(
+            lambda: holds.lines("told") == [task, after], 45, "the next task: it has looked at what was taken"
+        )
+        assert notices(second, "holds") == [f"{task} it was cancelled: no need"]
+
+
+def test_an_agent_whose_node_was_cut_off_hears_that_another_one_has_its_task(tmp_path: Path) -> None:
+    with node(env=SHORT) as first, neighbour(first, **SHORT) as second:
+        holds = doer(second, tmp_path, "holds", "--hold")
+        task = add(first, "for one")
+        until(lambda: holds.lines("told") == [task], 45, "the task")
+        lives = doer(first, tmp_path, "lives", "--hold")
+        assert second.process is not None
+        second.process.send_signal(signal.SIGSTOP)
+        until(lambda: lives.lines("told") == [task], 45, "the other one")
+        second.process.send_signal(signal.SIGCONT)
+        until(lambda: notices(second, "holds") == [f"{task} node other is not heard of"], 45, "the notice")
+
+
+def notices(on: TestNode, agent: str) -> list[str]:
+    """Return which tasks an agent was told it has no longer, and why."""
+    bodies = [str(row["body"]) for row in on.call("inbox", {"agent": agent})]
+    found = (re.match(r"Task (\w+) .* is not yours any more: (.*)\. Stop", body) for body in bodies)
+    return [f"{each[1]} {each[2]}" for each in found if each]
 
 
 def test_who_was_started_elsewhere_has_its_tasks_there_and_its_old_pane_has_none(tmp_path: Path) -> None:
