@@ -21,6 +21,9 @@ PROBE_S = 0.5  # how often an absent server's socket is looked for; a stat, no p
 SILENT_S = 5.0  # a server that has not answered by then is said not to
 SETTLES_S = 3.0  # at most so long it is waited for what panes there are
 
+Place = tuple[int, int, int]
+"""Which socket it is."""
+
 
 class TmuxLink:
     """The node's way to tmux. `state` is absent, up or not_answering; `client` raises while it is not up."""
@@ -34,6 +37,10 @@ class TmuxLink:
         self._up = asyncio.Event()
         self._found = asyncio.Event()
         """It was found out what panes there are, or that there is no server; not between two clients."""
+        self._place: Place | None = None
+        """The socket that was looked at last."""
+        self._look = asyncio.Event()
+        """It is to be looked again at once."""
         self._on_up: list[Callable[[ControlClient], Awaitable[None]]] = []
         self._on_down: list[Callable[[], None]] = []
         self.farewell = ""
@@ -70,8 +77,12 @@ class TmuxLink:
     async def settled(self) -> bool:
         """Wait until it is known which panes there are: until then nobody can say in which one a process runs.
 
-        False when that is not known in time.
+        False when that is not known in time. A socket that has come since the last look is looked at now: whoever
+        starts a server and names one of its panes does not wait in between.
         """
+        if self._client is None and _socket_at(self.socket.path) not in (None, self._place):
+            self._found.clear()
+            self._look.set()
         if not self._found.is_set():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(SETTLES_S):
@@ -82,8 +93,11 @@ class TmuxLink:
         """Keep the client connected until cancelled."""
         try:
             while True:
+                self._look.clear()
                 await self._once()
-                await asyncio.sleep(PROBE_S)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(PROBE_S):
+                        await self._look.wait()
         finally:
             self._found.set()  # nothing more is found out
             if self._client is not None:
@@ -95,7 +109,7 @@ class TmuxLink:
             self.state = "up" if well else "not_answering"
 
     async def _once(self) -> None:
-        place = _socket_at(self.socket.path)
+        place = self._place = _socket_at(self.socket.path)
         if place is None:
             self.state, self.problem = "absent", "There is no socket."
             self._found.set()
@@ -135,7 +149,7 @@ class TmuxLink:
             await client.close(self.farewell)
         log.warning("tmux.down", extra={"socket": self.socket.path})
 
-    async def _connect(self, place: tuple[int, int]) -> ControlClient:
+    async def _connect(self, place: Place) -> ControlClient:
         """Connect; a silent server is waited for until it goes on, ends or is replaced."""
         connecting = asyncio.create_task(
             ControlClient.connect(self.socket, session=self.session, timeout_s=None), name="tmux connect"
@@ -167,10 +181,10 @@ class TmuxLink:
                 self.answered(well=True)
 
 
-def _socket_at(path: str) -> tuple[int, int] | None:
-    """Return which socket is at `path`, None when none is."""
+def _socket_at(path: str) -> Place | None:
+    """Return which socket is at `path`, None when none is. One that replaces another may get its inode."""
     try:
         found = os.stat(path)
     except OSError:
         return None
-    return (found.st_dev, found.st_ino) if stat.S_ISSOCK(found.st_mode) else None
+    return (found.st_dev, found.st_ino, found.st_mtime_ns) if stat.S_ISSOCK(found.st_mode) else None

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -169,5 +170,39 @@ def test_a_connection_whose_closing_is_cancelled_leaves_no_client(
             await asyncio.wait((closing,))
         with pytest.raises(ProcessLookupError):
             os.kill(client.pid, 0)
+
+    run(scenario())
+
+
+def test_a_server_that_was_started_since_the_last_look_is_found_by_who_asks(
+    tmux: PrivateTmux, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PROBE_S", 60.0)
+
+    async def scenario() -> None:
+        async with linked(tmux) as link:
+            assert await link.settled()
+            assert link.problem == "There is no socket."
+            await asyncio.to_thread(tmux.open, "cat")
+            assert await link.settled()
+            assert link.state == "up"
+
+    run(scenario())
+
+
+def test_a_socket_that_a_server_left_behind_is_looked_at_once(
+    tmux: PrivateTmux, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PROBE_S", 60.0)
+
+    async def scenario() -> None:
+        async with linked(tmux) as link:
+            assert await link.settled()
+            with socket.socket(socket.AF_UNIX) as left:
+                left.bind(str(tmux.socket_path))
+            for _ in range(2):
+                async with asyncio.timeout(2.0):
+                    assert await link.settled()
+                assert link.state == "absent"
 
     run(scenario())
