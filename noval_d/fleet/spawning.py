@@ -27,6 +27,7 @@ async def spawn_there(
     """
     details = {**asdict(wish), "here": "", "by_role": by_role, "role": role}
     async for step in node.asks.follow(target, ask, "spawn", details):
+        node.others.stale()  # who lists the agents, or sends to its group, right behind it finds it
         yield step
 
 

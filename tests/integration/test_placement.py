@@ -57,6 +57,8 @@ def test_an_agent_is_started_on_the_node_that_fits_and_once_however_often_it_is_
         ask = new_ulid()
         steps = spawn(first, tmp_path, node="other", ask=ask)
         assert [step["step"] for step in steps] == ["placed", "started", "ready"]
+        right_behind = first.call("agents", {"node": "other"})
+        assert steps[-1]["agent_id"] in [agent["agent_id"] for agent in right_behind]
         again = spawn(first, tmp_path, node="other", ask=ask)  # as one whose answer was lost does
         assert [step["step"] for step in again] == ["placed", "started", "ready"]
         assert again[-1]["agent_id"] == steps[-1]["agent_id"]
