@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any, cast
+
 import pytest
 
 from nova_torch.errors import Conflict, NotFound
@@ -9,6 +13,9 @@ from nova_torch.fleet import NodeView
 from nova_torch.nodes import Drain, Load, NodeCard
 from nova_torch.placement import place
 from nova_torch.values import AgentId, AgentRecord, AgentState, NodeId
+from noval_d.fleet.spawning import spawn_there
+from noval_d.life.wish import Wish
+from tests.support.aio import run
 
 
 def record(name: str, node: str, role: str) -> AgentRecord:
@@ -82,3 +89,22 @@ def test_a_node_that_is_named_is_taken_or_it_is_said_why_not() -> None:
     with pytest.raises(NotFound) as error:
         place(views, role="w", node="eu1")
     assert error.value.hint == "Did you mean eu-1?"
+
+
+def test_what_is_known_of_the_fleet_is_old_with_each_step_of_a_start_elsewhere() -> None:
+    told: list[str] = []
+
+    async def follow(*_: object) -> AsyncIterator[dict[str, Any]]:
+        for step in ("started", "ready"):
+            yield {"step": step}
+
+    node = SimpleNamespace(
+        asks=SimpleNamespace(follow=follow), others=SimpleNamespace(stale=lambda: told.append("old"))
+    )
+
+    async def scenario() -> None:
+        async for step in spawn_there(cast("Any", node), "n", "id", Wish(name="worker")):
+            told.append(step["step"])
+
+    run(scenario())
+    assert told == ["old", "started", "old", "ready"]
