@@ -183,6 +183,27 @@ def test_with_a_key_that_the_other_node_does_not_have_yet_a_message_waits_and_sa
     assert victim.bytes() == b"under a new key\r"
 
 
+def test_another_key_is_known_to_all_before_any_signs_with_it_and_nothing_waits(fleet: Fleet) -> None:
+    """The order of docs/operations.md: below the old key on every node, above it, alone."""
+    victim = agent(fleet)
+    sent: list[str] = []
+    new = f"k9 {'ab' * 32}\n"
+    both = ((fleet.strict, "keys"), (fleet.keyless, "keys-there"))
+    for which, name in both:
+        keys = fleet.keys(KEY_LINE, name)
+        fleet.configure(which, f'[signing]\nmode = "require"\nkey_file = "{keys}"\n')
+    fleet.seen("require")
+    for lines in (KEY_LINE + new, new + KEY_LINE, new):
+        for which, name in both:
+            fleet.keys(lines, name)
+            which.call("reload")
+            sent.append(f"message {len(sent)}")
+            assert fleet.keyless.send_wait("raw", sent[-1], timeout_s=30.0)["state"] == "submitted"
+    assert victim.bytes() == "".join(f"{body}\r" for body in sent).encode()
+    for which, _ in both:
+        assert "signature_rejected" not in [check["code"] for check in which.call("status")["health"]]
+
+
 def test_of_what_was_typed_before_the_keys_came_the_verdict_is_told(fleet: Fleet) -> None:
     victim, attacker = agent(fleet), Attacker(fleet.strict)
     message = attacker.put("raw", attacker.message("raw", "early"))
