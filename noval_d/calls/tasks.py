@@ -109,7 +109,7 @@ class TaskCalls(Schedules):
             raise Conflict(f"{agent} has task {held}.", f"End it first: novactl task done {held}")
         if node.tasks.held_s:
             raise Busy(
-                "the broker lost its data, and the nodes put back what they know of the tasks.",
+                "the broker began anew, and the nodes put back what it may have lost.",
                 f"Ask again in {spoken(node.tasks.held_s)}.",
             )
         named = asked.optional_text("id")

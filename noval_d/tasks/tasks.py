@@ -91,7 +91,7 @@ class Tasks:
 
     @property
     def held_s(self) -> float:
-        """For how long nothing is given out yet, because the broker lost its data; 0: tasks are given."""
+        """For how long nothing is given out yet, because the broker may have lost tasks; 0: they are given."""
         return max(0, self._held_until_ms - self._ground.now_ms()) / 1000
 
     def _in_a_lease_ms(self) -> int:

@@ -112,7 +112,7 @@ def test_a_node_that_notices_the_loss_last_gives_no_task_that_it_knows_to_be_don
         reaches(second, task, "done")
         first.call("pause", {"agent_id": "works"})
         again = add(second, "not yet")
-        with pytest.raises(Busy, match="put back what they know"):
+        with pytest.raises(Busy, match="put back what it may have lost"):
             first.call("task_claim", {"id": again, "pane": works.pane})
         assert works.lines("told") == [task]
         assert [step["what"] for step in shown(second, task)["steps"]] == ["added", "assigned", "done"]
