@@ -149,6 +149,11 @@ def test_a_broker_that_wants_certificates_of_its_clients_gets_ours(site: Site) -
     strange = failure(site.url(), Login(password=PASSWORD, ca_file=ca, cert_file=cert, key_file=key))
     assert any(why in strange.message for why in ("it does not accept our certificate", *ended))
     assert "broker.tls_cert_file" in strange.hint
+    old = site.ours.issue_cert("old.example", not_before=PAST, not_after=PAST + dt.timedelta(days=9))
+    cert, key = site.file("old.pem", *old.cert_chain_pems), site.file("old.key", old.private_key_pem)
+    expired = failure(site.url(), Login(password=PASSWORD, ca_file=ca, cert_file=cert, key_file=key))
+    assert any(why in expired.message for why in ("it says that our certificate has expired", *ended))
+    assert "broker.tls_cert_file" in expired.hint
 
 
 def test_tls_at_a_port_without_it_and_the_other_way_round_are_told(site: Site) -> None:
