@@ -23,7 +23,7 @@ KINDS = tuple(kind.value for kind in Kind)
 CLASSES = ("user", "agent", "bridge", "role", "node")
 """What may stand before the colon of a pattern."""
 MOST_BYTES = 1 << 20
-_KEYS = ("allow", "deny", "from", "to", "kind", "command", "reason")
+KEYS = ("allow", "deny", "from", "to", "kind", "command", "reason")
 _EFFECTS = ("allow", "deny")
 
 
@@ -190,8 +190,8 @@ def rules_of(data: Mapping[str, Any], where: str) -> tuple[Rule, ...]:
 
 def _rule(table: Mapping[str, Any], number: int, where: str) -> Rule:
     for name in table:
-        if name not in _KEYS:
-            raise ConfigInvalid(f"{where} has an unknown key: {name}.", _near(name, _KEYS))
+        if name not in KEYS:
+            raise ConfigInvalid(f"{where} has an unknown key: {name}.", _near(name, KEYS))
     effects = [name for name in _EFFECTS if name in table]
     if len(effects) != 1:
         raise ConfigInvalid(

@@ -16,8 +16,11 @@ from typing import cast
 import pytest
 
 import nova_torch
+from nova_torch.adopt import AdoptRule
 from nova_torch.bridging import KEYS as BRIDGE_KEYS
 from nova_torch.errors import NovaError
+from nova_torch.policy import KEYS as RULE_KEYS
+from nova_torch.scaling import ScaleRule, Scaling
 from nova_torch.sections import SECTIONS
 from nova_torch.templates import Template
 from nova_torch.values import HoldReason, State
@@ -110,6 +113,28 @@ def test_every_key_of_bridges_is_documented() -> None:
     listed = rows(section(text_of("docs/configuration.md"), "## Bridges"))
     documented = {words(row[0])[0] for row in listed if row[0] != "key"}
     assert documented == {f"{name}.{key}" for name, keys in BRIDGE_KEYS.items() for key in keys}
+
+
+def test_every_key_of_scaling_is_documented_with_its_default() -> None:
+    listed = rows(section(text_of("docs/configuration.md"), "## Scaling"))
+    documented = {words(row[0])[0]: row[1] for row in listed if row[0] != "key"}
+    real = {f"scaling.{key.name}": key.default for key in fields(Scaling) if key.name != "rules"}
+    real |= {f"scaling.ROLE.{key.name}": key.default for key in fields(ScaleRule)}
+    assert set(documented) == set(real)
+    for name, told in documented.items():
+        if "Must be given" not in told and not name.endswith(".template"):
+            default = real[name]
+            assert f"`{json.dumps(list(default) if isinstance(default, tuple) else default)}`" in told, name
+
+
+def test_every_key_of_a_policy_and_of_adoption_is_documented() -> None:
+    about = text_of("docs/configuration.md")
+    listed = rows(section(about, "## The policy"))
+    named = {name for row in listed if row[0] != "key" for name in words(row[0])}
+    assert named == {f"rule.{key}" for key in RULE_KEYS}
+    listed = rows(section(about, "## Running agents"))
+    named = {name for row in listed if row[0] != "key" for name in words(row[0])}
+    assert named == {key.name for key in fields(AdoptRule)}
 
 
 def test_the_example_configuration_has_only_keys_that_exist() -> None:
