@@ -54,7 +54,7 @@ class Talks(Base):
             if asked.flag("replies"):
                 return self._kept(person(peer), limit or INBOX_ROWS)
             raise InvalidRequest("this pane is no agent's.", "Name one: novactl inbox AGENT")
-        agent = self._node.roster.get(name) if name is not None else caller
+        agent = await self._here_in(name, "inbox") if name is not None else caller
         assert agent is not None
         rows = self._rows(agent.id, unanswered=asked.flag("unanswered"), limit=limit or INBOX_ROWS)
         if asked.flag("replies"):

@@ -85,7 +85,7 @@ def test_who_asks_a_node_for_an_agent_of_another_one_is_told_which(tmp_path: Pat
     with node() as first, neighbour(first) as second:
         raw(second, tmp_path, "far")
         until(lambda: "far" in [agent["agent_id"] for agent in first.call("agents")], what="word of it")
-        orders = ("peek", "answer", "attach", "pause", "resume", "stop", "restart", "unregister")
+        orders = ("peek", "inbox", "answer", "attach", "pause", "resume", "stop", "restart", "unregister")
         for words in (*((order, "far") for order in orders), ("answer", "far", "1")):
             done = first.novactl(*words)
             assert (done.returncode, done.stdout) == (1, ""), words
