@@ -200,11 +200,13 @@ class Nodes(Part):
             if (name := _name(raw)) and (end := float(score)) > 0
         }
         self._blobs |= dict(zip(again, got[0], strict=True)) if again else {}
-        read = sorted(self._news(told) & ends.keys() | ends.keys() - self._blobs.keys())
+        news, log_at = self._news(told)
+        read = sorted(news & ends.keys() | ends.keys() - self._blobs.keys())
         if read:
             found = await self._link.command("MGET", *(self._keys.registry(name).blob for name in read))
             self._blobs |= dict(zip(read, found, strict=True))
-        self._blobs = {name: self._blobs[name] for name in ends}
+        self._log_at = log_at  # not before: what could not be read is news still
+        self._blobs = {name: self._blobs.get(name) for name in ends}
         just = {*again, *read}
         self._read_at = {name: now if name in just else self._read_at.get(name, now) for name in ends}
         orders = {_text(name): order for name, order in zip(ordered[::2], ordered[1::2], strict=True)}
@@ -229,17 +231,19 @@ class Nodes(Part):
         due = sorted((at, name) for name, at in self._read_at.items() if now - at >= AGAIN_S)
         return [name for _, name in due[: max(AGAIN_LEAST, len(self._read_at) // AGAIN_PART)]]
 
-    def _news(self, told: Any) -> set[str]:
-        """Return the nodes that an answer of the log names, or all that are known when it cannot tell."""
+    def _news(self, told: Any) -> tuple[set[str], str]:
+        """Return the nodes that an answer of the log names, or all that are known when it cannot tell.
+
+        And the last entry of the log, up to which that is so.
+        """
         everybody = set(self._blobs)
         if isinstance(told, Exception):  # no stream, or no right to it
-            self._log_at = ""
-            return everybody
+            return everybody, ""
         if not told:
-            return set() if self._log_at else everybody
+            return set() if self._log_at else everybody, self._log_at
         complete = bool(self._log_at) and len(told) < LOG_KEPT
-        self._log_at = told[-1][0].decode()
-        return {_text(fields[1]) for _, fields in told} if complete else everybody
+        named = {_text(fields[1]) for _, fields in told} if complete else everybody
+        return named, told[-1][0].decode()
 
     async def alive(self, node: str) -> bool:
         """Tell whether the lease of `node` holds: short, where `nodes` is the whole registry."""

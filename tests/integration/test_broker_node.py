@@ -92,6 +92,26 @@ def test_what_is_no_news_is_read_again_after_a_while_however_seldom_somebody_loo
     run(scenario())
 
 
+def test_news_that_could_not_be_read_are_read_with_the_next_look(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        async def away(*_: object) -> None:
+            raise BrokerUnavailable("away.", "")
+
+        async with await site.connect() as broker:
+            await broker.beat("one", 1, b"first", ttl_s=20)
+            await broker.nodes()
+            await broker.beat("one", 1, b"second", ttl_s=20)
+            with monkeypatch.context() as cut_off:
+                cut_off.setattr(broker._link, "command", away)
+                with pytest.raises(BrokerUnavailable):
+                    await broker.nodes()
+            assert [lease.blob for lease in await broker.nodes()] == [b"second"]
+
+    run(scenario())
+
+
 def test_a_node_silent_for_more_than_a_day_is_forgotten(site: Site) -> None:
     async def scenario() -> None:
         async with await site.connect() as broker:
