@@ -153,15 +153,16 @@ class Dispatch:
 
     def _due_twins(self) -> list[Outgoing]:
         """Return what lay in its mailbox already, and is to be put there again now."""
-        now, due = self._clock_ms(), []
+        now = self._clock_ms()
+        due: list[Outgoing] = []
         for seq, (at_ms, pause_ms) in [*self._twins.items()]:
             out = self._outbox.at(seq)
             if out is None or out.state is State.ACCEPTED or pause_ms > SILENT_S * 1000:
                 del self._twins[seq]
-            elif now >= at_ms and self._in_hand(out) is None:
+            elif now >= at_ms and self._in_hand(out) is None and len(due) < BATCH:
                 self._twins[seq] = (now + 2 * pause_ms, 2 * pause_ms)
                 due.append(out)
-        return due[:BATCH]
+        return due
 
     def _in_hand(self, outgoing: Outgoing) -> Item | None:
         worker = self._workers.get(outgoing.agent)
@@ -243,11 +244,14 @@ class Dispatch:
         if asked := {self._foreseen[out.agent] for out in batch if out.agent in self._foreseen}:
             await asyncio.wait(asked)
         answers = await self._put(broker, batch)
-        if any(answer.error == "moved" for answer in answers):
+        if moved := [n for n, answer in enumerate(answers) if answer.error == "moved"]:
             if await self._link.lost(broker):
                 raise BrokerUnavailable("the broker lost its data.", "What it lost is sent again.")
             self._learn(batch, answers)
-            answers = await self._put(broker, batch)
+            # these only: what went in may have been typed since, and its mailbox be full of others' messages
+            again = await self._put(broker, [batch[n] for n in moved])
+            for n, answer in zip(moved, again, strict=True):
+                answers[n] = answer
         self._learn(batch, answers)
         return answers
 

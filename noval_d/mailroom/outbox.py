@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 
 from nova_torch.codec import decode_message
@@ -251,13 +251,14 @@ class Outbox(Sent):
         self.announce(hops)
         return when
 
-    def announce(self, hops: Iterable[Hop]) -> None:
+    def announce(self, hops: Sequence[Hop]) -> None:
         """Tell the listeners of hops that are written: durable, or kept in the mail until they are."""
+        last = {hop.message: hop for hop in hops}
         for hop in hops:
             agent = self._agents.get(hop.message) or self.agent_of(hop.message)
             if agent is not None:
                 self._tell(hop, agent)
-            if hop.final:
+            if hop.final and last[hop.message].final:  # else it is open again, by what was told with it
                 self._agents.pop(hop.message, None)
                 self._fresh.pop(hop.message, None)
                 self._perhaps_open.discard(hop.message)

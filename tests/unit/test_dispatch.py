@@ -96,6 +96,21 @@ def test_what_is_open_is_looked_at_until_it_is_final_and_when_it_is_open_again(t
     run(scenario())
 
 
+def test_what_failed_and_was_ordered_again_while_this_node_was_away_is_looked_at(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with dispatched(tmp_path) as outbox:
+            await rests(outbox)
+            ours = message()
+            await outbox.accept(ours, AgentId("raw"))
+            await outbox.hear([hop(ours.id, State.FAILED, final=True), hop(ours.id, State.QUEUED)])
+            assert outbox.open(ours.id)
+            await looked(outbox)
+            await outbox.hear([hop(ours.id, State.TYPED), hop(ours.id, State.SUBMITTED, final=True)])
+            await rests(outbox)
+
+    run(scenario())
+
+
 def test_a_message_whose_sender_stopped_waiting_while_it_was_written_is_looked_at(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with dispatched(tmp_path) as outbox:
@@ -117,5 +132,32 @@ def test_what_was_open_before_the_start_is_looked_at(tmp_path: Path) -> None:
         await store.close()
         async with dispatched(tmp_path) as outbox:
             await looked(outbox)
+
+    run(scenario())
+
+
+def test_of_more_twins_than_go_at_once_the_others_go_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        store = Store(str(tmp_path / "state.db"))
+        await store.open()
+        outbox, nothing = Outbox(store, NODE, lambda: 1), cast("Any", None)
+        sends = Dispatch(
+            node=NODE, outbox=outbox, inbox=nothing, link=nothing, workers={}, clock_ms=lambda: 1,
+            mailbox_limit=9, seals=nothing,
+        )  # fmt: skip
+        ours = [message() for _ in range(3)]
+        for one in ours:
+            await outbox.accept(one, AgentId("raw"))
+        sends._twins = {out.seq: (1, 1000) for out in outbox.unsent(9)}
+        await outbox.advance([hop(one.id, State.QUEUED) for one in ours])
+        monkeypatch.setattr(dispatch, "BATCH", 2)
+        assert [[out.message.id for out in sends._due_twins()] for _ in range(3)] == [
+            [ours[0].id, ours[1].id],
+            [ours[2].id],
+            [],
+        ]
+        await store.close()
 
     run(scenario())
