@@ -42,7 +42,8 @@ async def give_up_all(node: Node, name: str, agents: Sequence[AgentId], why: str
         theirs = await broker.owner_of(agent)
         if theirs is None or theirs.node != name:
             continue  # it lives elsewhere by now
-        owner = Owner(node=node.name, epoch=theirs.epoch + 1)
+        # still by its name: what is broken off here is found and gone on with when it is ordered again
+        owner = Owner(node=name, epoch=theirs.epoch + 1)
         await broker.claim(agent, owner, over=theirs)
         async for page in broker.pending_pages(agent, owner):
             for entry in page:

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
-from nova_torch.broker import Entry, Lane
+from nova_torch.broker import Broker, Entry, Lane, Owner
 from nova_torch.broker.connection import MAX_BLOCK_S
 from nova_torch.codec import decode_message
 from nova_torch.errors import (
@@ -361,27 +361,33 @@ class Inbox:
             batch = [await idle(self._letting_go.get)]
             while not self._letting_go.empty() and len(batch) < 128:
                 batch.append(self._letting_go.get_nowait())
-            try:
-                await self._let_go(batch)
-            except KeyUnfit:
-                self._pending.update(item.agent for item, _, _ in batch)
-                self._link.unfit(item.agent for item, _, _ in batch)
-            except BrokerUnavailable as error:
-                self._link.failed(error)
-            except (NotOwner, MailboxLost):
-                log.warning("inbox.let_go_refused", extra={"messages": len(batch)})
+            broker, owner = self._link.broker, self._link.owner
+            if broker is None or owner is None:
+                continue
+            failpoint("ack.before")
+            settled: dict[AgentId, list[tuple[Item, State, str]]] = {}
+            for one in batch:
+                settled.setdefault(one[0].agent, []).append(one)
+            each = [self._let_go(broker, owner, agent, theirs) for agent, theirs in settled.items()]
+            await (each[0] if len(each) == 1 else asyncio.gather(*each))  # mostly one
+            failpoint("ack.after")
 
-    async def _let_go(self, batch: list[tuple[Item, State, str]]) -> None:
-        broker, owner = self._link.broker, self._link.owner
-        if broker is None or owner is None:
-            return
-        failpoint("ack.before")
-        acks: dict[AgentId, list[tuple[Lane, str]]] = {}
-        for item, state, reason in batch:
-            places, item.entries = item.entries, []
-            if state in UNDELIVERED and places:
-                await broker.bury(item.agent, owner, places.pop(), state=state.value, reason=reason)
-            acks.setdefault(item.agent, []).extend((place.lane, place.entry_id) for place in places)
-        each = [broker.ack(agent, owner, entries) for agent, entries in acks.items()]
-        await (each[0] if len(each) == 1 else asyncio.gather(*each))  # mostly one
-        failpoint("ack.after")
+    async def _let_go(
+        self, broker: Broker, owner: Owner, agent: AgentId, settled: list[tuple[Item, State, str]]
+    ) -> None:
+        """Let one mailbox forget what is settled. What it refuses keeps nothing in another one."""
+        acks: list[tuple[Lane, str]] = []
+        try:
+            for item, state, reason in settled:
+                places, item.entries = item.entries, []
+                if state in UNDELIVERED and places:
+                    await broker.bury(agent, owner, places.pop(), state=state.value, reason=reason)
+                acks += [(place.lane, place.entry_id) for place in places]
+            await broker.ack(agent, owner, acks)
+        except KeyUnfit:
+            self._pending.add(agent)
+            self._link.unfit([agent])
+        except BrokerUnavailable as error:
+            self._link.failed(error)
+        except (NotOwner, MailboxLost):
+            log.warning("inbox.let_go_refused", extra={"agent": agent, "messages": len(settled)})

@@ -24,6 +24,10 @@ class Claims:
         self._claimed: set[AgentId] = set()
         self._taken: dict[AgentId, str] = {}
         """The agents whose mailbox another living node has, as far as the broker last said, and its word."""
+        self._due: set[AgentId] = set()
+        """The agents whose mailboxes are still to be claimed by the beat that is under way."""
+        self._leaving: set[AgentId] = set()
+        """Those whose mailboxes are given up, and the broker has not heard of it yet."""
         self._claiming = asyncio.Lock()
         """One claim at a time: a beat and a registration that take over one mailbox would refuse each other."""
         self._on_taken: list[Callable[[AgentId], Awaitable[None]]] = []
@@ -70,12 +74,40 @@ class Claims:
     def forget(self, agent: AgentId) -> None:
         """The agent is this node's no more."""
         self._claimed.discard(agent)
+        self._due.discard(agent)
         self._taken.pop(agent, None)
 
     async def claim(self, broker: Broker, owner: Owner, agent: AgentId) -> None:
         """Claim a mailbox, also one of a node whose lease is over. Raises NotOwner when that still holds."""
+        self._leaving.discard(agent)
         async with self._claiming:
             await self._claim(broker, owner, agent)
+
+    async def release(self, broker: Broker | None, owner: Owner | None, agent: AgentId) -> None:
+        """Give a mailbox up for good, now or, while the broker does not answer, with the next claims.
+
+        Else nobody would read what comes into it, and no other node could have it. Raises BrokerUnavailable, and
+        NotOwner when another node has it.
+        """
+        self.forget(agent)
+        self._leaving.add(agent)
+        if broker is not None and owner is not None:
+            await self._release(broker, owner, agent)
+
+    async def _release(self, broker: Broker, owner: Owner, agent: AgentId) -> None:
+        async with self._claiming:  # behind a claim of it that is under way
+            if agent not in self._leaving:  # it is registered again
+                return
+            self.forget(agent)
+            try:
+                held = await broker.owner_of(agent)
+                if held is not None and held.node == self._node:
+                    await broker.claim(agent, owner)  # it may be this node's as of an earlier epoch
+                await broker.release(agent, owner, drop=True)
+            except NotOwner:
+                self._leaving.discard(agent)
+                raise
+            self._leaving.discard(agent)
 
     async def _claim(self, broker: Broker, owner: Owner, agent: AgentId) -> None:
         failpoint("claim.before")
@@ -99,9 +131,22 @@ class Claims:
         self, broker: Broker, owner: Owner, unfit: Callable[[Iterable[AgentId]], None]
     ) -> None:
         """Claim the mailboxes that are not this node's yet; `unfit` hears of those with keys of another type."""
-        for agent in [agent for agent in self._agents() if agent not in self._claimed]:
+        agents = list(self._agents())
+        self._leaving.difference_update(agents)  # registered again
+        for agent in tuple(self._leaving):
             try:
-                await self.claim(broker, owner, agent)
+                await self._release(broker, owner, agent)
+            except KeyUnfit:
+                unfit([agent])
+            except NotOwner as error:
+                log.warning("broker.release_refused", extra={"agent": agent, "problem": error.message})
+        due = [agent for agent in agents if agent not in self._claimed]
+        self._due = set(due)
+        for agent in due:
+            try:
+                async with self._claiming:
+                    if agent in self._due:  # else it was unregistered meanwhile
+                        await self._claim(broker, owner, agent)
             except KeyUnfit:
                 unfit([agent])
             except NotOwner as error:

@@ -197,10 +197,9 @@ class BrokerLink:
             self._beat_now.set()
 
     async def release(self, agent: AgentId) -> None:
-        """Give one mailbox up for good."""
-        self.claims.forget(agent)
-        if self.broker is not None and self.owner is not None:
-            await self.broker.release(agent, self.owner, drop=True)
+        """Give one mailbox up for good; while the broker is away, as soon as it is back."""
+        await self.claims.release(self.broker, self.owner, agent)
+        if self.broker is not None:
             self._beat_now.set()
 
     async def run(self) -> None:
