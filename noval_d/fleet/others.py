@@ -38,6 +38,8 @@ class Others:
         self._views: tuple[NodeView, ...] = ()
         self.ordered = b""
         """What this node itself was ordered to do, at the last look."""
+        self.blind = True
+        """Whether the last look saw nothing: the broker was down, or had lost the registry."""
         self._at = float("-inf")
         self._outdated = False
         """Whether something changed since the last look began."""
@@ -56,6 +58,7 @@ class Others:
         async with self._asking:
             if self._clock() - self._at < fresh_s and self._link.broker is not None:
                 return self._views
+            self.blind = True
             broker = self._link.broker
             if broker is None:
                 return ()
@@ -69,6 +72,7 @@ class Others:
             if not mine:
                 self._link.beat_soon()  # we are not in it ourselves: the registry was lost
                 return ()
+            self.blind = False
             self.ordered = mine[0].order
             others = [lease for lease in leases if lease.node != self._node]
             if self._clock() < self._refilled_at:

@@ -128,6 +128,8 @@ class Scaler:
         if not self.leads:
             return
         views = await self._views()
+        if node.others.blind:  # the agents of the others are there all the same
+            return
         agents = {record.agent_id for view in views for record in view.agents}
         now_ms = node.clock_ms()
         known, self.history = self.history, kept(self.history, agents, now_ms)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tests.faults.test_review_node import on_broker
 from tests.faults.test_two_nodes import neighbour
 from tests.lab.tmux import PROGRAMS
+from tests.support.broker import ask
+from tests.support.doers import doer
 from tests.support.node import ROOT, TestNode, node, until
 
 SHORT = {"NOVA_BROKER_LEASE_S": "1", "NOVA_BROKER_BEAT_S": "0.3", "NOVA_LIFE_TERMINATE_S": "1"}
@@ -149,3 +153,22 @@ def test_a_dry_run_starts_nobody_and_a_template_that_is_not_there_is_said(tmp_pa
         assert (failed["stand"], failed["node"]) == ("failed", "other")
         assert "there is no template 'worker' in the configuration of node other" in failed["note"]
         assert workers(other) == []
+
+
+def test_who_leads_and_has_not_noticed_yet_that_the_broker_was_wiped_starts_nobody(tmp_path: Path) -> None:
+    """It saw its own agents only, and started others above `max`."""
+    slow = {"NOVA_BROKER_LEASE_S": "3", "NOVA_BROKER_BEAT_S": "1.5"}
+    config = configuration(tmp_path, min="1", max="1")
+    with node(env=slow | {"NOVA_TORCH_CONFIG": config}) as first, neighbour(first, **SHORT) as second:
+        doer(second, tmp_path, "theirs")
+        until(lambda: role(first)["counted"] == 1, 45, "its sight of the agent")
+        until(lambda: status(first)["leader"] == "test-node", 45, "its lead")
+        time.sleep(4)  # a lease, after which it decides
+        for turn in range(3):
+            ask(f"{first.state}/broker/broker.sock", "FLUSHALL")
+            reconnected = partial(lambda n: first.log().count("broker.up") >= 2 + n, turn)
+            until(reconnected, 45, "the reconnection")
+            assert status(first)["actions"] == []
+            time.sleep(4)
+        until(lambda: role(first)["counted"] == 1, 45, "its sight of the agent")
+        assert status(first)["actions"] == []
