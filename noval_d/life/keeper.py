@@ -10,7 +10,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nova_torch.errors import MessageNotFound, NovaError, PaneNotFound, TmuxUnavailable
+from nova_torch.errors import (
+    InternalError,
+    MessageNotFound,
+    NovaError,
+    PaneNotFound,
+    StoreFailed,
+    TmuxUnavailable,
+)
 from nova_torch.ulid import new_ulid
 from nova_torch.values import AgentId, MessageId
 from noval_d.life.archive import archive_name, keep, summary
@@ -145,12 +152,17 @@ class Keeper:
             life, prompt = await self._starter.start(agent, self.life, may_start=by_order)
         except NovaError as error:
             return await self._start_failed(error)
-        await self._become(life)
+        self.life = life.to(
+            Phase.STARTING
+        )  # until its prompt is accepted: who dies before that sends it then
+        refused = await self._send_prompt(prompt) if prompt else None
+        await self._become(self.life.to(Phase.LAUNCHED))
         self._tell("life.started", "resumed" if life.resumed else "")
-        if prompt:
-            await self._send_prompt(prompt)
         if self.started is not None and not self.started.done():
-            self.started.set_result(None)
+            if refused is None:
+                self.started.set_result(None)
+            else:
+                self.started.set_exception(refused)
         return True
 
     async def _start_failed(self, error: NovaError) -> bool:
@@ -164,20 +176,33 @@ class Keeper:
         await self._ended(Exit(code=127), error.message)
         return True
 
-    async def _send_prompt(self, prompt: str) -> None:
-        """Send the first prompt as a message, once for each start; one that still waits serves the next one too."""
+    async def _send_prompt(self, prompt: str) -> NovaError | None:
+        """Send the first prompt as a message, once for each start; one that still waits serves the next one too.
+
+        Return what is to be said when it is not accepted. Raises StoreFailed.
+        """
         node, life = self._node, self.life
         if life.prompt_of != life.token:
             message_id = life.prompt_id if self._is_open(life.prompt_id) else new_ulid()
             await self._become(replace(life, prompt_id=message_id, prompt_of=life.token))
-        message = node.orchestrator.compose(
-            self.agent.id,
-            prompt.encode(),
-            message_id=self.life.prompt_id,
-            sender=self.life.plan.owner,
-            headers={"origin": node.name, "agent": self.agent.id},
-        )
-        await node.postbox.post(message)
+        try:
+            message = node.orchestrator.compose(
+                self.agent.id,
+                prompt.encode(),
+                message_id=self.life.prompt_id,
+                sender=self.life.plan.owner,
+                headers={"origin": node.name, "agent": self.agent.id},
+            )
+            await node.postbox.post(message)
+        except StoreFailed:
+            raise
+        except NovaError as error:
+            log.warning("life.no_prompt", extra={"agent": self.agent.id, "problem": error.message})
+            return NovaError(
+                f"agent {self.agent.id} runs, and was not sent its first prompt: {error.message}",
+                f"{error.hint} Then send it: novactl send {self.agent.id}".strip(),
+            )
+        return None
 
     def _is_open(self, message: str) -> bool:
         try:
@@ -266,6 +291,10 @@ class Keeper:
         except NovaError as error:
             self.agent.ending = False
             order.done.set_exception(error)
+        except Exception:  # a defect of ours: who ordered it is no part of it
+            self.agent.ending = False
+            order.done.set_exception(InternalError(f"node {self._node.name} failed.", "Its log has more."))
+            raise
         except BaseException:
             order.done.cancel()
             raise

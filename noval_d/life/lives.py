@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nova_torch.errors import Conflict, ShuttingDown
+from nova_torch.errors import Conflict, NotOwner, ShuttingDown
 from nova_torch.values import AgentId, AgentSpec
+from noval_d.fleet.taken import let_go
 from noval_d.life.asked import Asked
 from noval_d.life.book import Book
 from noval_d.life.goahead import GoAhead
@@ -94,12 +95,26 @@ class Lives:
             keeper.by_order = True
             keeper.started = started = asyncio.get_running_loop().create_future()
             self.keepers[agent.id] = keeper
-            await claim(self._node, agent.id)
+            try:
+                await claim(self._node, agent.id)
+            except NotOwner:  # another node began with an agent of this name at the same time
+                await self._unmake(keeper)
+                raise
             self._run(keeper)
         finally:
             self._coming.discard(spec.agent_id)
         await started
         return keeper
+
+    async def _unmake(self, keeper: Keeper) -> None:
+        """Leave nothing of a spawn whose name is another node's: what came for it meanwhile goes there."""
+        agent = keeper.agent
+        del self.keepers[agent.id]
+        await let_go(self._node, agent.id)
+        await self._node.roster.unregister(agent.id, None)
+        self._node.crew.end(agent.id)
+        self._node.broker.claims.forget(agent.id)
+        await self._book.erase(agent.id)
 
     def get(self, agent_id: str) -> Keeper:
         """Return the keeper of an agent. Raises AgentNotFound, and Conflict for one that was not spawned."""
