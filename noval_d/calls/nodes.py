@@ -98,7 +98,7 @@ class NodeCalls(Base):
             given = await broker.order_drain(name, order, drains)
         if not given:
             raise Conflict("other nodes are drained all the time.", "Try again.")
-        return await self._done(broker, name, order)
+        return await self._done(broker, name, order, drains=True)
 
     async def node_resume(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
         """Have a node take new agents again."""
@@ -112,7 +112,7 @@ class NodeCalls(Base):
         else:  # this node's own way, too: an order to drain that still waits there must not come after it
             order = sealed_order(resume_order(self._node.clock_ms()), view.node, self._node.guard.seals)
             await broker.order(view.node, order)
-            done = await self._done(broker, view.node, order)
+            done = await self._done(broker, view.node, order, drains=False)
         return {"node": view.node, "state": "ready" if done else ORDERED}
 
     async def node_remove(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
@@ -177,12 +177,15 @@ class NodeCalls(Base):
             raise BrokerUnavailable(self._node.broker.problem, "See: novactl doctor")
         return broker
 
-    async def _done(self, broker: Broker, name: str, order: bytes) -> bool:
-        """Tell whether a node has carried an order out: until it says so, the order lies in the broker alone."""
+    async def _done(self, broker: Broker, name: str, order: bytes, *, drains: bool) -> bool:
+        """Tell whether a node has carried an order out: until it says so, the order lies in the broker alone.
+
+        Raises Conflict when the order is gone and the node says the contrary: it refused it, or another one came.
+        """
         if name == self._node.name:
             await self._node.draining.obey()
             self._node.others.stale()
-            return True
+            return (self._node.draining.drain is not None) is drains
         done, end = False, self._node.clock() + HEARD_S
         with contextlib.suppress(BrokerUnavailable):
             while not (done := await broker.order_of(name) != order):
@@ -190,7 +193,13 @@ class NodeCalls(Base):
                     break
                 await asyncio.sleep(HEARD_LOOK_S)
         self._node.others.stale()
-        return done
+        seen = [view for view in (await self._fleet_views(fresh_s=0.0) if done else ()) if view.node == name]
+        if seen and (seen[0].card.drain is not None) is not drains:
+            raise Conflict(
+                f"node {name} has not carried it out: another order came behind it, or it took it for forged.",
+                f"See its log, and: novactl node show {name}",
+            )
+        return bool(seen)
 
 
 def refuse_last(views: list[NodeView], name: str) -> None:

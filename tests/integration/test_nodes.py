@@ -309,3 +309,18 @@ def test_an_order_that_is_not_the_fleets_is_not_obeyed(tmp_path: Path) -> None:
         assert second.call("status")["draining"] is None
         assert first.novactl("node", "drain", "other").returncode == 0
         until(lambda: second.call("status")["draining"] is not None, what="the real one")
+
+
+def test_a_drain_that_is_overtaken_by_another_order_is_not_said_to_be_carried_out(tmp_path: Path) -> None:
+    with node() as first, neighbour(first) as second, ThreadPoolExecutor(1) as pool:
+        state_is(first, "other", "ready")
+        assert second.process is not None
+        os.kill(second.process.pid, signal.SIGSTOP)
+        try:
+            drained = pool.submit(first.call, "node_drain", {"name": "other", "force": True})
+            until(lambda: nodes(first)["other"]["order"] == "drain", what="the order")
+            first.call("node_resume", {"name": "other"})
+            with pytest.raises(Conflict, match="has not carried it out"):
+                drained.result(20)
+        finally:
+            os.kill(second.process.pid, signal.SIGCONT)
