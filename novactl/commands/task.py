@@ -220,6 +220,9 @@ def _said(values: Values, found: dict[str, Any]) -> int:
         out.json_line(found)
     else:
         out.line(f"{found.get('id')} {out.safe(_state(found))}")
+        if found.get("blocks"):
+            again = f"until this one is opened again: novactl task reassign {found.get('id')}"
+            out.note(f"blocked: {', '.join(found['blocks'])}, {again}", quiet=values["quiet"])
     return 0
 
 

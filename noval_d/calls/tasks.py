@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from noval_d.control.args import Args
 from noval_d.control.calls import Access, Peer
 from noval_d.delivery.template import is_agent
 from noval_d.scale.seeing import could_be_started
-from noval_d.tasks.assign import Candidate, Verdict, impossible, ranked, refuse_impossible, unfit
+from noval_d.tasks.assign import lacking, ranked, refuse_impossible, unfit
 from noval_d.tasks.graph import Find, standing
 from noval_d.tasks.task import Status, Task, TaskId
 
@@ -76,8 +76,8 @@ class TaskCalls(Schedules):
         private = peer.access >= Access.WRITE
         candidates = await tasks.candidates() if task.status is Status.QUEUED else ()
         verdicts, row = ranked(task, candidates), self._row(task, known.get)
-        if row["state"] == "ready" and (lacking := _lacking(task, candidates)):
-            row["reason"] = lacking
+        if row["state"] == "ready" and (missing := lacking(task, candidates)):
+            row["reason"] = missing
         return {
             **row,
             "body": task.body if private else None,
@@ -88,7 +88,7 @@ class TaskCalls(Schedules):
                 for name in task.depends_on
             ],
             "steps": [asdict(step) for step in task.steps],
-            "candidates": [_explained(verdict) for verdict in verdicts[:SHOWN]],
+            "candidates": [verdict.to_json() for verdict in verdicts[:SHOWN]],
         }
 
     async def task_claim(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,9 +102,16 @@ class TaskCalls(Schedules):
                 f"{agent} is no agent of this node.",
                 "Claim a task in an agent's pane, or: novactl task reassign ID --to AGENT",
             )
+        tasks.broker()
+        await node.tasks.read()
+        async with tasks.giving:
+            return await self._claimed(agent, life, asked.optional_text("id"))
+
+    async def _claimed(self, agent: str, life: str, named: str | None) -> dict[str, Any]:
+        tasks, node = self._node.tasks.moves, self._node
         if held := node.tasks.of(agent):
             task = await tasks.get(held)
-            if task.claimed and (asked.optional_text("id") or held).upper() == held:
+            if task.claimed and (named or held).upper() == held:
                 return {**self._row(task, _nothing), "body": task.body}  # asked again: its answer was lost
             raise Conflict(f"{agent} has task {held}.", f"End it first: novactl task done {held}")
         if node.tasks.held_s:
@@ -112,7 +119,6 @@ class TaskCalls(Schedules):
                 "the broker began anew, and the nodes put back what it may have lost.",
                 f"Ask again in {spoken(node.tasks.held_s)}.",
             )
-        named = asked.optional_text("id")
         name = named.upper() if named is not None else await self._first_for(agent)
         known = await tasks.named((await tasks.get(name)).depends_on)
         _, task = await tasks.change(
@@ -195,12 +201,12 @@ class TaskCalls(Schedules):
         def make(task: Task) -> Task:
             self._demand_move(peer, asked, task, by)
             _demand_holder(task, by, self._node.name)
-            return task.released(reason, now_ms=node.clock_ms(), final=final)
+            return task.released(reason, now_ms=node.clock_ms(), final=final, by=by)
 
-        _, task = await node.tasks.moves.change(
-            asked.text("id").upper(), make, tally=lambda _old: {"failed": 1}
-        )
-        return self._row(task, _nothing)
+        name = asked.text("id").upper()
+        waiting = await self._waiting_for(name)
+        _, task = await node.tasks.moves.change(name, make, tally=lambda _old: {"failed": 1})
+        return {**self._row(task, _nothing), "blocks": waiting if task.over else []}
 
     async def task_cancel(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
         """End a task without a result; the agent that has it is told."""
@@ -213,8 +219,10 @@ class TaskCalls(Schedules):
             _demand_owner(task, by)
             return task.cancelled(now_ms=node.clock_ms(), by=by, reason=reason)
 
-        _, task = await node.tasks.moves.change(asked.text("id").upper(), make)
-        return self._row(task, _nothing)
+        name = asked.text("id").upper()
+        waiting = await self._waiting_for(name)
+        _, task = await node.tasks.moves.change(name, make)
+        return {**self._row(task, _nothing), "blocks": waiting}
 
     async def task_reassign(self, peer: Peer, args: Mapping[str, Any]) -> dict[str, Any]:
         """Let a task wait again, for anybody or for one agent; one that failed is opened again."""
@@ -238,6 +246,10 @@ class TaskCalls(Schedules):
         return self._row(task, (await node.tasks.moves.named(task.depends_on)).get)
 
     # -- parts --
+
+    async def _waiting_for(self, name: str) -> list[TaskId]:
+        """Return the open tasks that depend on this one: if it ends without being done, they are blocked."""
+        return [task.id for task in await self._node.tasks.moves.all() if name in task.depends_on]
 
     def _demand_move(self, peer: Peer, asked: Args, task: Task, by: str) -> None:
         """Raise NotAllowed when the policy denies moving tasks of who has it; one that waits is of who asks."""
@@ -334,16 +346,6 @@ class TaskCalls(Schedules):
         }
 
 
-def _lacking(task: Task, candidates: Sequence[Candidate]) -> str:
-    """Return why a task that waits could be nobody's as the fleet is now; empty: somebody could have it."""
-    if task.wanted:
-        named = next((each for each in candidates if each.agent == task.wanted), None)
-        why = "it is not registered" if named is None else unfit(task, named)
-        return f"for {task.wanted}: {why}" if why else ""
-    found = impossible(task, candidates)
-    return "" if found is None else f"{found[0]} {found[1]}".strip()
-
-
 _OVER = ("done", "failed", "cancelled")
 
 
@@ -387,13 +389,3 @@ def _demand_owner(task: Task, by: str) -> None:
     """Raise NotAllowed when an agent changes a task that it did not add; people may."""
     if is_agent(by) and task.creator != by:
         raise NotAllowed(f"task {task.id} was added by {task.creator}, not by {by}.", "Ask its creator.")
-
-
-def _explained(verdict: Verdict) -> dict[str, Any]:
-    return {
-        "agent": verdict.candidate.agent,
-        "node": verdict.candidate.node,
-        "score": None if verdict.why_not else round(verdict.score, 2),
-        "parts": {name: round(value, 2) for name, value in verdict.parts},
-        "why_not": verdict.why_not,
-    }

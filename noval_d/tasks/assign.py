@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from nova_torch.errors import NotFound
 from nova_torch.nearest import suggestion
@@ -63,6 +64,16 @@ class Verdict:
     def told(self) -> str:
         """Return the score with its parts."""
         return f"{self.score:.2f} = " + ", ".join(f"{name} {value:+.2f}" for name, value in self.parts)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the row of `task show`."""
+        return {
+            "agent": self.candidate.agent,
+            "node": self.candidate.node,
+            "score": None if self.why_not else round(self.score, 2),
+            "parts": {name: round(value, 2) for name, value in self.parts},
+            "why_not": self.why_not,
+        }
 
 
 def judge(task: Task, candidate: Candidate) -> Verdict:
@@ -196,3 +207,13 @@ def refuse_impossible(task: Task, candidates: Sequence[Candidate]) -> None:
     if found is not None:
         cure = "Add it all the same, for agents that are still to come: --anyway"
         raise NotFound(found[0], f"{found[1]} {cure}".strip())
+
+
+def lacking(task: Task, candidates: Sequence[Candidate]) -> str:
+    """Return why a task that waits could be nobody's as the fleet is now; empty: somebody could have it."""
+    if task.wanted:
+        named = next((each for each in candidates if each.agent == task.wanted), None)
+        why = "it is not registered" if named is None else unfit(task, named)
+        return f"for {task.wanted}: {why}" if why else ""
+    found = impossible(task, candidates)
+    return "" if found is None else f"{found[0]} {found[1]}".strip()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
 
@@ -25,6 +26,8 @@ class Moves:
         self._ground = ground
         self._known = known
         self._moved = moved
+        self.giving = asyncio.Lock()
+        """Held by whoever gives a task to an agent of this node, since it saw that the agent has none."""
 
     def __repr__(self) -> str:
         return f"<Moves {self._known!r}>"

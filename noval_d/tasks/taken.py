@@ -14,7 +14,9 @@ from noval_d.tasks.task import Task, TaskId, taken_back
 TAKEN = ("cancelled", "reassigned", "overdue")
 GIVEN_BACK = ("released", "failed")
 """What its own node does when the agent says so, or has ended; what another node does, the agent is told."""
-ENDED = frozenset((*TAKEN, *GIVEN_BACK, "done"))
+BY_PEOPLE = (*GIVEN_BACK, "done")
+"""What people may do, too: the agent does not know of it."""
+ENDED = frozenset((*TAKEN, *BY_PEOPLE))
 """Steps after which an agent has a task no longer."""
 
 Tell = Callable[[str, Task, str, MessageId, Mapping[str, str]], Awaitable[str]]
@@ -42,9 +44,12 @@ class Taken:
     async def hear(
         self, step: TaskStep, task: Task | None, raw: bytes | None, mine: Mapping[str, Mine]
     ) -> None:
-        """Tell an agent of this node when this step took its task."""
-        taken = step.what in TAKEN or (step.what in GIVEN_BACK and step.node != self._name)
-        if taken and step.agent in mine and task is not None and task.lost(step.agent, step.rank):
+        """Tell an agent of this node when this step took its task: not when it ended it itself."""
+        move = task.step_to(step.rank) if task is not None else None
+        by_other = step.node != self._name if step.what in GIVEN_BACK else step.what in TAKEN
+        if step.what in BY_PEOPLE and move is not None:
+            by_other = by_other or move.who != step.agent
+        if by_other and step.agent in mine and task is not None and task.lost(step.agent, step.rank):
             told = self.told.get((task.id, step.agent))
             await self._take(task, raw, step.agent, step.what, step.rank, told)
         if step.what in ENDED:
@@ -59,14 +64,13 @@ class Taken:
             agent, raw = agents.get(held.agent), found.get(held.id)
             if agent is not None and not agent.life and not agent.gone:
                 continue
-            del self._missed[held.id]
             task = self._known.read(raw) if raw else None
-            if agent is None or agent.life != held.life or task is None:
-                continue
-            what = task.ended_since(held, ENDED)
-            if what in TAKEN + GIVEN_BACK:
-                told = None if held.claimed else held.message_id()
-                await self._take(task, raw, held.agent, what, task.rank, told)
+            if agent is not None and agent.life == held.life and task is not None:
+                end = task.ended_since(held, ENDED)
+                if end is not None and (end.what != "done" or end.who != held.agent):
+                    told = None if held.claimed else held.message_id()
+                    await self._take(task, raw, held.agent, end.what, task.rank, told)
+            del self._missed[held.id]  # only now: where it could not be told, it is tried again
 
     async def _take(
         self, task: Task, raw: bytes | None, agent: str, what: str, rank: str, told: MessageId | None

@@ -115,11 +115,14 @@ class Task:
     def tried(self) -> frozenset[str]:
         """Return the agents that had it and did not end it, since it was opened, or given anew by order."""
         had: set[str] = set()
+        agent = ""
         for step in self.steps:
-            if step.what == "reassigned":
+            if step.what in ("assigned", "claimed"):
+                agent = step.who
+            elif step.what == "reassigned":
                 had.clear()
             elif step.what in ("released", "overdue"):
-                had.add(step.who)
+                had.add(agent or step.who)
         return frozenset(had)
 
     @property
@@ -145,12 +148,16 @@ class Task:
         """Return whether the agent that a move of this rank took it from has it no longer, whatever came since."""
         return self.rank == rank or (self.rank > rank and self.agent != agent)
 
-    def ended_since(self, held: Task, ends: Collection[str]) -> str:
-        """Return the first of these moves that came after an earlier record of this task; empty: none did."""
+    def ended_since(self, held: Task, ends: Collection[str]) -> Step | None:
+        """Return the first of these moves that came after an earlier record of this task, if one did."""
         since = self.version - held.version
-        return next(
-            (step.what for step in (self.steps[-since:] if since > 0 else ()) if step.what in ends), ""
-        )
+        return next((step for step in (self.steps[-since:] if since > 0 else ()) if step.what in ends), None)
+
+    def step_to(self, rank: str) -> Step | None:
+        """Return the step that made the record of this rank, if it is kept still: each move is one step."""
+        version = rank.rpartition(".")[2]
+        back = self.version - int(version) if version.isdecimal() else -1
+        return self.steps[-1 - back] if 0 <= back < len(self.steps) else None
 
     def _message(self, what: str) -> MessageId:
         digest = hashlib.sha256(f"nova-torch task {self.id} {what}".encode()).digest()
@@ -168,17 +175,23 @@ class Task:
             since_ms=now_ms, note="", progress=None, claimed=by == agent,
         )  # fmt: skip
 
-    def released(self, reason: str, *, now_ms: int, final: bool = False, what: str = "released") -> Task:
-        """Take it back from its agent: it waits again, or has failed when it was given often enough."""
+    def released(
+        self, reason: str, *, now_ms: int, final: bool = False, what: str = "released", by: str = ""
+    ) -> Task:
+        """Take it back from its agent: it waits again, or has failed when it was given often enough.
+
+        `by` is who says so, if it is not the agent, or its end.
+        """
         self._held()
+        who = by or self.agent
         if final or self.attempt > self.retries:
             times = f" (given {self.attempt} times)" if self.attempt > 1 else ""
             return self._moved(
-                "failed" if what == "released" else what, now_ms, who=self.agent, reason=f"{reason}{times}",
+                "failed" if what == "released" else what, now_ms, who=who, reason=f"{reason}{times}",
                 status=Status.FAILED, since_ms=now_ms, result=reason,
             )  # fmt: skip
         return self._moved(
-            what, now_ms, who=self.agent, reason=reason, **_nobody(), status=Status.QUEUED, since_ms=now_ms
+            what, now_ms, who=who, reason=reason, **_nobody(), status=Status.QUEUED, since_ms=now_ms
         )
 
     def done(self, result: str, artifacts: tuple[str, ...], *, now_ms: int, by: str) -> Task:
@@ -276,7 +289,8 @@ def recalled(task: Task) -> str:
 def taken_back(task: Task, what: str) -> str:
     """Return what an agent is told that has a task no longer, by the last move of this kind."""
     move = next((step for step in reversed(task.steps) if step.what == what), None)
-    how = {"cancelled": "it was cancelled", "reassigned": "it is given anew"}.get(what, "")
+    told = {"cancelled": "it was cancelled", "reassigned": "it is given anew", "done": "it was called done"}
+    how = told.get(what, "")
     reason = ": ".join(filter(None, (how, move.reason if move else ""))) or "another has it"
     return f"Task {task.id} ({task.title}) is not yours any more: {reason}. Stop working on it."
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 
 from nova_torch.broker import Broker, TaskStep
 from nova_torch.broker.connection import MAX_BLOCK_S
-from nova_torch.errors import BrokerUnavailable, NovaError, StoreFailed
+from nova_torch.errors import BrokerUnavailable, Busy, NovaError, StoreFailed
 from nova_torch.values import DELIVERED, Message, MessageId, State
 from noval_d.delivery.standing import HAND_OVER, MOVED, OVER
 from noval_d.node.pulse import at_most, idle
@@ -31,6 +31,7 @@ from noval_d.tasks.task import Status, Task, TaskId, carried, recalled
 log = logging.getLogger("nova.tasks")
 
 RETRY_S = 1.0
+READ_S = 5.0
 LOOK_S = 5.0
 """While tasks are open: at agents that may have died without a word."""
 UNDELIVERED = frozenset({State.FAILED, State.EXPIRED, State.DEAD})
@@ -96,6 +97,14 @@ class Tasks:
 
     def _in_a_lease_ms(self) -> int:
         return self._ground.now_ms() + round(self._ground.link.pace.lease_s * 1000)
+
+    async def read(self) -> None:
+        """Return when the open tasks were read. Raises Busy when they cannot be."""
+        try:
+            async with asyncio.timeout(READ_S):
+                await self._loaded.wait()
+        except TimeoutError:
+            raise Busy("the tasks of the fleet are not read yet.", "Ask again in a moment.") from None
 
     def of(self, agent: str) -> str:
         """Return the task that an agent has; empty: none."""
@@ -165,6 +174,9 @@ class Tasks:
                 link.failed(error)
                 self._loaded.clear()
                 self._changed.set()
+            except StoreFailed as error:  # an agent could not be told: it is, from the very step on
+                log.warning("tasks.store_failed", extra={"problem": error.message})
+                await asyncio.sleep(RETRY_S)
 
     async def _load(self, broker: Broker) -> None:
         cursor = "" if self._lost else self._cursor  # what others did without the connection is news too
@@ -186,21 +198,24 @@ class Tasks:
             return
         mine = self._mine()
         found = await broker.tasks(sorted({step.task for step in steps}))
+        if any(step.what in TALLIED for step in steps):
+            self.known.tallies = await broker.task_tallies()
         self.known.take(found)
         for step in steps:
             task = self.known.tasks.get(TaskId(step.task))
-            self._publish(step, task)
             await self._taken.hear(step, task, found.get(step.task), mine)
+            self._publish(step, task)
+            self._cursor = step.entry
         await self.known.complete(broker)
-        if any(step.what in TALLIED for step in steps):
-            self.known.tallies = await broker.task_tallies()
-        self._cursor = steps[-1].entry
         self._changed.set()
 
     # -- a round --
 
     async def _round(self, broker: Broker) -> float | None:
         """Do what is to be done; return the seconds until something may be, None when no task is open."""
+        latest_ms = self._in_a_lease_ms()  # a clock that was set back makes nothing longer
+        self._held_until_ms = min(self._held_until_ms, latest_ms)
+        self._judges_from_ms = min(self._judges_from_ms, latest_ms)
         await self._forget_old(broker)
         await self._taken.catch_up(broker, self._mine)
         if not self.known.open:
@@ -309,7 +324,7 @@ class Tasks:
         if self.held_s:
             return self.held_s
         ready = [task for task in self.known.open if self._is_ready(task)]
-        self._ready_since = {task.id: self._ready_since.get(task.id, now_ms) for task in ready}
+        self._ready_since = {task.id: min(self._ready_since.get(task.id, now_ms), now_ms) for task in ready}
         free = [
             each.candidate
             for each in mine.values()
@@ -330,12 +345,12 @@ class Tasks:
                 wait_s = min(wait_s, left_s)
                 continue
             agent = verdict.candidate.agent
-            if agent in self.known.holding:  # it took another one itself meanwhile
-                continue
             new = task.assigned(
                 agent, self._ground.name, mine[agent].life, now_ms=now_ms, why=f"score {verdict.told}"
             )
-            if await self._moved(broker, task, new) and not await self._why_back(new, self._mine()):
+            async with self.moves.giving:  # it may take another one itself meanwhile
+                given = agent not in self.known.holding and await self._moved(broker, task, new)
+            if given and not await self._why_back(new, self._mine()):
                 await self._carry(broker, new)
         return wait_s
 
@@ -352,8 +367,11 @@ class Tasks:
             return
         self._purged_ms = now_ms
         await self.known.keep_open()
-        old = await broker.tasks_ended_before(self._keep_from_ms, FORGOTTEN_AT_ONCE)
-        await broker.forget_tasks([name for name in old if TaskId(name) not in self.known.tasks])
+        full = True
+        while full:
+            old = await broker.tasks_ended_before(self._keep_from_ms, FORGOTTEN_AT_ONCE)
+            gone = await broker.forget_tasks([name for name in old if TaskId(name) not in self.known.tasks])
+            full = gone > 0 and len(old) == FORGOTTEN_AT_ONCE
 
     @property
     def _keep_from_ms(self) -> int:

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from nova_torch.broker import Broker
 from nova_torch.errors import BrokerGivenUp, NotAllowed, NovaError
+from nova_torch.nodes import pace
 from nova_torch.sections import SigningSection
 from nova_torch.signing import Keyring
 from nova_torch.values import MessageId, NodeId, State
@@ -31,6 +32,7 @@ class StraightLink:
     lease_ok = True
     steady = True
     problem = ""
+    pace = pace(1, beat_s=1.0, lease_s=3.0)
 
     def __init__(self, broker: Broker) -> None:
         self.broker = broker
