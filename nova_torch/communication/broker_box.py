@@ -70,8 +70,7 @@ RETRY_S = (0.1, 0.3, 1.0)
 class _Posted:
     receipt: Receipt
     item: Enqueue
-    twin: bool
-    """Whether it came into its mailbox another way as well, with the same id, and before."""
+    again: Again
 
 
 class BrokerBox:
@@ -183,7 +182,7 @@ class BrokerBox:
             limit=self._limit,
         )
         await self._keyless.demand(AgentId(item.agent))
-        await self._losses.look(self._now())  # whatever the broker loses from now on
+        losses = await self._losses.look(self._now())  # whatever the broker loses from now on
         (answer,) = await self._broker.enqueue([item])
         if answer.error == "no_agent":
             raise await self._unknown(message.target)
@@ -194,7 +193,8 @@ class BrokerBox:
         receipt = first_receipt(sent, NodeId(answer.owner_node or ""), now_ms=self._clock_ms())
         known = self._posted.get(message.id)
         if known is None:
-            self._posted[message.id] = _Posted(receipt, item, answer.duplicate)
+            again = Again(self._now(), twin=answer.duplicate, losses=losses)
+            self._posted[message.id] = _Posted(receipt, item, again)
             hop = own_hop(message.id, place.node, self._clock_ms())
             await self._broker.post(
                 place.node, [encode_hop(hop, self._keyring.sign_receipt(hop, place.node))]
@@ -207,8 +207,7 @@ class BrokerBox:
         posted = self._posted.get(message_id)
         receipt = posted.receipt if posted is not None else None
         told: Receipt | None = None
-        seen = 0
-        again = Again(self._now(), twin=posted is not None and posted.twin, losses=self._losses.count)
+        seen = count = 0
         self._waiting += 1
         try:
             hops = await self._patient(message_id, lambda: self._more(bag, seen, 0.001))
@@ -217,7 +216,7 @@ class BrokerBox:
                 for hop in hops:
                     if hop.message == message_id and (means := self._heard(hop, receipt, posted)) is not None:
                         receipt = applied(receipt, means)
-                        again.heard(self._now())
+                        count += 1
                 if receipt is None:
                     raise no_receipt(message_id)
                 if replied and receipt.state is not State.REPLIED:
@@ -228,11 +227,12 @@ class BrokerBox:
                 if is_over(receipt, replied=replied):
                     return
                 if posted is not None and not receipt.delivered:
+                    posted.again.heard(self._now(), count)
                     losses = await self._patient(message_id, lambda: self._losses.look(self._now()))
-                    if again.due(self._now(), losses):
+                    if posted.again.due(self._now(), losses):
                         enqueue = partial(self._broker.enqueue, [posted.item])
                         (put,) = await self._patient(message_id, enqueue)
-                        again.done(self._now(), losses, well=not put.error)
+                        posted.again.done(self._now(), losses, well=not put.error)
                 hops = await self._wait(receipt, bag, seen, replied=replied)
         finally:
             self._waiting -= 1

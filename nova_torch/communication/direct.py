@@ -112,19 +112,24 @@ class Losses:
 
 
 class Again:
-    """Decides when a message that nothing is heard of is put into its mailbox once more: it is typed once."""
+    """Decides when a message that nothing is heard of is put into its mailbox once more: it is typed once.
+
+    One for each message, however often somebody begins to follow it: of many each is followed for a while only.
+    """
 
     def __init__(self, now: float, *, twin: bool, losses: int) -> None:
         self._heard_at = now
         self._pause_s = TWIN_S if twin else SILENT_S
         self._losses = losses
+        self._receipts = 0
 
     def __repr__(self) -> str:
         return f"<Again after {self._pause_s:g} s>"
 
-    def heard(self, now: float) -> None:
-        """Something was told of it."""
-        self._heard_at = now
+    def heard(self, now: float, receipts: int) -> None:
+        """So many receipts of it are known."""
+        if receipts > self._receipts:
+            self._heard_at, self._receipts = now, receipts
 
     def due(self, now: float, losses: int) -> bool:
         """Tell whether it is time. `losses`: how often the broker has lost its data."""

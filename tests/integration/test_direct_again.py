@@ -83,5 +83,7 @@ def test_when_a_message_is_put_into_its_mailbox_again() -> None:
     assert [again.due(now, 1) for now in (1.5, 2.5)] == [False, True]  # nobody had the mailbox yet
     again.done(3.0, 1, well=True)
     assert [again.due(now, 1) for now in (4.5, 5.5)] == [False, True]
-    again.heard(6.0)
+    again.heard(6.0, 1)
     assert not again.due(7.0, 1)
+    again.heard(60.0, 1)  # the same, read once more
+    assert again.due(6.0 + SILENT_S, 1)
