@@ -149,7 +149,7 @@ class Keeper:
             return True
         self._beginning = Beginning(node, self._starter, agent, self._tell)
         try:
-            life, prompt = await self._starter.start(agent, self.life, may_start=by_order)
+            life, prompt = await self._starter.start(agent, self.life, self._become, may_start=by_order)
         except NovaError as error:
             return await self._start_failed(error)
         self.life = life.to(

@@ -32,7 +32,7 @@ class Lives:
         self._node = node
         self._book = Book(node.store)
         self._goahead = GoAhead(Path(node.config.state.dir) / "starts")
-        self._starter = Starter(node, self._book, self._goahead)
+        self._starter = Starter(node, self._goahead)
         self._group: asyncio.TaskGroup | None = None
         self._tasks: dict[AgentId, asyncio.Task[None]] = {}
         self._coming: set[AgentId] = set()

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import os
 import secrets
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,6 @@ from noval_d.tmux.server import how_to_start
 
 if TYPE_CHECKING:
     from noval_d.agents.agent import Agent
-    from noval_d.life.book import Book
     from noval_d.life.goahead import GoAhead
     from noval_d.node.node import Node
     from noval_d.tmux.control import ControlClient
@@ -44,15 +44,17 @@ PROMPT_BYTES = 100_000  # a longer prompt is sent as a message: Linux takes 128 
 class Starter:
     """Starts the programs of one node's agents."""
 
-    def __init__(self, node: Node, book: Book, goahead: GoAhead) -> None:
+    def __init__(self, node: Node, goahead: GoAhead) -> None:
         self._node = node
-        self._book = book
         self._goahead = goahead
 
-    async def start(self, agent: Agent, life: Life, *, may_start: bool) -> tuple[Life, str]:
+    async def start(
+        self, agent: Agent, life: Life, keep: Callable[[Life], Awaitable[None]], *, may_start: bool
+    ) -> tuple[Life, str]:
         """Bring `life` from STARTING to LAUNCHED; return it, and the prompt that is still to be sent.
 
-        `may_start`: a tmux server may be started for it. Raises NovaError; what was opened for it is closed.
+        `keep` keeps its new token, by which a program that runs is known whatever fails from then on. `may_start`:
+        a tmux server may be started for it. Raises NovaError; what was opened for it is closed.
         """
         node = self._node
         pane = await self._found(agent)
@@ -77,7 +79,7 @@ class Starter:
             started_ms=node.clock_ms(),
             pane=pane.pane_id if pane is not None else "",
         )
-        await self._book.write(life)
+        await keep(life)
         failpoint("spawn.before")
         if pane is not None:
             from noval_d.tmux.windows import reuse_pane  # libtmux: 30 ms that only a start pays for

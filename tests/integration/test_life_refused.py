@@ -8,12 +8,14 @@ import pytest
 
 from nova_torch.broker import Owner
 from nova_torch.errors import NotOwner, NovaError
+from nova_torch.protocol.client import Client
 from nova_torch.values import NodeId
 from tests.faults.test_review_node import on_broker
 from tests.faults.test_two_nodes import neighbour
 from tests.support.agents import raw
 from tests.support.node import node, until
 from tests.support.spawned import QUICK, Spawned, spawn
+from tests.support.tmux import runs
 
 
 def test_a_spawn_whose_prompt_is_not_accepted_says_so_and_the_agent_runs(tmp_path: Path) -> None:
@@ -67,3 +69,15 @@ def test_a_spawn_under_a_name_that_another_node_has_taken_leaves_nothing(tmp_pat
         assert made.call("agents", {"node": "test-node"}) == []
         on_broker(made, lambda broker: broker.release("lines", owner, drop=True))
         spawn(made, tmp_path, name="lines", driver="line", command=["cat"])
+
+
+def test_a_program_that_runs_though_its_start_failed_in_the_end_is_known_to_the_next_try(
+    tmp_path: Path,
+) -> None:
+    """It was a foreign one to every further try, until its keeper gave up; it ran on with nobody to keep it."""
+    with node(env={**QUICK, "NOVA_FAILPOINTS": "spawn.after=error@2"}) as made:
+        agent = spawn(made, tmp_path, restart="always")
+        with Client.connect(made.socket, 10.0) as client:
+            steps = [step["step"] for step in client.stream("restart", {"agent_id": agent.name}, 30.0)]
+        assert (steps[-1], agent.starts()) == ("ready", 2)
+        assert runs(agent.pid())
