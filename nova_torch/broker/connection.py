@@ -247,12 +247,15 @@ class Link:
         """Send one blocking command on the connections for these, and return its reply."""
         return (await self.blocking_after(None, flight, *words))[1]
 
-    async def blocking_after(self, first: Command | None, flight: str, *words: Word) -> tuple[Any, Any]:
+    async def blocking_after(
+        self, first: Command | None, flight: str, *words: Word, takes: bool = True
+    ) -> tuple[Any, Any]:
         """Send a blocking command and, in the same write before it, another one; return what both reply.
 
         The reply to `first` may be an error; it is None without one. A caller that is cancelled leaves the command
         in flight, since what it takes from the server would be lost; the next call with the same name of `flight`
-        gets that command's reply. Raises BrokerGivenUp when the connection is closed meanwhile.
+        gets that command's reply. With `takes` false nothing would be lost, and it is forgotten with its reply.
+        Raises BrokerGivenUp when the connection is closed meanwhile.
         """
         if self._closed:
             raise self._given_up()
@@ -265,9 +268,13 @@ class Link:
         if not sent.done():
             landed = asyncio.get_running_loop().create_future()
             sent.add_done_callback(partial(_wake, landed))
-            await landed  # who is cancelled here leaves the flight, landed or not
-        if self._flights.get(flight) is sent:
-            del self._flights[flight]
+            try:
+                await landed
+            except asyncio.CancelledError:  # it leaves the flight, landed or not
+                if not takes:
+                    sent.add_done_callback(partial(self._forget, flight))
+                raise
+        self._forget(flight, sent)
         if sent.cancelled():  # by `close`
             raise self._given_up()
         try:
@@ -275,6 +282,12 @@ class Link:
             return before[0] if first is not None else said, self._granted(reply)
         except FAILURES as error:
             raise self._failure(error, self._ways.placed([words])[0]) from error
+
+    def _forget(self, flight: str, sent: asyncio.Future[list[Any]]) -> None:
+        if not sent.cancelled():
+            sent.exception()  # seen, whoever waits for it or not
+        if self._flights.get(flight) is sent:
+            del self._flights[flight]
 
     def _fly(self, commands: Sequence[Command]) -> asyncio.Future[list[Any]]:
         """Send a blocking command, and perhaps one before it, for whoever comes to ask for the replies."""

@@ -316,6 +316,7 @@ class Nodes(Part):
             "STREAMS",
             self._keys.node(node).mail,
             after,
+            takes=False,
         )
         if isinstance(said, Exception):  # the server has to learn the script, and its refusals are told there
             assert done is not None

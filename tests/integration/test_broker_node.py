@@ -354,6 +354,22 @@ def test_two_readers_of_one_mail_share_the_flight(site: Site) -> None:
     run(scenario())
 
 
+def test_nothing_is_kept_of_a_wait_for_mail_that_was_given_up(site: Site) -> None:
+    async def scenario() -> None:
+        async with await site.connect() as broker:
+            reader = asyncio.create_task(broker.mail("one", block_s=5))
+            await site.blocked()
+            reader.cancel()
+            await asyncio.wait([reader])
+            await broker.post("one", [b"receipt"])
+            async with asyncio.timeout(5):
+                while "flights=[]" not in repr(broker):  # noqa: ASYNC110 - its reply is on its way
+                    await asyncio.sleep(0.01)
+            assert [piece.payload for piece in await broker.mail("one", block_s=0.1)] == [b"receipt"]
+
+    run(scenario())
+
+
 def test_two_daemons_of_one_name_have_its_epochs_one_after_the_other(site: Site) -> None:
     async def scenario() -> None:
         async with await site.connect() as broker:
