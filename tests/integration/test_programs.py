@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 import time
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.lab.rows import rows_of
 from tests.lab.tmux import PrivateTmux
 
 ANSWER_LIMIT_S = 10.0
@@ -34,9 +34,7 @@ class Agent:
         self.wait_for("? for shortcuts")
 
     def events(self) -> list[tuple[str, str]]:
-        text = self.log.read_text() if self.log.exists() else ""
-        rows = text[: text.rfind("\n") + 1].splitlines()  # a line of a megabyte is not written at once
-        return [(row["event"], row["text"]) for row in map(json.loads, rows) if row["event"] != "start"]
+        return [(row["event"], row["text"]) for row in rows_of(self.log) if row["event"] != "start"]
 
     def wait_events(self, count: int) -> list[tuple[str, str]]:
         eventually(lambda: len(self.events()) >= count)
@@ -179,7 +177,7 @@ def test_the_hook_command_is_told_what_happens(server: PrivateTmux, tmp_path: Pa
     server.press(agent.pane, "C-d")
 
     def lines() -> list[dict[str, Any]]:
-        return [json.loads(row) for row in told.read_text().splitlines()] if told.exists() else []
+        return rows_of(told)
 
     eventually(lambda: len(lines()) == 4)
     assert [line["event"] for line in lines()] == ["SessionStart", "UserPromptSubmit", "Stop", "SessionEnd"]

@@ -22,6 +22,7 @@ from typing import Any
 
 from noval_d.canary.model.stub_model import StubModel
 from tests.lab.claude import ClaudeLab, find_claude
+from tests.lab.rows import rows_of
 from tests.lab.tmux import PROGRAMS, PrivateTmux
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -241,8 +242,7 @@ def _tui_stage(directory: Path, colours: bool) -> Iterator[Stage]:
 
 def _logged(log: Path, event: str, text: str) -> int:
     """How many logged events of a kind hold `text`."""
-    rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-    return sum(text in row["text"] for row in rows if row["event"] == event)
+    return sum(text in row["text"] for row in rows_of(log) if row["event"] == event)
 
 
 def _hook_settings(directory: Path) -> Path:

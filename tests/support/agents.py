@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import shlex
 import signal
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from nova_torch.clean import clean
+from tests.lab.rows import rows_of
 from tests.lab.tmux import PROGRAMS
 from tests.support.node import ROOT, TestNode, until
 
@@ -66,8 +66,7 @@ class Tui:
 
     def events(self) -> list[tuple[str, str]]:
         """Return what happened in it: prompt, approved, rejected, with the text."""
-        rows = self.log.read_text().splitlines() if self.log.exists() else []
-        return [(row["event"], row["text"]) for row in map(json.loads, rows) if row["event"] != "start"]
+        return [(row["event"], row["text"]) for row in rows_of(self.log) if row["event"] != "start"]
 
     def prompts(self) -> list[str]:
         return [text for event, text in self.events() if event == "prompt"]
@@ -108,8 +107,7 @@ class Tui:
         self.wait_for(READY)
 
     def starts(self) -> int:
-        rows = self.log.read_text().splitlines() if self.log.exists() else []
-        return sum(json.loads(row)["event"] == "start" for row in rows)
+        return sum(row["event"] == "start" for row in rows_of(self.log))
 
     def state(self) -> str:
         (record,) = (a for a in self.node.call("agents") if a["agent_id"] == self.name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nova_torch.protocol.client import Client
+from tests.lab.rows import rows_of
 from tests.lab.tmux import PROGRAMS
 from tests.support.agents import _claude
 from tests.support.node import ROOT, TestNode, until
@@ -25,8 +25,7 @@ class Spawned:
     log: Path
 
     def rows(self, event: str) -> list[dict[str, Any]]:
-        rows = self.log.read_text().splitlines() if self.log.exists() else []
-        return [row for row in map(json.loads, rows) if row["event"] == event]
+        return [row for row in rows_of(self.log) if row["event"] == event]
 
     def prompts(self) -> list[str]:
         return [row["text"] for row in self.rows("prompt")]
