@@ -19,6 +19,7 @@ from redis import exceptions as redis_errors
 from nova_torch.broker.address import Address, parse_route
 from nova_torch.broker.client import client
 from nova_torch.broker.finding import ASK_S, find_master, find_shards
+from nova_torch.broker.flights import Flight, Flights
 from nova_torch.broker.refusals import unavailable
 from nova_torch.broker.scripts import Script
 from nova_torch.broker.slots import Shards
@@ -50,7 +51,7 @@ class Link:
         self.timeout_s = timeout_s
         self._tls = tls_context(address.login) if address.scheme == "rediss" else None
         self._ways = Ways(address, shards, self._tls, timeout_s)
-        self._flights: dict[str, asyncio.Future[list[Any]]] = {}
+        self._flights = Flights()
         self._turn: _Turn = []
         """What is asked for in this turn of the event loop, to go in one write."""
         self._turns: set[asyncio.Future[list[Any]]] = set()
@@ -259,22 +260,13 @@ class Link:
         """
         if self._closed:
             raise self._given_up()
-        sent = self._flights.get(flight)
+        sent = self._flights.find(flight)
         said = None
         if sent is None:
-            sent = self._flights[flight] = self._fly([words] if first is None else [first, words])
+            sent = self._flights.begin(flight, self._fly([words] if first is None else [first, words]))
         elif first is not None:  # too late for that write
             (said,), first = await self.tried([first]), None
-        if not sent.done():
-            landed = asyncio.get_running_loop().create_future()
-            sent.add_done_callback(partial(_wake, landed))
-            try:
-                await landed
-            except asyncio.CancelledError:  # it leaves the flight, landed or not
-                if not takes:
-                    sent.add_done_callback(partial(self._forget, flight))
-                raise
-        self._forget(flight, sent)
+        await self._flights.land(flight, sent, takes=takes)
         if sent.cancelled():  # by `close`
             raise self._given_up()
         try:
@@ -283,13 +275,7 @@ class Link:
         except FAILURES as error:
             raise self._failure(error, self._ways.placed([words])[0]) from error
 
-    def _forget(self, flight: str, sent: asyncio.Future[list[Any]]) -> None:
-        if not sent.cancelled():
-            sent.exception()  # seen, whoever waits for it or not
-        if self._flights.get(flight) is sent:
-            del self._flights[flight]
-
-    def _fly(self, commands: Sequence[Command]) -> asyncio.Future[list[Any]]:
+    def _fly(self, commands: Sequence[Command]) -> Flight:
         """Send a blocking command, and perhaps one before it, for whoever comes to ask for the replies."""
         limit_s = MAX_BLOCK_S + LIMIT_S
         if self._ways.shards is None:
@@ -302,10 +288,7 @@ class Link:
     async def close(self) -> None:
         """End every connection. What still waits for a reply is given up first, and raises BrokerGivenUp."""
         self._closed = True
-        flights, self._flights = list(self._flights.values()), {}
-        for task in flights:
-            task.cancel()
-        await asyncio.gather(*flights, return_exceptions=True)
+        await self._flights.give_up()
         for limit in self._spread:
             if not limit.expired():
                 limit.reschedule(0)
@@ -393,15 +376,10 @@ class Link:
         return False
 
     def __repr__(self) -> str:
-        return f"<Link {self.shown} flights={sorted(self._flights)}>"
+        return f"<Link {self.shown} flights={self._flights!r}>"
 
 
 def _tell(turn: _Turn, replies: Sequence[Any]) -> None:
     for (_, told), reply in zip(turn, replies, strict=True):
         if not told.done():
             told.set_result(reply)
-
-
-def _wake(waiting: asyncio.Future[None], _: object) -> None:
-    if not waiting.done():
-        waiting.set_result(None)
