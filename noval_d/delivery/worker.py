@@ -14,9 +14,9 @@ from dataclasses import replace
 from nova_torch.errors import NovaError, TmuxNotAnswering, TmuxUnavailable
 from nova_torch.values import HoldReason, Message, MessageId, State
 from noval_d.agents.agent import Agent
-from noval_d.agents.reports import Meaning, Report
-from noval_d.delivery import proof
+from noval_d.agents.reports import Report
 from noval_d.delivery.gate import Hold, Refuse, Type, decide
+from noval_d.delivery.hearing import Hearing
 from noval_d.delivery.injector import Injector
 from noval_d.delivery.item import Item
 from noval_d.delivery.leftover import AGAIN_S
@@ -38,9 +38,6 @@ log = logging.getLogger("nova.delivery")
 CAPACITY = 64  # messages to type; the others wait in the mailbox
 KEPT_BACK = 512  # messages that a limit keeps back, in hand besides: others from behind them must get past
 UNPROVEN = 256  # messages in hand, with those that were submitted and whose hook has yet to tell
-SILENT_HOOK_S = 30.0  # an idle agent whose hook has not told of a submitted message by then will not
-OUTLIVED = "its agent was gone before a hook told of it"
-FIRST_HOOK_S = 2.0  # an agent of which no hook was heard yet has none, if a submitted message brings none
 TRANSCRIPT_S = 1.0  # between two looks into the transcript while submitted messages wait for a hook
 STANDS_S = 1.0  # so long the answer holds that a task is still its agent's
 TROUBLED_S = 0.5  # before the next try when the state file or something of ours failed
@@ -72,6 +69,11 @@ class Worker:
         self._takes_back = False
         """A message has come that takes back another."""
         self.max_attempts = max_attempts
+        self._known: dict[MessageId, Item] = {}
+        self.current: Item | None = None
+        self.hearing = Hearing(
+            agent, desk=desk, in_hand=self._known, current=lambda: self.current, settle=self._settle
+        )
         self._typist = Typist(
             agent,
             link=link,
@@ -79,14 +81,12 @@ class Worker:
             desk=desk,
             server_alive=server_alive,
             may=lease_ok,
-            news=self._read_transcript,
+            news=self.hearing.read_transcript,
         )
         self.poster = Poster(agent, desk=desk, may=lease_ok)
         self._waiting: list[Item] = []
-        self._known: dict[MessageId, Item] = {}
         self._arrivals = 0
         self._stopping = False
-        self.current: Item | None = None
         self.hold: Hold | None = None
         self.hold_since = 0.0
         self.turns = Turns(agent, desk=desk, settle=self._settle, talk=talk)
@@ -147,47 +147,7 @@ class Worker:
 
     async def heard(self, report: Report, *, late: bool = False) -> None:
         """Take over a hook's report: what a prompt proves is acknowledged, also by one that comes `late`."""
-        if not late:
-            self.agent.heard(report)
-        if report.meaning is Meaning.PROMPT:
-            await self._acknowledge(report.prompt, cut=report.cut)
-        await self._read_transcript()
-
-    async def _acknowledge(self, prompt: str, *, cut: bool = False) -> None:
-        known = [item for item in self._known.values() if item.phase in (Phase.TYPING, Phase.ENTERED)]
-        typed = [item for item in known if not item.pasting]
-        texts = [item.typed or dress(self.agent.driver, item.message) for item in typed]
-        proven = proof.matched(prompt, texts, cut=cut)
-        told = [typed[index] for index in proven.indexes]
-        for item in told:
-            item.acknowledged, item.acknowledged_at = True, self.agent.clock()
-            item.beside = proof.BESIDE if proven.beside else ""
-        if told:
-            await self._desk.proven(told)
-        for item in told:
-            if item.phase is Phase.ENTERED:
-                await self._settle(item, State.ACKNOWLEDGED, item.beside)
-        if proven.beside or not proven.indexes:
-            for number, item in enumerate(typed):
-                item.heard(prompt, texts[number], cut=cut)
-            for item in [item for item in self._waiting if item.went_in_beside(prompt)]:
-                await self._settle(item, State.ACKNOWLEDGED, proof.BESIDE)
-
-    async def _read_transcript(self) -> None:
-        """Acknowledge what the agent was handed within a turn, without a prompt hook; note what it has queued."""
-        for prompt, queued in self.agent.handed_over():
-            if queued:
-                self._heard_queued(prompt)
-            else:
-                await self._acknowledge(prompt)
-
-    def _heard_queued(self, prompt: str) -> None:
-        item = self.current
-        if item is None or item.phase is not Phase.TYPING or item.pasting:
-            return
-        others = (other.typed for other in self._known.values() if other is not item)
-        if not proof.matched(prompt, list(others)).indexes:  # else it is another message of ours
-            item.heard_queued(prompt)
+        await self.hearing.heard(report, late=late)
 
     def stop(self) -> None:
         """Begin no further message; the one in hand is finished if its proof comes soon."""
@@ -227,7 +187,10 @@ class Worker:
 
     async def _pass(self) -> float:
         """Do one thing for the message whose turn it is; return how long to wait before the next look."""
-        await self._give_up_on_hooks()
+        if self.hearing.waits:
+            await self.hearing.read_transcript()
+            await self._look(None)
+            await self.hearing.give_up()
         if not self._waiting:
             self.current = self.hold = None
             self.turns.clear()
@@ -353,37 +316,6 @@ class Worker:
                 await self._settle(item, State.ACKNOWLEDGED, item.beside)
             return
         await self._settle(item, state, reason)
-
-    async def _give_up_on_hooks(self) -> None:
-        """Settle submitted messages whose hook stays silent although the agent has nothing left to do."""
-        agent = self.agent
-        if any(item.phase is Phase.ENTERED for item in self._known.values()):
-            await self._read_transcript()
-            await self._look(None)
-        for item in tuple(self._known.values()):
-            if item.phase is not Phase.ENTERED:
-                continue
-            if item.acknowledged:  # its hook came when the state file could not be written
-                await self._settle(item, State.ACKNOWLEDGED, item.beside)
-                continue
-            item.entered_at = item.entered_at or agent.clock()
-            waited_s = agent.clock() - item.entered_at
-            if self._outlived(item):  # what its successor does, or does not report, says nothing about it
-                if waited_s >= FIRST_HOOK_S:
-                    await self._settle(item, State.SUBMITTED, OUTLIVED)
-                continue
-            if agent.working:
-                continue
-            if agent.hooked and waited_s >= SILENT_HOOK_S:
-                await self._settle(item, State.SUBMITTED, "its hook stayed silent")
-            elif not agent.hooked and waited_s >= FIRST_HOOK_S:
-                agent.hooked = False
-                await self._settle(item, State.SUBMITTED)
-
-    def _outlived(self, item: Item) -> bool:
-        """Tell whether the program that took the message is gone, as far as anybody knows."""
-        facts = self.agent.facts
-        return facts is None or facts.dead or (bool(item.pane) and self.agent.pane_key != item.pane)
 
     # -- small things --
 

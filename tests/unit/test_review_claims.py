@@ -110,7 +110,7 @@ def test_a_prompt_that_comes_before_the_paste_ran_is_not_ours(pasting: bool) -> 
         made = worker(line_agent("claude"))
         item = Item(message=message(), agent=AgentId("a"), arrival=0, phase=Phase.TYPING, pasting=pasting)
         made.put(item)
-        await made._acknowledge("continue")
+        await made.hearing.acknowledge("continue")
         return item.acknowledged
 
     assert run(hear()) is not pasting
