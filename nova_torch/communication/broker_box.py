@@ -15,12 +15,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
+from nova_torch.again import Again
 from nova_torch.blobs import Reader
 from nova_torch.broker import Broker, Enqueue, Lane
 from nova_torch.codec import decode_signed, encode_hop, encode_message
 from nova_torch.communication.daemon_box import only_a_daemon
 from nova_torch.communication.direct import (
-    Again,
     Endpoint,
     Losses,
     Mailbag,

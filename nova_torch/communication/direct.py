@@ -19,9 +19,6 @@ from nova_torch.values import UNDELIVERED, AgentId, Hop, Kind, Message, MessageI
 
 TIMED = (State.QUEUED, State.TYPED, State.SUBMITTED, State.ACKNOWLEDGED, State.REPLIED)
 PREFIX = "lib-"
-SILENT_S = 60.0  # as a daemon's outbox: without any receipt for this long it is sent again
-TWIN_S = 1.0
-"""So soon at first, then ever later, when it lay there already: receipts go to whoever put it there before."""
 LOOK_S = 2.0
 EPOCH = 1
 """One for all: whoever knows the id may read, one process after the other."""
@@ -109,36 +106,6 @@ class Losses:
             self.count += self._generation not in ("", generation)
             self._generation, self._looked_at = generation, now
         return self.count
-
-
-class Again:
-    """Decides when a message that nothing is heard of is put into its mailbox once more: it is typed once.
-
-    One for each message, however often somebody begins to follow it: of many each is followed for a while only.
-    """
-
-    def __init__(self, now: float, *, twin: bool, losses: int) -> None:
-        self._heard_at = now
-        self._pause_s = TWIN_S if twin else SILENT_S
-        self._losses = losses
-        self._receipts = 0
-
-    def __repr__(self) -> str:
-        return f"<Again after {self._pause_s:g} s>"
-
-    def heard(self, now: float, receipts: int) -> None:
-        """So many receipts of it are known."""
-        if receipts > self._receipts:
-            self._heard_at, self._receipts = now, receipts
-
-    def due(self, now: float, losses: int) -> bool:
-        """Tell whether it is time. `losses`: how often the broker has lost its data."""
-        return losses != self._losses or now - self._heard_at > self._pause_s
-
-    def done(self, now: float, losses: int, *, well: bool) -> None:
-        """It was put there again, or could not be: no node has the mailbox of a wiped broker at once."""
-        self._heard_at, self._losses = now, losses
-        self._pause_s = min(2 * self._pause_s, SILENT_S) if well else TWIN_S
 
 
 def first_receipt(message: Message, node: NodeId, *, now_ms: int) -> Receipt:

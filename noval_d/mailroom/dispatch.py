@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 
+from nova_torch.again import SILENT_S, Again
 from nova_torch.broker import Broker, Enqueue, Enqueued, Lane
 from nova_torch.errors import BrokerUnavailable, NovaError, StoreFailed
 from nova_torch.values import AgentId, HoldReason, Hop, MessageId, NodeId, State
@@ -25,9 +26,6 @@ log = logging.getLogger("nova.outbox")
 
 BATCH = 128
 TICK_S = 1.0
-SILENT_S = 60.0  # a message without any receipt for this long is sent again
-TWIN_S = 1.0
-"""So soon at first, then ever later, when it lay there already: receipts go to whoever put it there before."""
 ASK_S = 5.0  # between two looks for such messages
 LOST_MS = 600_000  # how long after its time to live the owner of a message may still tell of it
 
@@ -64,9 +62,8 @@ class Dispatch:
         """The last message that was accepted before this start: it may have been handed on, and that not noted."""
         self._unsure: set[MessageId] = set()
         """What was handed on, and no answer came or none could be noted."""
-        self._twins: dict[int, tuple[int, int]] = {}
-        """What had come into its mailbox another way, by its place here: when it is put there again, ms, and the
-        pause before that."""
+        self._twins: dict[int, Again] = {}
+        """What had come into its mailbox another way, by its place here."""
         self._owners: dict[AgentId, str] = {}
         """Who had each mailbox that something was put into last, as of which epoch."""
         self._foreseen: dict[AgentId, asyncio.Task[None]] = {}
@@ -148,19 +145,18 @@ class Dispatch:
 
     def _note_twin(self, out: Outgoing, answer: Enqueued, fresh: AbstractSet[MessageId]) -> None:
         if answer.duplicate and not self._may_be_there(out, but=fresh):
-            pause_ms = round(TWIN_S * 1000)
-            self._twins[out.seq] = (self._clock_ms() + pause_ms, pause_ms)
+            self._twins[out.seq] = Again(self._clock_ms() / 1000, twin=True)
 
     def _due_twins(self) -> list[Outgoing]:
         """Return what lay in its mailbox already, and is to be put there again now."""
-        now = self._clock_ms()
+        now = self._clock_ms() / 1000
         due: list[Outgoing] = []
-        for seq, (at_ms, pause_ms) in [*self._twins.items()]:
+        for seq, again in [*self._twins.items()]:
             out = self._outbox.at(seq)
-            if out is None or out.state is State.ACCEPTED or pause_ms > SILENT_S * 1000:
+            if out is None or out.state is State.ACCEPTED or again.spaced:
                 del self._twins[seq]
-            elif now >= at_ms and self._in_hand(out) is None and len(due) < BATCH:
-                self._twins[seq] = (now + 2 * pause_ms, 2 * pause_ms)
+            elif again.due(now) and self._in_hand(out) is None and len(due) < BATCH:
+                again.done(now, well=True)
                 due.append(out)
         return due
 

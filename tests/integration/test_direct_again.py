@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from nova_torch import AsyncNovaOrchestrator, NovaOrchestrator
-from nova_torch.communication.direct import SILENT_S, Again
+from nova_torch.again import SILENT_S, Again
 from nova_torch.ulid import new_ulid
 from nova_torch.values import Receipt
 from tests.support.aio import run

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from nova_torch.communication import direct
+from nova_torch import again
 from nova_torch.communication.broker_box import BrokerBox
 from nova_torch.communication.compose import compose
 from tests.support.aio import run
@@ -51,7 +51,7 @@ def test_what_is_followed_in_turns_and_stays_silent_is_sent_again(
     own_site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def scenario() -> None:
-        monkeypatch.setattr(direct, "SILENT_S", 2 * TURN_S)
+        monkeypatch.setattr(again, "SILENT_S", 2 * TURN_S)
         async with await own_site.connect() as broker:
             box = BrokerBox(broker, mailbox_limit=9, clock_ms=lambda: 1, gone_s=1)
             await broker.claim("a", ONE)

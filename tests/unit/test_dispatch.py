@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import pytest
 
+from nova_torch.again import Again
 from nova_torch.ulid import new_ulid
 from nova_torch.values import AgentId, Hop, Message, MessageId, NodeId, State
 from noval_d.mailroom import dispatch
@@ -144,13 +145,13 @@ def test_of_more_twins_than_go_at_once_the_others_go_next(
         await store.open()
         outbox, nothing = Outbox(store, NODE, lambda: 1), cast("Any", None)
         sends = Dispatch(
-            node=NODE, outbox=outbox, inbox=nothing, link=nothing, workers={}, clock_ms=lambda: 1,
+            node=NODE, outbox=outbox, inbox=nothing, link=nothing, workers={}, clock_ms=lambda: 2000,
             mailbox_limit=9, seals=nothing,
         )  # fmt: skip
         ours = [message() for _ in range(3)]
         for one in ours:
             await outbox.accept(one, AgentId("raw"))
-        sends._twins = {out.seq: (1, 1000) for out in outbox.unsent(9)}
+        sends._twins = {out.seq: Again(0.0, twin=True) for out in outbox.unsent(9)}
         await outbox.advance([hop(one.id, State.QUEUED) for one in ours])
         monkeypatch.setattr(dispatch, "BATCH", 2)
         assert [[out.message.id for out in sends._due_twins()] for _ in range(3)] == [
