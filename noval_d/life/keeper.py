@@ -152,9 +152,7 @@ class Keeper:
             life, prompt = await self._starter.start(agent, self.life, self._become, may_start=by_order)
         except NovaError as error:
             return await self._start_failed(error)
-        self.life = life.to(
-            Phase.STARTING
-        )  # until its prompt is accepted: who dies before that sends it then
+        self.life = life.to(Phase.STARTING)  # until its prompt is accepted: else a death here would forget it
         refused = await self._send_prompt(prompt) if prompt else None
         await self._become(self.life.to(Phase.LAUNCHED))
         self._tell("life.started", "resumed" if life.resumed else "")

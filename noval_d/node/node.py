@@ -132,7 +132,7 @@ class Node:
             clock_ms=self.clock_ms,
             make_worker=self._make_worker,
             tell=self.telling.agent,
-            emptied=lambda: self.tasks.wake(),  # noqa: PLW0108 - made below
+            emptied=lambda: self.tasks.free(),  # noqa: PLW0108 - made below
             task_of=lambda agent, asked: (
                 self.tasks.of(agent) or (self.talk.current_task(agent) if asked else "")
             ),

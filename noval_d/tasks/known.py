@@ -127,9 +127,7 @@ class Known:
     ) -> bool:
         """Make a move, if `old` is still what it is; learn what it is otherwise. Durable when this returns True."""
         kept = self._copies.of(old.id)
-        if (
-            kept is not None and kept[0].rank > old.rank
-        ):  # the broker lost it, and nobody has noticed that yet
+        if kept is not None and kept[0].rank > old.rank:  # the broker lost it, which nobody has noticed yet
             await broker.put_task(self._move(*kept, ANY, RESTORED))
             self.learn(kept[0])
             return False

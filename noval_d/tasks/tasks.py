@@ -77,6 +77,11 @@ class Tasks:
         """Look again: an agent or a message of this node changed."""
         self._changed.set()
 
+    def free(self) -> None:
+        """Look again, if there is any task: an agent of this node has nothing in hand any more."""
+        if self.known.open:
+            self._changed.set()
+
     def broker_up(self, lost: bool) -> None:
         """Read everything anew; first put back what the broker lost.
 
