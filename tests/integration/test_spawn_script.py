@@ -11,11 +11,8 @@ from tests.support.node import TestNode, node, until
 
 
 def test_an_agent_whose_command_is_a_script_that_becomes_it_is_there_after_a_restart(tmp_path: Path) -> None:
-    script, go = tmp_path / "wrapped", tmp_path / "go"
-    script.write_text(f"#!/bin/sh\nread -r line < {go}\nexec cat\n")
-    script.chmod(0o755)
+    script, go = becomes_cat(tmp_path)
     with node() as running:
-        os.mkfifo(go)
         spawned = running.novactl("spawn", "one", "--driver", "line", "--", str(script))
         assert spawned.returncode == 0, spawned.stderr
         go.write_text("go\n")
@@ -52,11 +49,8 @@ def test_a_command_without_a_name_for_a_while_is_not_taken_for_what_its_pane_was
 
 def test_a_script_that_becomes_its_program_in_the_middle_of_a_task_keeps_the_task(tmp_path: Path) -> None:
     """It counted as exited until its keeper had seen what it became: the task was given a second time."""
-    script, go = tmp_path / "wrapped", tmp_path / "go"
-    script.write_text(f"#!/bin/sh\nread -r line < {go}\nexec cat\n")
-    script.chmod(0o755)
+    script, go = becomes_cat(tmp_path)
     with node() as running:
-        os.mkfifo(go)
         spawned = running.novactl("spawn", "worker", "--driver", "line", "--", str(script))
         assert spawned.returncode == 0, spawned.stderr
         until(lambda: state(running) == ("idle", ""), 45, "the script")
@@ -68,6 +62,15 @@ def test_a_script_that_becomes_its_program_in_the_middle_of_a_task_keeps_the_tas
         told = running.call("task_show", {"id": task})
         assert [step["what"] for step in told["steps"]] == ["added", "assigned"], told
         assert (told["state"], inbox(running)) == ("assigned", ["submitted"])
+
+
+def becomes_cat(folder: Path) -> tuple[Path, Path]:
+    """Make a script that becomes `cat` when a line is written into the pipe that is returned with it."""
+    script, go = folder / "wrapped", folder / "go"
+    script.write_text(f"#!/bin/sh\nread -r line < {go}\nexec cat\n")
+    script.chmod(0o755)
+    os.mkfifo(go)
+    return script, go
 
 
 def inbox(running: TestNode) -> list[str]:
