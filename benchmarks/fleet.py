@@ -124,7 +124,7 @@ class Fleet:
         await asyncio.sleep(CALM_S)
         found = self.found
         found.least_work_s = min(work_s() for _ in range(9))
-        found.broker_idle, found.load_idle, _ = await self._used(asyncio.sleep(seconds))
+        found.broker_idle, found.load_idle = await self._used(asyncio.sleep(seconds))
 
     async def loaded(self, seconds: float) -> None:
         """Send, and ask the daemon for the registry meanwhile."""
@@ -136,7 +136,7 @@ class Fleet:
         sending = asyncio.create_task(self._send(seconds))
         asking = asyncio.create_task(self._ask())
         pacing = asyncio.create_task(watch(found.paces))
-        found.broker_loaded, found.load_loaded, found.machine_loaded = await self._used(sending)
+        found.broker_loaded, found.load_loaded = await self._used(sending)
         for task in (asking, pacing):
             task.cancel()
         await asyncio.gather(asking, pacing, return_exceptions=True)
@@ -229,16 +229,16 @@ class Fleet:
         finally:
             await client.close()
 
-    async def _used(self, work: Awaitable[Any]) -> tuple[float, float, float]:
-        """Return the CPU of the server, of the nodes' processes and of the machine while `work` goes on."""
+    async def _used(self, work: Awaitable[Any]) -> tuple[float, float]:
+        """Return the CPU of the server and of the nodes' processes while `work` goes on."""
         groups = [[psutil.Process(self._pid)], [psutil.Process(one.pid) for one in self._processes]]
-        before, busy, begun = [sum(map(_cpu_s, group)) for group in groups], _busy_s(), time.monotonic()
+        before, begun = [sum(map(_cpu_s, group)) for group in groups], time.monotonic()
         await work
         span = time.monotonic() - begun
         broker, nodes = (
             100 * (sum(map(_cpu_s, group)) - was) / span for group, was in zip(groups, before, strict=True)
         )
-        return broker, nodes, 100 * (_busy_s() - busy) / (span * (psutil.cpu_count() or 1))
+        return broker, nodes
 
 
 async def _data_bytes(server: OwnServer) -> int:
@@ -283,12 +283,6 @@ async def _whole(client: AsyncClient, agents: int) -> None:
 def _cpu_s(process: psutil.Process) -> float:
     times = process.cpu_times()
     return float(times.user + times.system)
-
-
-def _busy_s() -> float:
-    """Return the CPU that the machine used so far; what it idled is no measure, a virtual one forgets of it."""
-    times = psutil.cpu_times()
-    return float(times.user + times.nice + times.system + times.irq + times.softirq + times.steal)
 
 
 async def measure(nodes: int, agents: int, rate: float, seconds: float, *, killing: bool) -> Found:

@@ -52,8 +52,6 @@ class Found:
     """What the broker's data takes for each agent, its part of its node included, and for a message that waits."""
     load_idle: float = 0.0
     load_loaded: float = 0.0
-    machine_loaded: float = 0.0
-    """Of all that ran on the machine, in per cent of all its cores."""
 
 
 def reports(curve: Sequence[Found]) -> list[Report]:
@@ -62,7 +60,7 @@ def reports(curve: Sequence[Found]) -> list[Report]:
         title=HEADING.removeprefix("## "),
         columns=(
             "agents", "messages", "p50 ms", "p99 ms", "a page p99 ms", "all p99 ms", "broker idle %",
-            "broker loaded %", "nodes' CPU idle %", "loaded %", "machine %", "broker MB",
+            "broker loaded %", "nodes' CPU idle %", "loaded %", "broker MB",
         ),
     )  # fmt: skip
     for one in curve:
@@ -71,7 +69,7 @@ def reports(curve: Sequence[Found]) -> list[Report]:
             ms(median(one.to_recorder)), ms(percentile(one.to_recorder, 0.99)),
             ms(percentile(one.pages, 0.99)), ms(percentile(one.wholes, 0.99)),
             f"{one.broker_idle:.1f}", f"{one.broker_loaded:.0f}", f"{one.load_idle:.0f}",
-            f"{one.load_loaded:.0f}", f"{one.machine_loaded:.0f}", f"{one.broker_mb:.0f}",
+            f"{one.load_loaded:.0f}", f"{one.broker_mb:.0f}",
         )  # fmt: skip
     last = curve[-1]
     table.notes.append(
@@ -82,9 +80,8 @@ def reports(curve: Sequence[Found]) -> list[Report]:
         " load. The first two seconds, in which nodes meet and connect, and the first page are counted apart."
     )
     table.notes.append(
-        "CPU is in per cent of one core, the machine's in per cent of all: the nodes share here what in a fleet"
-        " each has for itself. Idle is all that goes by the clock, beats included. The broker writes its"
-        " append-only file."
+        "CPU is in per cent of one core: the nodes share here what in a fleet each has for itself. Idle is all that"
+        " goes by the clock, beats included. The broker writes its append-only file."
     )
     judged = Report(
         title=f"{last.nodes} nodes, {last.agents} agents, {last.rate:g} messages a second", columns=("",)
